@@ -1,0 +1,110 @@
+package stabilize
+
+import (
+	"maps"
+	"slices"
+)
+
+// Inherited returns what the stage sees from before it: the outputs of all its
+// ancestors. Where two wrote the same key the later in TopologicalOrder wins,
+// so the answer is the same on every call, process and store. A stage counts
+// with its synthetic stages: those before it, then itself, then those after.
+// A synthetic stage sees what its parent sees and what the parent's family has
+// put out so far. The result is the caller's to change.
+func (w *Workflow) Inherited(s *Stage) Values {
+	w.Index()
+	out := Values{}
+	w.inherit(s, out)
+	return out.orNil()
+}
+
+// TaskContext returns what a task of the stage sees: the workflow's context,
+// below it Inherited, below it the stage's own context, the later the stronger.
+func (w *Workflow) TaskContext(s *Stage) Values {
+	w.Index()
+	out := make(Values, len(w.Context)+len(s.Context))
+	maps.Copy(out, w.Context)
+	w.inherit(s, out)
+	maps.Copy(out, s.Context)
+	return out.orNil()
+}
+
+func (w *Workflow) inherit(s *Stage, into Values) {
+	if parent := w.Stage(s.ParentID); parent != nil {
+		w.inherit(parent, into)
+		w.familyOutputs(parent, s, into)
+		return
+	}
+	if slot, ok := w.idx.byID[s.ID]; ok {
+		for _, writer := range w.writersOf(slot) {
+			w.familyOutputs(w.Stages[writer], nil, into)
+		}
+	}
+	for _, child := range w.Children(s, OwnerBefore) {
+		w.familyOutputs(child, nil, into)
+	}
+}
+
+// familyOutputs lays the outputs of s and its synthetic stages over into.
+func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
+	if len(w.idx.children[s.ID]) == 0 {
+		maps.Copy(into, s.Outputs)
+		return
+	}
+	for _, c := range w.Children(s, OwnerBefore) {
+		if c != except {
+			w.familyOutputs(c, except, into)
+		}
+	}
+	maps.Copy(into, s.Outputs)
+	for _, c := range w.Children(s, OwnerAfter) {
+		if c != except {
+			w.familyOutputs(c, except, into)
+		}
+	}
+}
+
+// writersOf returns the slots of the ancestors that have outputs, in
+// topological order. It is remembered once every ancestor has ended, so a long
+// chain does not pay for its length at every step.
+func (w *Workflow) writersOf(slot int) []int {
+	if known, ok := w.idx.writers[slot]; ok {
+		return known
+	}
+	order := w.topoOrder()
+	var out []int
+	final, sorted := true, true
+	for _, up := range w.Upstream(w.Stages[slot]) {
+		upSlot := w.idx.byID[up.ID]
+		if order[upSlot] >= order[slot] {
+			continue // a cycle, which Validate refuses: never run in circles
+		}
+		inherited := w.writersOf(upSlot)
+		if len(out) == 0 {
+			out = inherited
+		} else if len(inherited) > 0 {
+			out, sorted = append(slices.Clone(out), inherited...), false
+		}
+		if w.writes(up) {
+			out = append(slices.Clip(out), upSlot)
+			sorted = sorted && len(w.Stages[slot].Requisites) == 1
+		}
+		_, known := w.idx.writers[upSlot]
+		final = final && up.Status.IsComplete() && (known || up.IsInitial())
+	}
+	if !sorted {
+		slices.SortFunc(out, func(a, b int) int { return int(order[a] - order[b]) })
+		out = slices.Compact(out)
+	}
+	if final {
+		if w.idx.writers == nil {
+			w.idx.writers = map[int][]int{}
+		}
+		w.idx.writers[slot] = out
+	}
+	return out
+}
+
+func (w *Workflow) writes(s *Stage) bool {
+	return len(s.Outputs) > 0 || len(w.idx.children[s.ID]) > 0
+}

@@ -1,0 +1,141 @@
+package stabilize
+
+import (
+	"slices"
+	"time"
+)
+
+// Stage is one execution of a stage: (workflow, Ref, Round). The first run is
+// round 0; a jump, a restart or a further arrival at a merge opens the next.
+type Stage struct {
+	ID       string `json:"id"`
+	Ref      string `json:"ref"`
+	Round    int    `json:"round,omitempty"`
+	Position int    `json:"position"` // index at which it was declared or added; the only order
+	Type     string `json:"type,omitempty"`
+	Name     string `json:"name,omitempty"`
+
+	Requisites []string  `json:"requisites,omitempty"` // refs it depends on: a set, kept sorted
+	Join       JoinType  `json:"join,omitempty"`
+	Threshold  int       `json:"threshold,omitempty"` // how many live tokens JoinNOfM needs
+	OnFailure  OnFailure `json:"onFailure,omitempty"`
+	Disabled   bool      `json:"disabled,omitempty"` // skipped when its turn comes; its tokens are live
+
+	// A synthetic stage belongs to a parent and runs before its tasks, after
+	// them, or when it failed.
+	ParentID      string `json:"parentId,omitempty"`
+	Owner         Owner  `json:"owner,omitempty"`
+	AllowSiblings bool   `json:"allowSiblings,omitempty"` // a FAILED_CONTINUE child lets its siblings go on
+
+	Status  Status   `json:"status"`
+	Reason  string   `json:"reason,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+	Tokens  Tokens   `json:"tokens,omitzero"` // what it put on its outgoing edges when it ended
+	// Ending is the status the stage will take once what is still in flight in
+	// it (children, cancel hooks, cleanup) has ended; NotStarted: none decided.
+	Ending Status `json:"ending,omitempty"`
+
+	BeforePlanned  bool `json:"beforePlanned,omitempty"`
+	AfterPlanned   bool `json:"afterPlanned,omitempty"`
+	FailurePlanned bool `json:"failurePlanned,omitempty"`
+
+	Context Values  `json:"context,omitempty"` // input and running state, seen by this stage only
+	Outputs Values  `json:"outputs,omitempty"` // seen by every stage downstream
+	Tasks   []*Task `json:"tasks,omitempty"`   // in the order of their Position
+
+	StartedAt   time.Time     `json:"startedAt,omitzero"`
+	EndedAt     time.Time     `json:"endedAt,omitzero"`
+	StartExpiry time.Time     `json:"startExpiry,omitzero"` // not begun by then: skipped
+	Timeout     time.Duration `json:"timeout,omitempty"`    // for each task run of the stage that names none; 0: none
+
+	// Version is the workflow version of the commit that last changed the
+	// stage; kept by the store.
+	Version int64 `json:"-"`
+}
+
+// Task is one task of a stage. The code it runs is a TaskType.
+type Task struct {
+	ID       string `json:"id"` // stable over attempts: the idempotency key
+	Position int    `json:"position"`
+	Name     string `json:"name"`
+	Type     string `json:"type"` // name in the Registry
+
+	Status  Status   `json:"status"`
+	Reason  string   `json:"reason,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+
+	// Run is the id of the durable RunTask message while one is out.
+	Run   string   `json:"run,omitempty"`
+	Phase RunPhase `json:"phase,omitempty"` // what Run is to do
+	// CleanedUp: the cleanup hook has run (or there is none to run).
+	CleanedUp bool `json:"cleanedUp,omitempty"`
+
+	Failures  int    `json:"failures,omitempty"`  // tries that failed transiently
+	Polls     int    `json:"polls,omitempty"`     // runs that answered RUNNING
+	Signal    string `json:"signal,omitempty"`    // name of the signal a suspended task waits for
+	LastError string `json:"lastError,omitempty"` // of the last try that failed transiently
+
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+}
+
+// IsSynthetic reports whether the stage belongs to a parent.
+func (s *Stage) IsSynthetic() bool { return s.ParentID != "" }
+
+// IsInitial reports whether the stage waits for no other.
+func (s *Stage) IsInitial() bool { return len(s.Requisites) == 0 }
+
+// Task returns the task with that id, or nil.
+func (s *Stage) Task(id string) *Task {
+	for _, t := range s.Tasks {
+		if t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// TaskAfter returns the task declared after t, or nil.
+func (s *Stage) TaskAfter(t *Task) *Task {
+	for i, u := range s.Tasks {
+		if u.ID == t.ID && i+1 < len(s.Tasks) {
+			return s.Tasks[i+1]
+		}
+	}
+	return nil
+}
+
+// Label is the name a person knows the stage by.
+func (s *Stage) Label() string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return s.Ref
+}
+
+// Clone returns a copy that shares nothing mutable with s.
+func (s *Stage) Clone() *Stage {
+	c := *s
+	c.Requisites = cloneSlice(s.Requisites)
+	c.Failure = clonePtr(s.Failure)
+	c.Tokens.Except = cloneSlice(s.Tokens.Except)
+	c.Context, c.Outputs = s.Context.Clone(), s.Outputs.Clone()
+	c.Tasks = nil
+	if len(s.Tasks) > 0 {
+		c.Tasks = make([]*Task, len(s.Tasks))
+		block := make([]Task, len(s.Tasks))
+		for i, t := range s.Tasks {
+			block[i] = *t
+			block[i].Failure = clonePtr(t.Failure)
+			c.Tasks[i] = &block[i]
+		}
+	}
+	return &c
+}
+
+func cloneSlice[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clone(s)
+}
