@@ -32,8 +32,9 @@ func (d *Draft) Workflow() *Workflow { return d.w }
 // Header returns the header for changing. Statuses go through SetWorkflowStatus.
 func (d *Draft) Header() *Header {
 	if d.header == nil {
-		d.header = d.w.Header.Clone()
-		d.w.Header = d.w.Header.clone()
+		before := d.w.Header
+		d.header = &before
+		d.w.Header = before.clone()
 	}
 	return &d.w.Header
 }

@@ -1,0 +1,132 @@
+package stabilize
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+)
+
+// TaskType is the code of a task: the only place of a workflow with side
+// effects. Func makes one of a plain function.
+//
+// Execute may run more than once: after a crash, a lost lease or a transient
+// failure. Its result is committed at most once. Use Execution.IdempotencyKey
+// towards the outside. ctx ends when the workflow is canceled (cause
+// ErrCanceled), the time is over (ErrTimeout), the worker lost the task to
+// another (ErrLeaseLost) or stops; a result returned after that is ignored.
+//
+// An error of class ErrTransient, or a VerificationError that asks for it, is
+// tried again as RetryPolicy says; any other error ends the task TERMINAL. A
+// panic ends it TERMINAL too, and the worker lives.
+//
+// Execute must be safe for concurrent use: one TaskType serves all workflows.
+type TaskType interface {
+	Execute(ctx context.Context, x *Execution) (Result, error)
+}
+
+// Optional powers of a TaskType. Methods without a context are called while
+// deciding: they must be pure and quick.
+type (
+	// Retryable says how transient failures are tried again.
+	Retryable interface{ RetryPolicy() RetryPolicy }
+	// Timeouter limits one run of Execute. 0 means the stage's timeout.
+	Timeouter interface{ Timeout() time.Duration }
+	// Poller sets the delay after a RUNNING result that names none; polls counts
+	// from 1.
+	Poller interface{ PollDelay(polls int) time.Duration }
+	// Skippable tasks are asked before they start; false skips the task.
+	Skippable interface {
+		Enabled(x *Execution) (bool, error)
+	}
+	// OnCanceler is run after the task was canceled. Its outputs and context are kept.
+	OnCanceler interface {
+		OnCancel(ctx context.Context, x *Execution) (Result, error)
+	}
+	// OnTimeouter is run after the time was over and decides how the task ends:
+	// by its result's status, or TERMINAL if it answers with an error.
+	OnTimeouter interface {
+		OnTimeout(ctx context.Context, x *Execution) (Result, error)
+	}
+	// Cleaner is run once when the task's stage ends, however it ends, if the
+	// task had started. An error is recorded and changes no status.
+	Cleaner interface {
+		Cleanup(ctx context.Context, x *Execution) error
+	}
+)
+
+// RetryPolicy bounds tries after transient failures.
+type RetryPolicy struct {
+	// MaxFailures is the failure after which the task ends TERMINAL. 0 means
+	// the default of 10, 1 means no second try.
+	MaxFailures int
+	Backoff     Backoff
+}
+
+// Limit returns MaxFailures or its default.
+func (p RetryPolicy) Limit() int {
+	if p.MaxFailures <= 0 {
+		return 10
+	}
+	return p.MaxFailures
+}
+
+// Backoff is a growing delay.
+type Backoff struct {
+	Initial time.Duration // after the first failure; 0: one second
+	Max     time.Duration // never longer; 0: one minute
+	Factor  float64       // growth per failure; 0: 2
+}
+
+// Delay returns how long to wait after the n-th failure, n counting from 1.
+func (b Backoff) Delay(n int) time.Duration {
+	if b.Initial <= 0 {
+		b.Initial = time.Second
+	}
+	if b.Max <= 0 {
+		b.Max = time.Minute
+	}
+	if b.Factor <= 0 {
+		b.Factor = 2
+	}
+	d := float64(b.Initial) * math.Pow(b.Factor, float64(max(n-1, 0)))
+	if d >= float64(b.Max) || math.IsInf(d, 0) || math.IsNaN(d) {
+		return b.Max
+	}
+	return time.Duration(d)
+}
+
+// Execution is what the code of a task may know of the run it is part of. It is
+// a snapshot: read it only.
+type Execution struct {
+	Workflow Header
+	Stage    *Stage
+	Task     *Task
+	Context  Values // see Workflow.TaskContext
+
+	// Attempt counts the tries of this piece of work from 1: failures and
+	// redeliveries, not polls. Polls counts the RUNNING answers before it.
+	Attempt int
+	Polls   int
+
+	Logger *slog.Logger
+}
+
+// IdempotencyKey is the same on every attempt of the task and differs between
+// tasks, rounds and workflows.
+func (x *Execution) IdempotencyKey() string { return x.Task.ID }
+
+type executionKey struct{}
+
+// WithExecution returns a context that carries x; the engine does this for
+// every run.
+func WithExecution(ctx context.Context, x *Execution) context.Context {
+	return context.WithValue(ctx, executionKey{}, x)
+}
+
+// ExecutionFrom returns the execution a plain function runs in, or nil outside
+// of one.
+func ExecutionFrom(ctx context.Context) *Execution {
+	x, _ := ctx.Value(executionKey{}).(*Execution)
+	return x
+}
