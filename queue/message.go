@@ -1,0 +1,94 @@
+package queue
+
+// Message is one instruction to a handler. Kind is its stable, stored name;
+// fields are stored as JSON. A message is a value: it is never changed after it
+// was made.
+type Message interface {
+	Kind() string
+}
+
+// Addressed is a message that belongs to a workflow. Such messages go through
+// the workflow's mailbox and are removed with the workflow.
+type Addressed interface {
+	Message
+	Workflow() string
+}
+
+// Lane separates what decides from what works, so that a cancel never waits
+// behind a thousand tasks.
+type Lane uint8
+
+// The lanes.
+const (
+	Control Lane = iota // decided in memory, quick
+	Work                // runs a task
+)
+
+// LaneOf returns the lane of a message: Work for RunTask and for messages that
+// say so with a Lane method, Control for the rest.
+func LaneOf(m Message) Lane {
+	if l, ok := m.(interface{ Lane() Lane }); ok {
+		return l.Lane()
+	}
+	return Control
+}
+
+// WorkflowOf returns the workflow a message belongs to, or "".
+func WorkflowOf(m Message) string {
+	if a, ok := m.(Addressed); ok {
+		return a.Workflow()
+	}
+	return ""
+}
+
+// StageOf returns the stage a message is about, or "".
+func StageOf(m Message) string {
+	if s, ok := m.(interface{ Stage() string }); ok {
+		return s.Stage()
+	}
+	return ""
+}
+
+// TaskOf returns the task a message is about, or "".
+func TaskOf(m Message) string {
+	if t, ok := m.(interface{ Task() string }); ok {
+		return t.Task()
+	}
+	return ""
+}
+
+// OfWorkflow addresses a workflow.
+type OfWorkflow struct {
+	WorkflowID string `json:"workflow"`
+}
+
+// Workflow implements Addressed.
+func (o OfWorkflow) Workflow() string { return o.WorkflowID }
+
+// OfStage addresses a stage of a workflow.
+type OfStage struct {
+	OfWorkflow
+	StageID string `json:"stage"`
+}
+
+// Stage returns the stage's id.
+func (o OfStage) Stage() string { return o.StageID }
+
+// OfTask addresses a task of a stage.
+type OfTask struct {
+	OfStage
+	TaskID string `json:"task"`
+}
+
+// Task returns the task's id.
+func (o OfTask) Task() string { return o.TaskID }
+
+// ToWorkflow, ToStage and ToTask make addresses.
+
+func ToWorkflow(workflowID string) OfWorkflow { return OfWorkflow{workflowID} }
+func ToStage(workflowID, stageID string) OfStage {
+	return OfStage{OfWorkflow{workflowID}, stageID}
+}
+func ToTask(workflowID, stageID, taskID string) OfTask {
+	return OfTask{OfStage{OfWorkflow{workflowID}, stageID}, taskID}
+}

@@ -1,0 +1,63 @@
+package queue
+
+// StartWorkflow begins a workflow, or buffers it when its concurrency limit has no place.
+type StartWorkflow struct {
+	OfWorkflow
+}
+
+// Kind implements Message.
+func (StartWorkflow) Kind() string { return "StartWorkflow" }
+
+// CompleteWorkflow ends a workflow when nothing in it is live.
+type CompleteWorkflow struct {
+	OfWorkflow
+}
+
+// Kind implements Message.
+func (CompleteWorkflow) Kind() string { return "CompleteWorkflow" }
+
+// CancelWorkflow cancels a workflow and all that is under way in it. The first request wins.
+type CancelWorkflow struct {
+	OfWorkflow
+	User   string `json:"user,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Kind implements Message.
+func (CancelWorkflow) Kind() string { return "CancelWorkflow" }
+
+// PauseWorkflow keeps a workflow from starting anything new.
+type PauseWorkflow struct {
+	OfWorkflow
+	User string `json:"user,omitempty"`
+}
+
+// Kind implements Message.
+func (PauseWorkflow) Kind() string { return "PauseWorkflow" }
+
+// ResumeWorkflow lets a paused workflow go on where it was (Orca's ResumeExecution).
+type ResumeWorkflow struct {
+	OfWorkflow
+	User string `json:"user,omitempty"`
+}
+
+// Kind implements Message.
+func (ResumeWorkflow) Kind() string { return "ResumeWorkflow" }
+
+// RescheduleWorkflow wakes what waits in a back-off (Orca's RescheduleExecution).
+type RescheduleWorkflow struct {
+	OfWorkflow
+}
+
+// Kind implements Message.
+func (RescheduleWorkflow) Kind() string { return "RescheduleWorkflow" }
+
+// StartWaitingWorkflows starts workflows that wait under a concurrency limit, and with Purge cancels the rest.
+type StartWaitingWorkflows struct {
+	Key   string `json:"key"`
+	Limit int    `json:"limit"`
+	Purge bool   `json:"purge,omitempty"`
+}
+
+// Kind implements Message.
+func (StartWaitingWorkflows) Kind() string { return "StartWaitingWorkflows" }
