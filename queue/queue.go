@@ -72,8 +72,8 @@ type Leases struct {
 	// Fence grows whenever a lapsed or retired worker lease is taken anew, by
 	// anyone.
 	Fence int64
-	// Tokens of the messages leased to the worker.
-	Tokens []string
+	// Held are the messages leased to the worker.
+	Held []Receipt
 }
 
 // Queue is what every store's queue promises. All methods are safe for
