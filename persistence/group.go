@@ -1,0 +1,128 @@
+package persistence
+
+import (
+	"context"
+	"sync"
+)
+
+// Group is group commit, once above all stores: commits that arrive while a
+// batch is in flight travel together in the next. Nothing is added when there
+// is only one: no goroutine, no timer, no delay. Safe for concurrent use.
+type Group struct {
+	store WorkflowStore
+	max   int
+
+	mu      sync.Mutex
+	busy    bool
+	waiting []*groupEntry
+	batches int64
+	commits int64
+}
+
+type groupEntry struct {
+	commit *Commit
+	// wake tells its owner that err is set, or that it leads the next batch.
+	wake chan bool
+	err  error
+}
+
+const leads, answered = true, false
+
+// NewGroup makes a Group over a store, with at most max commits in a batch; 0
+// means 512.
+func NewGroup(store WorkflowStore, max int) *Group {
+	if max <= 0 {
+		max = 512
+	}
+	return &Group{store: store, max: max}
+}
+
+// Commit applies c with the next batch and returns what became of it; see
+// WorkflowStore.CommitBatch. If ctx ends before the batch has left, c is
+// withdrawn, nothing was done and the context's error is returned; afterwards
+// the batch's answer is awaited.
+func (g *Group) Commit(ctx context.Context, c *Commit) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e := &groupEntry{commit: c, wake: make(chan bool, 1)}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, e)
+	if g.busy {
+		g.mu.Unlock()
+		if lead := g.await(ctx, e); !lead {
+			return e.err
+		}
+	} else {
+		g.busy = true
+		g.mu.Unlock()
+	}
+	g.lead(ctx)
+	return e.err
+}
+
+// await reports whether e's owner is to lead; otherwise e.err is set.
+func (g *Group) await(ctx context.Context, e *groupEntry) bool {
+	select {
+	case lead := <-e.wake:
+		return lead
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	for i, w := range g.waiting {
+		if w != e {
+			continue
+		}
+		select {
+		case <-e.wake: // chosen to lead: it must, for the others
+			g.mu.Unlock()
+			return true
+		default:
+		}
+		g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
+		e.err = ctx.Err()
+		g.mu.Unlock()
+		return false
+	}
+	g.mu.Unlock()
+	return <-e.wake // its batch has left
+}
+
+// lead sends one batch, which holds the leader's own commit, and hands over.
+func (g *Group) lead(ctx context.Context) {
+	g.mu.Lock()
+	n := min(len(g.waiting), g.max)
+	batch := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	g.batches++
+	g.commits += int64(n)
+	g.mu.Unlock()
+
+	commits := make([]*Commit, n)
+	for i, e := range batch {
+		commits[i] = e.commit
+	}
+	// One caller's end must not undo the others' commits.
+	errs := g.store.CommitBatch(context.WithoutCancel(ctx), commits)
+
+	g.mu.Lock()
+	if len(g.waiting) > 0 {
+		g.waiting[0].wake <- leads
+	} else {
+		g.busy = false
+	}
+	g.mu.Unlock()
+	for i, e := range batch {
+		e.err = errs[i]
+		if i > 0 { // the first is the leader's own
+			e.wake <- answered
+		}
+	}
+}
+
+// Counts returns how many batches and commits have been sent.
+func (g *Group) Counts() (batches, commits int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.batches, g.commits
+}
