@@ -1,0 +1,223 @@
+package queue
+
+import (
+	"context"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Box is the mailbox of one workflow, as its Handler sees it. Its methods may
+// be called only from within Handle. A nil Box stands for none: it has no room
+// and runs nothing.
+type Box struct {
+	p     *Processor
+	key   string
+	inbox []Item
+	busy  bool
+	owned int // work slots of the runs whose answers are being handled
+}
+
+// serve handles what waits until nothing does.
+func (b *Box) serve() {
+	p := b.p
+	defer p.jobs.Done()
+	for {
+		p.mu.Lock()
+		items := b.inbox
+		b.inbox = nil
+		if len(items) == 0 {
+			b.busy = false
+			delete(p.boxes, b.key)
+			p.checkIdle()
+			p.mu.Unlock()
+			return
+		}
+		kept := items[:0]
+		for _, it := range items {
+			if it.Delivery != nil {
+				h := p.held[it.Delivery.ID]
+				if h == nil || h.delivery != it.Delivery {
+					continue // lost while it waited here
+				}
+				if it.Value != nil && h.slot && h.lane == Work {
+					h.slot = false
+					b.owned++
+				}
+			}
+			kept = append(kept, it)
+		}
+		ctx := p.work
+		p.mu.Unlock()
+		if len(kept) > 0 {
+			p.cfg.Handler.Handle(ctx, b, kept)
+		}
+		b.giveBackOwned()
+	}
+}
+
+func (b *Box) giveBackOwned() {
+	p := b.p
+	p.mu.Lock()
+	if b.owned > 0 {
+		p.workFree += b.owned
+		b.owned = 0
+		p.roomMade()
+	}
+	p.mu.Unlock()
+}
+
+// Key returns the workflow's id, or a name of its own for a message of none.
+func (b *Box) Key() string {
+	if b == nil {
+		return ""
+	}
+	return b.key
+}
+
+// Worker returns the id for Outgoing.Lease.
+func (b *Box) Worker() string {
+	if b == nil {
+		return ""
+	}
+	return b.p.worker.ID
+}
+
+// Reserve takes up to n places for runs whose messages a commit is about to
+// store leased, and returns how many it got. The runs whose answers are being
+// handled make place first. Each place is used by Adopt or given back by
+// Unreserve.
+func (b *Box) Reserve(n int) int {
+	if b == nil || n <= 0 {
+		return 0
+	}
+	p := b.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping || p.stopRequested() {
+		return 0 // the next worker shall have them
+	}
+	own := min(n, b.owned)
+	b.owned -= own
+	free := min(n-own, p.workFree)
+	p.workFree -= free
+	return own + free
+}
+
+// Unreserve gives n reserved places back.
+func (b *Box) Unreserve(n int) {
+	if b == nil || n == 0 {
+		return
+	}
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	b.p.workFree += n
+	b.p.roomMade()
+}
+
+// Adopt takes over a message that a commit stored leased to this worker, in a
+// reserved place, and runs fn for it; see Run.
+func (b *Box) Adopt(d *Delivery, fn func(context.Context) any) {
+	p := b.p
+	h := &holding{delivery: d, lane: Work, slot: true}
+	p.mu.Lock()
+	p.held[d.ID] = h
+	p.mu.Unlock()
+	b.start(h, fn)
+}
+
+// Run runs fn outside the mailbox. Its answer, which must not be nil, comes
+// back as an Item with the same delivery. fn's context ends when the lease is
+// lost, on Cancel, and at a hard stop; what it then answers is dropped and its
+// place is free at once, whether it returns or not.
+func (b *Box) Run(d *Delivery, fn func(context.Context) any) {
+	p := b.p
+	p.mu.Lock()
+	h := p.held[d.ID]
+	p.mu.Unlock()
+	if h != nil && h.delivery == d {
+		b.start(h, fn)
+	}
+}
+
+func (b *Box) start(h *holding, fn func(context.Context) any) {
+	p := b.p
+	ctx, cancel := context.WithCancelCause(context.Background())
+	p.mu.Lock()
+	if p.held[h.delivery.ID] != h {
+		p.mu.Unlock()
+		cancel(nil)
+		return
+	}
+	h.cancel = cancel
+	p.mu.Unlock()
+	go func() {
+		defer cancel(nil)
+		answer := fn(ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		h.cancel = nil
+		if p.held[h.delivery.ID] != h || ctx.Err() != nil {
+			return // lost, canceled or stopped: the answer counts no more
+		}
+		p.post(b.key, Item{Delivery: h.delivery, Value: answer})
+	}()
+}
+
+// Settled forgets a delivery that a commit acknowledged.
+func (b *Box) Settled(d *Delivery) {
+	b.forget(d.ID, nil)
+}
+
+// Cancel stops the run of a message that is gone, if it is under way here.
+func (b *Box) Cancel(messageID string, cause error) {
+	if b != nil {
+		b.forget(messageID, cause)
+	}
+}
+
+func (b *Box) forget(id string, cause error) {
+	p := b.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.held[id]; h != nil {
+		if cause != nil {
+			p.lose(h, cause)
+		} else {
+			p.drop(h)
+		}
+	}
+}
+
+// Release gives a delivery back to the queue; see Queue.Release. An error means
+// that the lease will lapse or is lost already, and is logged.
+func (b *Box) Release(ctx context.Context, d *Delivery, at time.Time, cause error) {
+	if err := b.p.cfg.Queue.Release(ctx, d.Receipt(), at, cause); err != nil {
+		b.p.cfg.Logger.Warn("releasing a message", "message", d.ID, "kind", d.Message.Kind(), "error", err)
+	} else if !at.IsZero() {
+		b.WakeAt(at)
+	}
+	b.forget(d.ID, nil)
+}
+
+// WakeAt tells the processor of a message stored for later.
+func (b *Box) WakeAt(at time.Time) {
+	if b != nil {
+		b.p.WakeAt(at)
+	}
+}
+
+// Stopping reports whether the processor takes no more work on.
+func (b *Box) Stopping() bool {
+	if b == nil {
+		return false
+	}
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	return b.p.stopping
+}
+
+// Lost is the cause given to work whose message is no longer this worker's.
+func Lost(messageID string) error {
+	return &stabilize.LeaseLostError{Kind: "message", ID: messageID}
+}
