@@ -221,7 +221,7 @@ func listPackages(t *testing.T) []*goPackage {
 	var packages []*goPackage
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		p := new(goPackage)
-		if err := dec.Decode(p); err == io.EOF {
+		if err := dec.Decode(p); err == io.EOF { //nolint:musttag // the names are those of go list
 			return packages
 		} else if err != nil {
 			t.Fatal(err)
