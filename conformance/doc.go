@@ -1,0 +1,19 @@
+// Package conformance is the contract of stores and queues as tests that anyone
+// can run against a backend of their own. This package holds what the suites
+// share: what a clause is, what a harness must give, how clauses are run.
+//
+// The suites:
+//
+//   - storetest: persistence.Store, workflows and the commits that change them.
+//   - queuetest: queue.Queue, messages, leases, dead letters.
+//
+// Each promise is a Clause, data with an id and a sentence, and one sub-test
+// named by the id, so that -run finds it. CLAUSES.md lists them all, and those
+// left out, with the reason; it is written from the data by clausedoc.
+//
+// It imports the standard library and this module, no database: running it adds
+// nothing to a go.mod.
+//
+// Where to start reading: clause.go, then harness.go, then the group of interest
+// in storetest or queuetest (one file for each).
+package conformance

@@ -1,0 +1,160 @@
+package conformance
+
+import (
+	"context"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Harness is a fresh, empty backend for one clause, with handles on it. All
+// handles take their time from Clock. The constructor is given the clause's
+// *testing.T and registers its own cleanup there; the clause closes nothing
+// unless closing is what it tests. The powers below are optional: a harness has
+// one by implementing its interface.
+type Harness interface {
+	// Store returns the first handle, the same at every call.
+	Store() persistence.Store
+	// Second returns another handle on the same data, as another process would
+	// have, the same at every call.
+	Second() persistence.Store
+	// Reopen closes both handles and opens the data anew; the handle returned is
+	// the first from then on.
+	Reopen() persistence.Store
+	Clock() *stabilize.ManualClock
+}
+
+// QueueHarness is Harness for those who have a queue alone.
+type QueueHarness interface {
+	Queue() queue.Queue
+	Second() queue.Queue
+	Reopen() queue.Queue
+	Clock() *stabilize.ManualClock
+	// Close closes one of the handles above.
+	Close(queue.Queue) error
+}
+
+// Power names something that not every backend or harness has.
+type Power string
+
+// The powers.
+const (
+	// CanRefresh: the handles are persistence.Refresher.
+	CanRefresh Power = "Refresh"
+	// CanListWaiting: the handles are persistence.WaitingKeys.
+	CanListWaiting Power = "WaitingKeys"
+	// CanNotify: the handles are queue.Notifier.
+	CanNotify Power = "Notify"
+	// CanCountRows: the harness is a RowCounter.
+	CanCountRows Power = "RowCounter"
+	// CanTamper: the harness is a Tamperer.
+	CanTamper Power = "Tamper"
+	// CanSetVersion: the harness is a VersionSetter.
+	CanSetVersion Power = "SetVersion"
+	// CanLimit: the harness is a Limiter.
+	CanLimit Power = "MaxPayload"
+	// CanCountQueries: the harness is a QueryCounter.
+	CanCountQueries Power = "QueryCounter"
+	// CanExplain: the harness is an Explainer.
+	CanExplain Power = "Explain"
+)
+
+// RowCounter counts rows by table, the tables found by schema introspection and
+// never listed by hand. Tables that hold nothing of workflows and messages
+// (schema versions, worker leases) are left out by name.
+type RowCounter interface {
+	Rows(ctx context.Context) (map[string]int, error)
+}
+
+// Tables of a Tamperer.
+const (
+	TableWorkflows = "workflows"
+	TableStages    = "stages"
+	TableMessages  = "messages"
+)
+
+// Tamperer overwrites the stored body of a row, past the store. The body of a
+// workflow or stage is what persistence.EncodeHeader and EncodeStage write, that
+// of a message what queue.Encode writes.
+type Tamperer interface {
+	Tamper(ctx context.Context, table, id string, body []byte) error
+}
+
+// VersionSetter moves a workflow and its stages to a version, past the store.
+type VersionSetter interface {
+	SetVersion(ctx context.Context, workflowID string, version int64) error
+}
+
+// Limiter tells the largest stored payload, in bytes.
+type Limiter interface {
+	MaxPayload() int64
+}
+
+// QueryCounter counts the round trips to the database made by the first handle.
+type QueryCounter interface {
+	Queries() int
+}
+
+// Explainer reports listings that read a whole table: one line for each.
+type Explainer interface {
+	FullScans(ctx context.Context, q persistence.Query) ([]string, error)
+}
+
+// has reports whether a backend has a power.
+func has(p Power, harness any, handle any) bool {
+	ok := true
+	switch p {
+	case "":
+	case CanRefresh:
+		_, ok = handle.(persistence.Refresher)
+	case CanListWaiting:
+		_, ok = handle.(persistence.WaitingKeys)
+	case CanNotify:
+		_, ok = handle.(queue.Notifier)
+	case CanCountRows:
+		_, ok = Find[RowCounter](harness)
+	case CanTamper:
+		_, ok = Find[Tamperer](harness)
+	case CanSetVersion:
+		_, ok = Find[VersionSetter](harness)
+	case CanLimit:
+		_, ok = Find[Limiter](harness)
+	case CanCountQueries:
+		_, ok = Find[QueryCounter](harness)
+	case CanExplain:
+		_, ok = Find[Explainer](harness)
+	default:
+		ok = false
+	}
+	return ok
+}
+
+// Find returns a power of a harness, or of the one it wraps: a harness that
+// wraps another says so with an Unwrap method that returns it.
+func Find[P any](harness any) (P, bool) {
+	for harness != nil {
+		if p, ok := harness.(P); ok {
+			return p, true
+		}
+		w, ok := harness.(interface{ Unwrap() any })
+		if !ok {
+			break
+		}
+		harness = w.Unwrap()
+	}
+	var none P
+	return none, false
+}
+
+// AsQueue makes the queue's harness of a store's.
+func AsQueue(h Harness) QueueHarness { return storeQueue{h} }
+
+type storeQueue struct{ h Harness }
+
+func (s storeQueue) Queue() queue.Queue            { return s.h.Store() }
+func (s storeQueue) Second() queue.Queue           { return s.h.Second() }
+func (s storeQueue) Reopen() queue.Queue           { return s.h.Reopen() }
+func (s storeQueue) Clock() *stabilize.ManualClock { return s.h.Clock() }
+func (s storeQueue) Unwrap() any                   { return s.h }
+func (s storeQueue) Close(q queue.Queue) error     { return q.(persistence.Store).Close() }

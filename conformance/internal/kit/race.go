@@ -1,0 +1,43 @@
+package kit
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Race runs n functions that all wait at one line before they start, and
+// returns their errors. A panic becomes an error.
+func Race(n int, f func(i int) error) []error {
+	errs := make([]error, n)
+	line := make(chan struct{})
+	var ready, done sync.WaitGroup
+	for i := range n {
+		ready.Add(1)
+		done.Add(1)
+		go func() {
+			defer done.Done()
+			defer func() {
+				if p := recover(); p != nil {
+					errs[i] = fmt.Errorf("panic: %v", p)
+				}
+			}()
+			ready.Done()
+			<-line
+			errs[i] = f(i)
+		}()
+	}
+	ready.Wait()
+	close(line)
+	done.Wait()
+	return errs
+}
+
+// First returns the first error, or nil.
+func First(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
