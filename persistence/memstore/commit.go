@@ -1,0 +1,175 @@
+package memstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// CommitBatch implements persistence.WorkflowStore. Readers see the commits of
+// a batch together.
+func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	if len(commits) == 0 {
+		return nil
+	}
+	errs := make([]error, len(commits))
+	if err := s.begin(ctx); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	now := s.now()
+	work := make([]prepared, len(commits))
+	for i, c := range commits {
+		errs[i] = s.prepare(c, now, &work[i])
+	}
+	s.data.mu.Lock()
+	defer s.data.unlock()
+	for i, c := range commits {
+		if errs[i] == nil {
+			errs[i] = s.data.commit(c, &work[i], now)
+		}
+	}
+	return errs
+}
+
+// prepared is a commit's copy of what it brings, made before the lock is taken.
+type prepared struct {
+	header   *stabilize.Header
+	stages   []*stabilize.Stage
+	messages []*message
+}
+
+func (s *Store) prepare(c *persistence.Commit, now time.Time, p *prepared) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.Header != nil {
+		p.header = c.Header.Clone()
+		if err := tidyHeader(p.header); err != nil {
+			return err
+		}
+	}
+	if len(c.Stages) > 0 {
+		p.stages = make([]*stabilize.Stage, len(c.Stages))
+		for i, st := range c.Stages {
+			p.stages[i] = st.Clone()
+			if err := tidyStage(p.stages[i]); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	p.messages, err = s.newMessages(c.Messages, now)
+	return err
+}
+
+// commit checks everything, then changes everything: there is no way back
+// from the first change.
+func (d *Data) commit(c *persistence.Commit, p *prepared, now time.Time) error {
+	var o *owner
+	var verdict admission
+	if c.WorkflowID != "" {
+		o = d.owners[c.WorkflowID]
+		if err := checkWorkflow(c, p, o); err != nil {
+			return err
+		}
+		if c.Admission != nil {
+			verdict = d.judge(c.Admission, o)
+		}
+	}
+	for _, r := range c.Handled {
+		if d.held(r) == nil {
+			return &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
+		}
+	}
+	for _, m := range p.messages {
+		if d.taken(m.id) && !handles(c, m.id) {
+			return &stabilize.ExistsError{Kind: "message", ID: m.id}
+		}
+	}
+	if verdict.refused {
+		return verdict.err(c)
+	}
+
+	for _, r := range c.Handled {
+		d.drop(d.messages[r.ID])
+	}
+	for _, id := range c.Discard {
+		if m := d.messages[id]; m != nil {
+			d.drop(m)
+		}
+	}
+	if c.WorkflowID != "" {
+		// Found anew: with the last message of an owner the owner may have gone.
+		o = d.owner(c.WorkflowID)
+		if o.workflow == nil {
+			d.addWorkflow(o, newWorkflow(len(p.stages)))
+		}
+		if c.Admission != nil {
+			d.admit(c.Admission, o, verdict) // before the header: statuses are those before the commit
+		}
+		o.workflow.apply(c, p)
+	}
+	for i, m := range p.messages {
+		d.store(m, c.Messages[i].Lease, now)
+	}
+	return nil
+}
+
+// handles reports whether the commit frees a live message's id.
+func handles(c *persistence.Commit, id string) bool {
+	return slices.Contains(c.Discard, id) ||
+		slices.ContainsFunc(c.Handled, func(r queue.Receipt) bool { return r.ID == id })
+}
+
+func checkWorkflow(c *persistence.Commit, p *prepared, o *owner) error {
+	exists := o != nil && o.workflow != nil
+	switch {
+	case c.Expect == 0 && exists:
+		return &stabilize.ExistsError{Kind: "workflow", ID: c.WorkflowID}
+	case c.Expect == 0:
+		return nil
+	case !exists:
+		return &stabilize.NotFoundError{Kind: "workflow", ID: c.WorkflowID}
+	}
+	w := o.workflow
+	if w.version != c.Expect {
+		return &stabilize.ConflictError{WorkflowID: c.WorkflowID, Expected: c.Expect, Actual: w.version}
+	}
+	if p.header != nil && !p.header.CreatedAt.Equal(w.header.CreatedAt) {
+		return stabilize.Invalid("workflow created at", "cannot change from %s to %s", w.header.CreatedAt, p.header.CreatedAt)
+	}
+	for _, s := range p.stages {
+		if old := w.stage(s.ID); old != nil && (old.Ref != s.Ref || old.Round != s.Round || old.Position != s.Position) {
+			return stabilize.Invalid("stage", "%q (%q, round %d, position %d) cannot become %q, round %d, position %d",
+				s.ID, old.Ref, old.Round, old.Position, s.Ref, s.Round, s.Position)
+		}
+	}
+	for _, id := range c.Removed {
+		if w.stage(id) == nil {
+			return stabilize.Invalid("commit removed", "workflow %q has no stage %q", c.WorkflowID, id)
+		}
+	}
+	return nil
+}
+
+func (w *workflow) apply(c *persistence.Commit, p *prepared) {
+	w.version++
+	if p.header != nil {
+		w.header = p.header
+	}
+	for _, s := range p.stages {
+		s.Version = w.version
+		w.put(s)
+	}
+	for _, id := range c.Removed {
+		w.removeStage(id)
+		w.removedAt = w.version
+	}
+}
