@@ -60,8 +60,7 @@ func Open(data *Data, cfg Config) *Store {
 // Data returns what the handle works on, to open further handles.
 func (s *Store) Data() *Data { return s.data }
 
-// Close implements persistence.WorkflowStore. It also closes the channel of
-// Wake.
+// Close implements persistence.WorkflowStore.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -69,12 +68,11 @@ func (s *Store) Close() error {
 	s.data.mu.Lock()
 	defer s.data.mu.Unlock()
 	s.data.forgetWake(s.wake)
-	close(s.wake) // under the lock, as every send is
 	return nil
 }
 
-// Wake implements queue.Notifier: it tells of writes through any handle. The
-// channel is closed with the handle.
+// Wake implements queue.Notifier: it tells of writes through any handle,
+// until the handle is closed.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // begin is the first thing every method does.
