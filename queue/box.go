@@ -3,8 +3,6 @@ package queue
 import (
 	"context"
 	"time"
-
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // Box is the mailbox of one workflow, as its Handler sees it. Its methods may
@@ -200,6 +198,15 @@ func (b *Box) Release(ctx context.Context, d *Delivery, at time.Time, cause erro
 	b.forget(d.ID, nil)
 }
 
+// Return gives a delivery back untouched; see Queue.Return.
+func (b *Box) Return(ctx context.Context, d *Delivery) {
+	ctx = context.WithoutCancel(ctx) // also when the worker is stopping
+	if err := b.p.cfg.Queue.Return(ctx, d.Receipt()); err != nil {
+		b.p.cfg.Logger.Debug("returning a message", "message", d.ID, "kind", d.Message.Kind(), "error", err)
+	}
+	b.forget(d.ID, nil)
+}
+
 // WakeAt tells the processor of a message stored for later.
 func (b *Box) WakeAt(at time.Time) {
 	if b != nil {
@@ -215,9 +222,4 @@ func (b *Box) Stopping() bool {
 	b.p.mu.Lock()
 	defer b.p.mu.Unlock()
 	return b.p.stopping
-}
-
-// Lost is the cause given to work whose message is no longer this worker's.
-func Lost(messageID string) error {
-	return &stabilize.LeaseLostError{Kind: "message", ID: messageID}
 }

@@ -61,3 +61,7 @@ type StartWaitingWorkflows struct {
 
 // Kind implements Message.
 func (StartWaitingWorkflows) Kind() string { return "StartWaitingWorkflows" }
+
+// AdmissionKey names the concurrency limit whose waiting list the decision
+// looks at.
+func (m StartWaitingWorkflows) AdmissionKey() string { return m.Key }

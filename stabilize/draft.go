@@ -130,7 +130,8 @@ func (d *Draft) SetWorkflowStatus(to Status, now time.Time) error {
 	return nil
 }
 
-// SetStageStatus moves a stage; see SetWorkflowStatus.
+// SetStageStatus moves a stage; see SetWorkflowStatus. Its Reason must have been
+// set before, because HaltsWorkflow looks at it.
 func (d *Draft) SetStageStatus(id string, to Status, now time.Time) error {
 	cur := d.w.Stage(id)
 	if cur == nil {
@@ -140,9 +141,10 @@ func (d *Draft) SetStageStatus(id string, to Status, now time.Time) error {
 		return err
 	}
 	s := d.Stage(id)
-	d.w.idx.active += activeDelta(s.Status, to)
+	from := *s
 	s.Status = to
 	stamp(to, now, &s.StartedAt, &s.EndedAt)
+	d.w.idx.recount(d.w.idx.byID[id], &from, s)
 	return nil
 }
 
@@ -174,17 +176,6 @@ func stamp(to Status, now time.Time, started, ended *time.Time) {
 	if to.IsComplete() && !started.IsZero() && ended.IsZero() {
 		*ended = Instant(now)
 	}
-}
-
-func activeDelta(from, to Status) int {
-	delta := 0
-	if from.IsActive() {
-		delta--
-	}
-	if to.IsActive() {
-		delta++
-	}
-	return delta
 }
 
 // Changed reports whether the draft changed anything.
@@ -232,7 +223,7 @@ func (d *Draft) Rollback() {
 	for i := len(d.order) - 1; i >= 0; i-- {
 		slot := d.order[i]
 		if old := d.before[slot]; old != nil {
-			d.w.idx.active += activeDelta(d.w.Stages[slot].Status, old.Status)
+			d.w.idx.recount(slot, d.w.Stages[slot], old)
 			d.w.Stages[slot] = old
 			continue
 		}

@@ -40,9 +40,10 @@ type Owner uint8
 
 // The owners.
 const (
-	NoOwner     Owner = iota // not synthetic
-	OwnerBefore              // before the parent's tasks
-	OwnerAfter               // after them, or, on failure, instead of what would follow
+	NoOwner      Owner = iota // not synthetic
+	OwnerBefore               // before the parent's tasks
+	OwnerAfter                // after them
+	OwnerFailure              // after the parent failed; changes nothing about that
 )
 
 // RunPhase is what a RunTask message is to run of its task.
@@ -69,7 +70,7 @@ const (
 var (
 	joinNames    = []string{"AND", "OR", "DISCRIMINATOR", "N_OF_M"}
 	failureNames = []string{"FAIL_WORKFLOW", "CONTINUE", "STOP_BRANCH", "FAIL_AFTER_OTHERS"}
-	ownerNames   = []string{"", "STAGE_BEFORE", "STAGE_AFTER"}
+	ownerNames   = []string{"", "STAGE_BEFORE", "STAGE_AFTER", "STAGE_ON_FAILURE"}
 	phaseNames   = []string{"EXECUTE", "CANCEL", "TIMEOUT", "CLEANUP"}
 	tokenNames   = []string{"NONE", "LIVE", "DEAD"}
 )

@@ -14,6 +14,7 @@ type index struct {
 	order      []int32          // slot → place in topological order; nil until asked for
 	writers    map[int][]int    // slot → ancestors with outputs, see outputs.go
 	active     int              // stages begun and not ended
+	halting    int              // declared stages, latest rounds, whose end ends the workflow
 }
 
 // Index prepares the lookups below. It must have been called once before a
@@ -41,7 +42,11 @@ func (w *Workflow) indexStage(slot int) {
 	s, x := w.Stages[slot], w.idx
 	x.byID[s.ID] = slot
 	if old, ok := x.latest[s.Ref]; !ok || w.Stages[old].Round < s.Round {
+		if ok {
+			x.halting -= halts(w.Stages[old])
+		}
 		x.latest[s.Ref] = slot
+		x.halting += halts(s)
 	}
 	if s.IsSynthetic() {
 		x.children[s.ParentID] = append(x.children[s.ParentID], slot)
@@ -126,6 +131,34 @@ func (w *Workflow) Children(s *Stage, owner Owner) []*Stage {
 func (w *Workflow) Active() int {
 	w.Index()
 	return w.idx.active
+}
+
+// Halting reports whether the workflow is on its way to an early end: it was
+// asked to cancel, failed as a whole, or one of its stages ended so that
+// nothing new may start.
+func (w *Workflow) Halting() bool {
+	w.Index()
+	return w.Cancel != nil || w.Failure != nil || w.idx.halting > 0
+}
+
+// recount follows a change of a stage in place.
+func (x *index) recount(slot int, from, to *Stage) {
+	if from.Status.IsActive() {
+		x.active--
+	}
+	if to.Status.IsActive() {
+		x.active++
+	}
+	if x.latest[to.Ref] == slot {
+		x.halting += halts(to) - halts(from)
+	}
+}
+
+func halts(s *Stage) int {
+	if s.HaltsWorkflow() {
+		return 1
+	}
+	return 0
 }
 
 func byPosition(a, b *Stage) int { return a.Position - b.Position }

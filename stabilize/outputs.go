@@ -57,8 +57,8 @@ func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
 		}
 	}
 	maps.Copy(into, s.Outputs)
-	for _, c := range w.Children(s, OwnerAfter) {
-		if c != except {
+	for _, c := range w.Children(s, NoOwner) {
+		if c != except && c.Owner != OwnerBefore {
 			w.familyOutputs(c, except, into)
 		}
 	}

@@ -15,7 +15,7 @@ type Result struct {
 
 	After  time.Duration // Running: look again after this long; 0: the task's poll delay
 	Signal string        // Suspended: name of the signal that ends the wait
-	Target string        // Redirect: ref of the stage to jump to; empty: the task loop goes round
+	Target string        // Redirect: ref of the stage to jump to; empty: back to the first task
 
 	err error
 }
@@ -52,7 +52,8 @@ func Stop() Result { return Result{Status: Stopped} }
 // Suspend parks the task until a signal of that name arrives.
 func Suspend(signal string) Result { return Result{Status: Suspended, Signal: signal} }
 
-// RedirectTask ends a pass of a task loop so that it goes round again.
+// RedirectTask runs the tasks of the stage again from the first, as fresh tasks
+// with idempotency keys of their own.
 func RedirectTask() Result { return Result{Status: Redirect} }
 
 // JumpTo ends the stage and opens a new round of the stage with that ref.

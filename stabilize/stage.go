@@ -85,6 +85,12 @@ func (s *Stage) IsSynthetic() bool { return s.ParentID != "" }
 // IsInitial reports whether the stage waits for no other.
 func (s *Stage) IsInitial() bool { return len(s.Requisites) == 0 }
 
+// HaltsWorkflow reports whether the stage ended so that its workflow ends with
+// it: a declared stage that failed, or was canceled without being withdrawn.
+func (s *Stage) HaltsWorkflow() bool {
+	return !s.IsSynthetic() && (s.Status == Terminal || s.Status == Canceled && s.Reason != ReasonWithdrawn)
+}
+
 // Task returns the task with that id, or nil.
 func (s *Stage) Task(id string) *Task {
 	for _, t := range s.Tasks {

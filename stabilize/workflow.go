@@ -117,13 +117,15 @@ const (
 
 // Reasons of a status that the status alone does not explain.
 const (
-	ReasonDeadPath       = "dead_path"       // no live token can reach the stage any more
-	ReasonWithdrawn      = "withdrawn"       // another branch was chosen; no failure
-	ReasonDisabled       = "disabled"        // switched off, or a skippable task said no
-	ReasonStartExpired   = "start_expired"   // its start-time expiry had passed
-	ReasonUpstreamHalted = "upstream_halted" // the workflow ended before its turn
-	ReasonStageEnded     = "stage_ended"     // an earlier task ended the stage
-	ReasonNothingToDo    = "nothing_to_do"   // a stage without tasks and synthetic stages
+	ReasonDeadPath       = "dead_path"         // no live token can reach the stage any more
+	ReasonWithdrawn      = "withdrawn"         // another branch was chosen; no failure
+	ReasonDisabled       = "disabled"          // switched off, or a skippable task said no
+	ReasonStartExpired   = "start_expired"     // its start-time expiry had passed
+	ReasonUpstreamHalted = "upstream_halted"   // the workflow ended before its turn
+	ReasonStageEnded     = "stage_ended"       // an earlier task ended the stage
+	ReasonCanceled       = "workflow_canceled" // the workflow was asked to cancel
+	ReasonFailed         = "workflow_failed"   // another stage failed for good
+	ReasonNothingToDo    = "nothing_to_do"     // a stage without tasks and synthetic stages
 )
 
 // ConcurrencyKey is the key of the workflow's concurrency limit, empty when it

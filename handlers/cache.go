@@ -1,0 +1,52 @@
+package handlers
+
+import (
+	"container/list"
+	"sync"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// cache keeps recently used workflows in memory. A workflow that is being
+// decided is taken out, so nobody else in this process sees it change; whether
+// it is still the newest, the version check at commit tells.
+type cache struct {
+	mu    sync.Mutex
+	max   int
+	byID  map[string]*list.Element
+	order *list.List // of *stabilize.Workflow, the most recently used first
+}
+
+func newCache(size int) *cache {
+	return &cache{max: size, byID: map[string]*list.Element{}, order: list.New()}
+}
+
+// take removes and returns a workflow, or nil.
+func (c *cache) take(id string) *stabilize.Workflow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byID[id]
+	if e == nil {
+		return nil
+	}
+	delete(c.byID, id)
+	return c.order.Remove(e).(*stabilize.Workflow)
+}
+
+// put keeps a workflow; one that ended is let go.
+func (c *cache) put(w *stabilize.Workflow) {
+	if w == nil || w.Status.IsComplete() || c.max <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.byID[w.ID]; old != nil { // two mailboxes never hold one workflow; a request without one may
+		c.order.Remove(old)
+	}
+	c.byID[w.ID] = c.order.PushFront(w)
+	for c.order.Len() > c.max {
+		last := c.order.Back()
+		delete(c.byID, last.Value.(*stabilize.Workflow).ID)
+		c.order.Remove(last)
+	}
+}

@@ -1,0 +1,88 @@
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/stabilize-dev/go-stabilize/events"
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Env is what handlers and their Runner work with. Store and Registry are
+// required; Defaults fills in the rest.
+type Env struct {
+	Store    persistence.WorkflowStore
+	Registry *stabilize.Registry
+	Handlers *Set
+	// Commit applies one commit, normally through a persistence.Group.
+	Commit   func(context.Context, *persistence.Commit) error
+	Clock    stabilize.Clock
+	IDs      *stabilize.IDs
+	Logger   *slog.Logger
+	Tracer   trace.Tracer
+	Recorder events.Recorder
+
+	// Cascade decides follow-up messages for the same workflow in memory and
+	// commits them together. Without it every message goes through the queue,
+	// with the same results.
+	Cascade bool
+	// CacheSize is how many workflows are kept in memory between decisions; 0
+	// means 1,000, negative none.
+	CacheSize int
+	// PollDelay is the delay after a RUNNING answer when neither answer nor task
+	// names one; 0 means one second.
+	PollDelay time.Duration
+	// TaskTimeout limits each run of a task when neither task nor stage names a
+	// timeout; 0 means none.
+	TaskTimeout time.Duration
+	// Redelivery is the delay before a message whose handler failed is delivered
+	// again, growing with its attempts.
+	Redelivery stabilize.Backoff
+	// Conflicts bounds the tries after concurrency errors.
+	Conflicts ConflictPolicy
+}
+
+// Defaults returns env with everything optional filled in. The error is
+// ErrInvalid, naming the field.
+func (env Env) Defaults() (*Env, error) {
+	switch {
+	case env.Store == nil:
+		return nil, stabilize.Invalid("handlers store", "is nil")
+	case env.Registry == nil:
+		return nil, stabilize.Invalid("handlers registry", "is nil")
+	}
+	if env.Handlers == nil {
+		env.Handlers = NewSet()
+	}
+	if env.Commit == nil {
+		env.Commit = persistence.NewGroup(env.Store, 0).Commit
+	}
+	if env.Clock == nil {
+		env.Clock = stabilize.SystemClock{}
+	}
+	if env.IDs == nil {
+		env.IDs = stabilize.NewIDs(env.Clock, nil)
+	}
+	if env.Logger == nil {
+		env.Logger = slog.Default()
+	}
+	if env.Tracer == nil {
+		env.Tracer = noop.NewTracerProvider().Tracer("stabilize")
+	}
+	if env.Recorder == nil {
+		env.Recorder = events.Nop{}
+	}
+	if env.CacheSize == 0 {
+		env.CacheSize = 1000
+	}
+	if env.PollDelay == 0 {
+		env.PollDelay = time.Second
+	}
+	env.Conflicts = env.Conflicts.orDefault()
+	return &env, nil
+}

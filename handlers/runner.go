@@ -1,0 +1,329 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/resilience"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Runner is the queue.Handler that makes decisions: it takes the snapshot, lets
+// everything that waits in a mailbox be decided on it, commits once, and starts
+// the task runs that came of it. Safe for concurrent use.
+type Runner struct {
+	env   *Env
+	cache *cache
+}
+
+// NewRunner makes a Runner; the error is ErrInvalid.
+func NewRunner(env Env) (*Runner, error) {
+	full, err := env.Defaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Runner{env: full, cache: newCache(full.CacheSize)}, nil
+}
+
+// Env returns what the runner works with, defaults filled in. Read it only.
+func (r *Runner) Env() *Env { return r.env }
+
+// Request asks for something outside the queue: a message to be decided at
+// once, or, with Create, a new workflow.
+type Request struct {
+	Message queue.Message
+	Create  *stabilize.Workflow
+	// Done receives what became of it; give it room for one.
+	Done chan error
+}
+
+// input is one item being decided.
+type input struct {
+	delivery *queue.Delivery
+	answer   *answer
+	request  *Request
+}
+
+func (in *input) message() queue.Message {
+	if in.delivery != nil {
+		return in.delivery.Message
+	}
+	return in.request.Message
+}
+
+// Handle implements queue.Handler. Without a processor it may be called with a
+// nil Box and requests only.
+func (r *Runner) Handle(ctx context.Context, box *queue.Box, items []queue.Item) {
+	inputs := make([]*input, len(items))
+	for i, it := range items {
+		in := &input{delivery: it.Delivery}
+		switch v := it.Value.(type) {
+		case *answer:
+			in.answer = v
+		case *Request:
+			in.request = v
+		}
+		inputs[i] = in
+	}
+	id := r.workflowOf(inputs[0])
+	ctx, span := r.env.Tracer.Start(ctx, "stabilize.decide", trace.WithAttributes(
+		attribute.String("stabilize.workflow.id", id), attribute.Int("stabilize.items", len(inputs))))
+	defer span.End()
+	r.decide(ctx, box, id, inputs)
+}
+
+func (r *Runner) workflowOf(in *input) string {
+	if in.request != nil && in.request.Create != nil {
+		return in.request.Create.ID
+	}
+	return queue.WorkflowOf(in.message())
+}
+
+// decide brings the inputs to an end: committed, given back, or answered.
+func (r *Runner) decide(ctx context.Context, box *queue.Box, id string, inputs []*input) {
+	t := &turn{r: r, box: box, id: id, inputs: inputs}
+	err := RetryOnConcurrencyError(ctx, r.env.Clock, r.env.Conflicts, func(int) error { return t.try(ctx) })
+	if err == nil {
+		return
+	}
+	// Nobody is at fault: the inputs go back without counting an attempt.
+	for _, in := range t.inputs {
+		if in.request != nil {
+			in.request.Done <- err
+			continue
+		}
+		if ctx.Err() == nil {
+			r.env.Logger.Error("deciding", "workflow", id, "message", in.message().Kind(), "error", err)
+		}
+		box.Return(ctx, in.delivery)
+	}
+}
+
+// turn is the decision of one batch of inputs, over all its tries.
+type turn struct {
+	r       *Runner
+	box     *queue.Box
+	id      string
+	inputs  []*input
+	w       *stabilize.Workflow
+	stale   bool              // w must be refreshed
+	refused error             // why the last try was not admitted
+	cut     map[followUp]bool // follow-ups that failed and go through the queue
+}
+
+// errAgain asks for another try at once with fewer inputs or another course; it
+// is a conflict with oneself.
+var errAgain = fmt.Errorf("decide again: %w", stabilize.ErrConflict)
+
+// try makes one decision and commits it.
+func (t *turn) try(ctx context.Context) error {
+	for {
+		if len(t.inputs) == 0 {
+			t.r.cache.put(t.w)
+			return nil
+		}
+		if err := t.snapshot(ctx); err != nil {
+			return err
+		}
+		if len(t.inputs) == 0 {
+			continue
+		}
+		x, culprit, err := t.decideAll(ctx)
+		if err != nil {
+			if x.draft != nil {
+				x.draft.Rollback()
+			}
+			if culprit != nil && (errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrClosed) || ctx.Err() != nil) {
+				return err // the store's trouble, not the message's
+			}
+			t.fail(ctx, culprit, err)
+			continue
+		}
+		if err := t.commit(ctx, x); !errors.Is(err, errAgain) || err == nil {
+			return err
+		}
+	}
+}
+
+// snapshot makes sure that t.w is there and as new as known.
+func (t *turn) snapshot(ctx context.Context) error {
+	if t.id == "" || t.w != nil && !t.stale {
+		return nil
+	}
+	var err error
+	switch {
+	case t.w == nil:
+		if t.w = t.r.cache.take(t.id); t.w != nil {
+			return nil
+		}
+		if t.takeCreate() {
+			return nil
+		}
+		t.w, err = t.r.env.Store.Load(ctx, t.id)
+	default:
+		t.w, err = refresh(ctx, t.r.env.Store, t.w)
+	}
+	t.stale = false
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, stabilize.ErrNotFound):
+		if t.w = nil; !t.takeCreate() {
+			t.missing(ctx, err)
+		}
+		return nil
+	case errors.Is(err, stabilize.ErrCorrupt):
+		t.w = nil
+		for len(t.inputs) > 0 {
+			t.fail(ctx, t.inputs[0], err)
+		}
+		return nil
+	default:
+		return err
+	}
+}
+
+// takeCreate begins with the workflow that the first input asks to create.
+func (t *turn) takeCreate() bool {
+	if req := t.inputs[0].request; req != nil && req.Create != nil {
+		t.w = req.Create
+		return true
+	}
+	return false
+}
+
+// missing answers inputs for a workflow that does not exist.
+func (t *turn) missing(ctx context.Context, err error) {
+	for _, in := range t.inputs {
+		if in.request != nil {
+			in.request.Done <- err
+			continue
+		}
+		marker := queue.InvalidWorkflowID{OfWorkflow: queue.ToWorkflow(t.id), Handling: in.message().Kind()}
+		x := &Decision{env: t.r.env, now: t.r.env.Clock.Now(), current: marker}
+		if h, err := t.r.env.Handlers.For(marker.Kind()); err == nil {
+			if err := h.Decide(x, marker); err != nil {
+				t.r.env.Logger.Error("deciding", "message", marker.Kind(), "error", err)
+			}
+		}
+		if err := t.r.env.Commit(ctx, &persistence.Commit{Handled: []queue.Receipt{in.delivery.Receipt()}}); err != nil {
+			t.r.env.Logger.Warn("acknowledging a message of a missing workflow", "message", in.delivery.ID, "error", err)
+		}
+		t.box.Settled(in.delivery)
+	}
+	t.inputs = nil
+}
+
+// decideAll decides every input and its follow-ups on one draft. On an error
+// culprit is the input at fault; nil means a follow-up was, and was cut.
+func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err error) {
+	x = &Decision{env: t.r.env, now: t.r.env.Clock.Now(), refused: t.refused, cut: t.cut}
+	if t.w != nil {
+		x.draft = stabilize.NewDraft(t.w)
+	}
+	for _, in := range t.inputs {
+		if req := in.request; req != nil && req.Create != nil {
+			if req.Create != t.w || t.w.Version != 0 {
+				return x, in, &stabilize.ExistsError{Kind: "workflow", ID: t.id}
+			}
+			x.current = queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(t.id)}
+			x.created()
+		} else if err := t.decideOne(ctx, x, in); err != nil {
+			return x, in, err
+		}
+		for len(x.local) > 0 {
+			m := x.local[0]
+			x.local = x.local[1:]
+			x.delivery, x.answer = nil, nil
+			if err := t.call(x, m); err != nil {
+				if t.cut == nil {
+					t.cut = map[followUp]bool{}
+				}
+				t.cut[keyOf(m)] = true
+				t.r.env.Logger.Warn("a follow-up failed and goes through the queue", "workflow", t.id, "message", m.Kind(), "error", err)
+				return x, nil, err
+			}
+		}
+	}
+	return x, nil, nil
+}
+
+func (t *turn) decideOne(ctx context.Context, x *Decision, in *input) error {
+	x.delivery, x.answer = in.delivery, in.answer
+	m := in.message()
+	if k, ok := m.(interface{ AdmissionKey() string }); ok && x.places == nil {
+		places, err := t.r.env.Store.Admissions(ctx, k.AdmissionKey())
+		if err != nil {
+			return err
+		}
+		x.places = &places
+	}
+	return t.call(x, m)
+}
+
+// call runs the handler of one message; a panic is an error.
+func (t *turn) call(x *Decision, m queue.Message) error {
+	h, err := t.r.env.Handlers.For(m.Kind())
+	if err != nil {
+		return err
+	}
+	x.current = m
+	return resilience.Guard(func() error { return h.Decide(x, m) })
+}
+
+// fail takes an input out of the turn: a message goes back to the queue with
+// the error, or to the dead letters when its attempts are used up; a request
+// gets the error. A nil culprit only means another try.
+func (t *turn) fail(ctx context.Context, culprit *input, err error) {
+	if culprit == nil {
+		return
+	}
+	t.inputs = slices.DeleteFunc(t.inputs, func(in *input) bool { return in == culprit })
+	if culprit.request != nil {
+		culprit.request.Done <- err
+		return
+	}
+	d := culprit.delivery
+	t.r.env.Logger.Error("handling a message", "workflow", t.id, "message", d.Message.Kind(), "attempt", d.Attempts, "error", err)
+	var at time.Time
+	if d.Attempts < d.MaxAttempts {
+		at = t.r.env.Clock.Now().Add(t.r.env.Redelivery.Delay(d.Attempts))
+	}
+	t.box.Release(ctx, d, at, err)
+}
+
+// refresh brings w up to date, reading only what changed where the store can.
+func refresh(ctx context.Context, store persistence.WorkflowStore, w *stabilize.Workflow) (*stabilize.Workflow, error) {
+	r, ok := store.(persistence.Refresher)
+	if !ok || w.Version == 0 {
+		return store.Load(ctx, w.ID)
+	}
+	delta, err := r.Refresh(ctx, w.ID, w.Version)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &stabilize.Workflow{Header: delta.Header}
+	if delta.Whole {
+		fresh.Stages = delta.Stages
+	} else {
+		fresh.Stages = slices.Clone(w.Stages)
+		for _, s := range delta.Stages {
+			i, found := slices.BinarySearchFunc(fresh.Stages, s.Position, func(a *stabilize.Stage, p int) int { return a.Position - p })
+			if found {
+				fresh.Stages[i] = s
+			} else {
+				fresh.Stages = slices.Insert(fresh.Stages, i, s)
+			}
+		}
+	}
+	fresh.Index()
+	return fresh, nil
+}
