@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/stabilize-dev/go-stabilize/events"
+	"github.com/stabilize-dev/go-stabilize/handlers"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Config holds the engine's numbers. The zero value of each means its default.
+type Config struct {
+	// Concurrency is how many tasks run at once in this process. Default 100.
+	Concurrency int `env:"CONCURRENCY"`
+	// LeaseTTL is how long a silent worker keeps its work; a dead worker's work
+	// is taken over after this and one poll. Default 3 s.
+	LeaseTTL time.Duration `env:"LEASE_TTL"`
+	// MaxPoll is the longest wait between two looks for work that nothing told
+	// of. Default 500 ms.
+	MaxPoll time.Duration `env:"MAX_POLL"`
+	// TaskTimeout limits each run of a task that names no timeout. Default none.
+	TaskTimeout time.Duration `env:"TASK_TIMEOUT"`
+	// StopTimeout is how long Close lets tasks finish. Default 10 s.
+	StopTimeout time.Duration `env:"STOP_TIMEOUT"`
+	// CacheSize is how many workflows are kept in memory. Default 1,000.
+	CacheSize int `env:"CACHE_SIZE"`
+	// SweepInterval is how often waiting lists are looked at for places whose
+	// holder vanished without ending. Default 5 s.
+	SweepInterval time.Duration `env:"SWEEP_INTERVAL"`
+
+	clock     stabilize.Clock
+	ids       *stabilize.IDs
+	logger    *slog.Logger
+	tracer    trace.Tracer
+	recorder  events.Recorder
+	messages  *queue.Registry
+	handlers  *handlers.Set
+	noCascade bool
+}
+
+// Option changes how an engine is made.
+type Option func(*Config)
+
+// WithConfig sets the engine's numbers.
+func WithConfig(c Config) Option {
+	return func(cfg *Config) {
+		c.clock, c.ids, c.logger, c.tracer, c.recorder = cfg.clock, cfg.ids, cfg.logger, cfg.tracer, cfg.recorder
+		c.messages, c.handlers, c.noCascade = cfg.messages, cfg.handlers, cfg.noCascade
+		*cfg = c
+	}
+}
+
+// WithConcurrency sets how many tasks run at once in this process.
+func WithConcurrency(n int) Option { return func(c *Config) { c.Concurrency = n } }
+
+// WithClock sets the source of time.
+func WithClock(clock stabilize.Clock) Option { return func(c *Config) { c.clock = clock } }
+
+// WithIDs sets the source of ids.
+func WithIDs(ids *stabilize.IDs) Option { return func(c *Config) { c.ids = ids } }
+
+// WithLogger sets the logger; the default is slog.Default().
+func WithLogger(l *slog.Logger) Option { return func(c *Config) { c.logger = l } }
+
+// WithTracer traces decisions and task runs.
+func WithTracer(t trace.Tracer) Option { return func(c *Config) { c.tracer = t } }
+
+// WithRecorder is told of every event after its commit.
+func WithRecorder(r events.Recorder) Option { return func(c *Config) { c.recorder = r } }
+
+// WithHandlers adds message types and handlers of the caller's own: both must
+// hold ours as well, as NewRegistry and NewSet do.
+func WithHandlers(messages *queue.Registry, set *handlers.Set) Option {
+	return func(c *Config) { c.messages, c.handlers = messages, set }
+}
+
+// WithoutCascade sends every message through the queue instead of deciding
+// follow-ups in memory. The results are the same; it is slower.
+func WithoutCascade() Option { return func(c *Config) { c.noCascade = true } }
+
+func newConfig(opts []Option) (Config, error) {
+	var c Config
+	for _, o := range opts {
+		o(&c)
+	}
+	for _, n := range []struct {
+		field string
+		value int64
+	}{
+		{"concurrency", int64(c.Concurrency)}, {"lease TTL", int64(c.LeaseTTL)}, {"max poll", int64(c.MaxPoll)},
+		{"task timeout", int64(c.TaskTimeout)}, {"stop timeout", int64(c.StopTimeout)}, {"sweep interval", int64(c.SweepInterval)},
+	} {
+		if n.value < 0 {
+			return c, stabilize.Invalid("engine "+n.field, "%d is negative", n.value)
+		}
+	}
+	if c.StopTimeout == 0 {
+		c.StopTimeout = 10 * time.Second
+	}
+	if c.SweepInterval == 0 {
+		c.SweepInterval = 5 * time.Second
+	}
+	if c.clock == nil {
+		c.clock = stabilize.SystemClock{}
+	}
+	if c.ids == nil {
+		c.ids = stabilize.NewIDs(c.clock, nil)
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	if c.recorder == nil {
+		c.recorder = events.Nop{}
+	}
+	if c.messages == nil {
+		c.messages = queue.NewRegistry()
+	}
+	return c, nil
+}

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/stabilize-dev/go-stabilize/events"
+	"github.com/stabilize-dev/go-stabilize/handlers"
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Engine runs workflows on a store. Register task and stage types first, then
+// start workflows and run workers, in this process or in others on the same
+// data, in any order. After a crash nothing needs to be called: what a dead
+// worker held is taken over by any that runs.
+//
+// Safe for concurrent use, except that registering must be done before Run and
+// Start.
+type Engine struct {
+	cfg      Config
+	store    persistence.Store
+	owned    bool // opened by Open, so closed by Close
+	registry *stabilize.Registry
+	runner   *handlers.Runner
+	group    *persistence.Group
+	waiters  *waiters
+
+	mu     sync.Mutex
+	proc   *queue.Processor // while Run is under way
+	closed bool
+}
+
+// New makes an engine on a store that the caller opened and closes. The error
+// is ErrInvalid, naming the setting.
+func New(store persistence.Store, opts ...Option) (*Engine, error) {
+	if store == nil {
+		return nil, stabilize.Invalid("engine store", "is nil")
+	}
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(store, cfg, false)
+}
+
+// Open makes an engine on the store that the DSN names, creating and migrating
+// it as needed; see ParseDSN for the forms. Errors: ErrInvalid for a DSN with a
+// mistake, ErrSchemaTooNew for data of a newer program, others as the store says.
+func Open(ctx context.Context, dsn string, opts ...Option) (*Engine, error) {
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	store, err := OpenStore(ctx, dsn, StoreConfig{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids})
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(store, cfg, true)
+}
+
+func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error) {
+	e := &Engine{
+		cfg: cfg, store: store, owned: owned,
+		registry: stabilize.NewRegistry(),
+		group:    persistence.NewGroup(store, 0),
+		waiters:  newWaiters(),
+	}
+	runner, err := handlers.NewRunner(handlers.Env{
+		Store: store, Registry: e.registry, Handlers: cfg.handlers, Commit: e.group.Commit,
+		Clock: cfg.clock, IDs: cfg.ids, Logger: cfg.logger, Tracer: cfg.tracer,
+		Recorder: events.RecorderFunc(e.record),
+		Cascade:  !cfg.noCascade, CacheSize: cfg.CacheSize, TaskTimeout: cfg.TaskTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e.runner = runner
+	return e, nil
+}
+
+func (e *Engine) record(ctx context.Context, evs []events.Event) {
+	e.cfg.recorder.Record(ctx, evs)
+	for i := range evs {
+		if evs[i].Type == events.WorkflowCompleted {
+			e.waiters.ended(evs[i].WorkflowID)
+		}
+	}
+}
+
+// RegisterTask makes a task type known by name. Errors: ErrExists, ErrInvalid.
+func (e *Engine) RegisterTask(name string, t stabilize.TaskType) error {
+	return e.registry.AddTask(name, t)
+}
+
+// RegisterStage makes a stage type known by name. Errors: ErrExists, ErrInvalid.
+func (e *Engine) RegisterStage(name string, t stabilize.StageType) error {
+	return e.registry.AddStage(name, t)
+}
+
+// Store returns the store the engine works on.
+func (e *Engine) Store() persistence.Store { return e.store }
+
+// Commits returns how many commits the engine has sent in how many batches.
+func (e *Engine) Commits() (batches, commits int64) { return e.group.Counts() }
+
+// Run runs workers until ctx ends or Stop is called: it claims messages, runs
+// tasks and moves workflows on. It stops gracefully: tasks under way finish and
+// their results are committed. One Run at a time; a second is
+// ErrInvalidTransition. Errors of the store while running are logged and tried
+// again; Run returns one only if it could not begin or end.
+func (e *Engine) Run(ctx context.Context) error {
+	proc, err := queue.NewProcessor(queue.ProcessorConfig{
+		Queue: e.store, Handler: e.runner, Clock: e.cfg.clock, Logger: e.cfg.logger, IDs: e.cfg.ids,
+		Concurrency: e.cfg.Concurrency, LeaseTTL: e.cfg.LeaseTTL, MaxPoll: e.cfg.MaxPoll,
+	})
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	switch {
+	case e.closed:
+		e.mu.Unlock()
+		return stabilize.ErrClosed
+	case e.proc != nil:
+		e.mu.Unlock()
+		return errors.Join(stabilize.ErrInvalidTransition, errors.New("the engine is running already"))
+	}
+	e.proc = proc
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.proc = nil
+		e.mu.Unlock()
+	}()
+	sweep, cancel := context.WithCancel(ctx)
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		e.sweepWaiting(sweep)
+	}()
+	err = proc.Run(ctx)
+	cancel()
+	<-swept
+	return err
+}
+
+// Stop ends Run gracefully, and hard when ctx ends first: tasks under way are
+// told through their contexts and everything is handed back at once. Without a
+// Run under way it returns at once.
+func (e *Engine) Stop(ctx context.Context) {
+	if proc := e.processor(); proc != nil {
+		proc.Stop(ctx)
+	}
+}
+
+func (e *Engine) processor() *queue.Processor {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.proc
+}
+
+// Close stops workers, hard after Config.StopTimeout, and closes the store if
+// Open opened it. Closing twice is no error.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	again := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if again {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	timer, stop := e.cfg.clock.Timer(e.cfg.StopTimeout)
+	defer stop()
+	go func() {
+		select {
+		case <-timer:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	e.Stop(ctx)
+	e.waiters.close()
+	if e.owned {
+		return e.store.Close()
+	}
+	return nil
+}

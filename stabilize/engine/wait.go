@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Wait returns the workflow when it has ended, however it ended, and whichever
+// process ended it. Errors: ErrNotFound, the context's, ErrClosed.
+func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, error) {
+	ended, forget := e.waiters.add(id)
+	defer forget()
+	// A workflow that another process ends is found by looking.
+	for delay := e.cfg.waitPoll(); ; delay = min(2*delay, time.Second) {
+		h, err := e.store.Summary(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if h.Status.IsComplete() {
+			return e.store.Load(ctx, id)
+		}
+		timer, stop := e.cfg.clock.Timer(delay)
+		select {
+		case <-ctx.Done():
+			stop()
+			return nil, ctx.Err()
+		case _, open := <-ended:
+			if !open {
+				stop()
+				return nil, stabilize.ErrClosed
+			}
+		case <-timer:
+		}
+		stop()
+	}
+}
+
+func (c *Config) waitPoll() time.Duration { return 50 * time.Millisecond }
+
+// waiters are those who wait in this process for workflows to end.
+type waiters struct {
+	mu     sync.Mutex
+	byID   map[string]map[chan struct{}]struct{}
+	closed bool
+}
+
+func newWaiters() *waiters { return &waiters{byID: map[string]map[chan struct{}]struct{}{}} }
+
+func (w *waiters) add(id string) (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		close(c)
+		return c, func() {}
+	}
+	if w.byID[id] == nil {
+		w.byID[id] = map[chan struct{}]struct{}{}
+	}
+	w.byID[id][c] = struct{}{}
+	return c, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if delete(w.byID[id], c); len(w.byID[id]) == 0 {
+			delete(w.byID, id)
+		}
+	}
+}
+
+func (w *waiters) ended(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.byID[id] {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *waiters) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, cs := range w.byID {
+		for c := range cs {
+			close(c)
+		}
+	}
+	w.byID = map[string]map[chan struct{}]struct{}{}
+}
+
+// sweepWaiting wakes waiting lists whose place-holder vanished without a
+// commit of its own (it was deleted), until ctx ends.
+func (e *Engine) sweepWaiting(ctx context.Context) {
+	lister, ok := e.store.(persistence.WaitingKeys)
+	if !ok {
+		return
+	}
+	for {
+		timer, stop := e.cfg.clock.Timer(e.cfg.SweepInterval)
+		select {
+		case <-ctx.Done():
+			stop()
+			return
+		case <-timer:
+		}
+		stop()
+		if err := e.sweepOnce(ctx, lister); err != nil && ctx.Err() == nil {
+			e.cfg.logger.Warn("looking at waiting lists", "error", err)
+		}
+	}
+}
+
+func (e *Engine) sweepOnce(ctx context.Context, lister persistence.WaitingKeys) error {
+	keys, err := lister.WaitingKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		places, err := e.store.Admissions(ctx, k.Key)
+		if err != nil {
+			return err
+		}
+		if len(places.Waiting) == 0 || k.Limit > 0 && len(places.Holding) >= k.Limit {
+			continue
+		}
+		err = e.store.Push(ctx, queue.Outgoing{Message: queue.StartWaitingWorkflows{Key: k.Key, Limit: k.Limit}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+
+	"github.com/stabilize-dev/go-stabilize/handlers"
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// StartOption changes how a workflow is started.
+type StartOption func(*startConfig)
+
+type startConfig struct{ key string }
+
+// WithKey makes the start idempotent: among workflows of the same application
+// and name, one key starts one workflow, however often and from wherever Start
+// is called.
+func WithKey(key string) StartOption { return func(c *startConfig) { c.key = key } }
+
+// Start creates a workflow and returns its id when it is durable. It begins at
+// once if this engine runs, else when one on the same data does. With a key
+// that was used before it returns the id of the workflow started then. Errors:
+// ErrInvalid, naming stage and field, for a spec with a mistake or a type that
+// is not registered here, before anything is stored.
+func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts ...StartOption) (string, error) {
+	if spec == nil {
+		return "", stabilize.Invalid("workflow spec", "is nil")
+	}
+	var cfg startConfig
+	for _, o := range opts {
+		o(&cfg)
+	}
+	w, err := spec.Build(e.cfg.ids, e.cfg.clock.Now())
+	if err != nil {
+		return "", fmt.Errorf("starting a workflow: %w", err)
+	}
+	if err := e.registry.Check(w); err != nil {
+		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
+	}
+	if cfg.key != "" {
+		if err := stabilize.CheckText("key", cfg.key); err != nil {
+			return "", err
+		}
+		w.Key, w.ID = cfg.key, keyedID(w.Application, w.Name, cfg.key)
+	}
+	id := w.ID
+	err = e.request(ctx, id, &handlers.Request{Create: w})
+	if errors.Is(err, stabilize.ErrExists) {
+		err = nil // by this key; or our own commit, whose reply was lost
+	}
+	if err != nil {
+		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
+	}
+	return id, nil
+}
+
+// keyedID is the id that a key stands for.
+func keyedID(application, name, key string) string {
+	sum := sha256.Sum256([]byte(application + "\x1f" + name + "\x1f" + key))
+	return "K" + base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])[:31]
+}
+
+// request has something decided, in the workflow's mailbox if workers run here.
+func (e *Engine) request(ctx context.Context, id string, req *handlers.Request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	req.Done = make(chan error, 1)
+	if proc := e.processor(); proc == nil || !proc.Submit(ctx, id, req) {
+		e.runner.Handle(ctx, nil, []queue.Item{{Value: req}})
+	}
+	select {
+	case err := <-req.Done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Get returns a workflow with all its stages as of now. ErrNotFound.
+func (e *Engine) Get(ctx context.Context, id string) (*stabilize.Workflow, error) {
+	return e.store.Load(ctx, id)
+}
+
+// List returns workflows' headers by application, configuration, status and
+// time, page by page.
+func (e *Engine) List(ctx context.Context, q persistence.Query) (persistence.Page, error) {
+	return e.store.Query(ctx, q)
+}
+
+// Cancel asks a workflow to end. One that has not begun ends at once; in a
+// running one, everything under way is told, and Wait returns when it has
+// ended. Cancelling again changes nothing: the first user and reason are kept.
+// Errors: ErrNotFound, ErrFinished.
+func (e *Engine) Cancel(ctx context.Context, id, user, reason string) error {
+	for field, text := range map[string]string{"user": user, "reason": reason} {
+		if err := stabilize.CheckText("cancel "+field, text); err != nil {
+			return err
+		}
+	}
+	h, err := e.store.Summary(ctx, id)
+	if err != nil {
+		return fmt.Errorf("cancelling: %w", err)
+	}
+	if h.Status.IsComplete() {
+		return fmt.Errorf("cancelling workflow %q, which is %s: %w", id, h.Status, stabilize.ErrFinished)
+	}
+	err = e.request(ctx, id, &handlers.Request{
+		Message: queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user, Reason: reason},
+	})
+	if err != nil {
+		return fmt.Errorf("cancelling workflow %q: %w", id, err)
+	}
+	return nil
+}
