@@ -100,6 +100,7 @@ type kind struct {
 
 func kindOf(t reflect.Type, rules string) (kind, error) {
 	k := kind{typ: t}
+	k.setRange()
 	if _, err := k.parse("1"); err != nil && errors.Is(err, errors.ErrUnsupported) {
 		return k, err
 	}
@@ -125,13 +126,29 @@ func kindOf(t reflect.Type, rules string) (kind, error) {
 	return k, nil
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
+// setRange sets the bounds that a type has by itself.
+func (k *kind) setRange() {
+	low, high := reflect.New(k.typ).Elem(), reflect.New(k.typ).Elem()
+	bits := k.typ.Size() * 8
+	switch {
+	case low.CanInt() && bits < 64:
+		low.SetInt(-1 << (bits - 1))
+		high.SetInt(1<<(bits-1) - 1)
+		k.min, k.max = low, high
+	case low.CanUint():
+		k.min = low
+		if bits < 64 {
+			high.SetUint(1<<bits - 1)
+			k.max = high
+		}
+	}
+}
 
 func (k kind) parse(text string) (reflect.Value, error) {
 	v := reflect.New(k.typ).Elem()
 	var err error
 	switch {
-	case k.typ == durationType:
+	case k.typ == reflect.TypeFor[time.Duration]():
 		var d time.Duration
 		d, err = time.ParseDuration(text)
 		v.SetInt(int64(d))
@@ -181,8 +198,8 @@ func less(a, b reflect.Value) bool {
 func (k kind) String() string {
 	what := map[bool]string{true: "a whole number", false: "a number"}[k.typ.Kind() < reflect.Float32]
 	switch {
-	case k.typ == durationType:
-		what = "a duration such as 1.5s"
+	case k.typ == reflect.TypeFor[time.Duration]():
+		what = "a duration (such as 1.5s)"
 	case k.typ.Kind() == reflect.Bool:
 		what = "true or false"
 	case k.typ.Kind() == reflect.String:
@@ -195,8 +212,6 @@ func (k kind) String() string {
 		return fmt.Sprintf("%s of at least %v", what, k.min)
 	case k.max.IsValid():
 		return fmt.Sprintf("%s of at most %v", what, k.max)
-	case k.typ.Kind() >= reflect.Uint && k.typ.Kind() <= reflect.Uintptr:
-		return what + " of at least 0"
 	}
 	return what
 }

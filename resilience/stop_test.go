@@ -1,0 +1,199 @@
+package resilience_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/stabilize-dev/go-stabilize/resilience"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := stabilize.NewManualClock(time.Unix(0, 0))
+		ctx, cancel := resilience.WithTimeout(t.Context(), clock, time.Minute, "task build")
+		defer cancel()
+		clock.Advance(time.Minute - stabilize.Precision)
+		synctest.Wait()
+		if ctx.Err() != nil {
+			t.Fatalf("it ended early: %v", context.Cause(ctx))
+		}
+		clock.Advance(stabilize.Precision)
+		<-ctx.Done()
+		cause, ok := errors.AsType[*stabilize.TimeoutError](context.Cause(ctx))
+		if !ok || cause.What != "task build" || cause.After != time.Minute {
+			t.Errorf("the cause is %v", context.Cause(ctx))
+		}
+	})
+}
+
+func TestTimeoutIsReleased(t *testing.T) {
+	for name, end := range map[string]func(own, parent context.CancelFunc){
+		"by its own cancel":    func(own, _ context.CancelFunc) { own() },
+		"by the end of parent": func(_, parent context.CancelFunc) { parent() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock := stabilize.NewManualClock(time.Unix(0, 0))
+				parent, stop := context.WithCancel(t.Context())
+				ctx, cancel := resilience.WithTimeout(parent, clock, time.Minute, "x")
+				end(cancel, stop)
+				<-ctx.Done()
+				synctest.Wait()
+				if !clock.NextTimer().IsZero() {
+					t.Error("the timer is still waiting")
+				}
+				clock.Advance(time.Hour)
+				if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) || errors.Is(cause, stabilize.ErrTimeout) {
+					t.Errorf("the cause is %v", cause)
+				}
+				cancel()
+				stop()
+			})
+		})
+	}
+}
+
+func TestTimeoutOfNothingIsOver(t *testing.T) {
+	ctx, cancel := resilience.WithTimeout(t.Context(), stabilize.NewManualClock(time.Unix(0, 0)), 0, "x")
+	defer cancel()
+	if !errors.Is(context.Cause(ctx), stabilize.ErrTimeout) {
+		t.Errorf("the cause is %v", context.Cause(ctx))
+	}
+}
+
+func TestGuard(t *testing.T) {
+	plain := errors.New("plain")
+	if err := resilience.Guard(func() error { return plain }); err != plain {
+		t.Errorf("the error of the function became %v", err)
+	}
+	var nothing map[string]int
+	for _, c := range []struct {
+		name string
+		fn   func()
+		text string
+	}{
+		{"text", func() { panic("boom") }, "panic: boom"},
+		{"an error", func() { panic(&fs.PathError{Op: "open", Path: "x", Err: stabilize.ErrTransient}) }, "panic: open x: transient failure"},
+		{"nil", func() { panic(nil) }, "panic: panic called with nil argument"},
+		{"the runtime", func() { nothing["x"] = 1 }, "panic: assignment to entry in nil map"},
+		{"an error whose text panics", func() { panic((*fs.PathError)(nil)) }, "panic: <nil>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := resilience.Guard(func() error { c.fn(); return nil })
+			p, ok := errors.AsType[*resilience.PanicError](err)
+			switch {
+			case !ok || !strings.HasPrefix(err.Error(), c.text):
+				t.Fatalf("the error is %v, want %q", err, c.text)
+			case !errors.Is(err, stabilize.ErrPermanent) || errors.Is(err, stabilize.ErrTransient):
+				t.Errorf("%v is not of the class ErrPermanent alone", err)
+			case !strings.Contains(string(p.Stack), "TestGuard"):
+				t.Errorf("the stack does not show where it was:\n%s", p.Stack)
+			}
+		})
+	}
+	err := resilience.Guard(func() error { panic(&fs.PathError{Path: "x"}) })
+	if pathErr, ok := errors.AsType[*fs.PathError](err); !ok || pathErr.Path != "x" {
+		t.Error("the error that was panicked with cannot be reached")
+	}
+}
+
+// TestCancels compares the set with a plain list over random histories.
+func TestCancels(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type running struct {
+			key    string
+			ctx    context.Context
+			cause  error // first it was told
+			remove func()
+		}
+		var set resilience.Cancels
+		var all []*running
+		keys := rapid.SampledFrom([]string{"", "a", "b"})
+		causes := 0
+		tell := func(t *rapid.T, got int, told func(*running) bool, cause error) {
+			want := 0
+			for _, r := range all {
+				if r.remove != nil && told(r) {
+					want++
+					if r.cause == nil {
+						r.cause = cause
+					}
+				}
+			}
+			if got != want {
+				t.Fatalf("%d were told, want %d", got, want)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				for _, r := range all {
+					if context.Cause(r.ctx) != r.cause {
+						t.Fatalf("one under %q has the cause %v, want %v", r.key, context.Cause(r.ctx), r.cause)
+					}
+				}
+			},
+			"add": func(t *rapid.T) {
+				ctx, cancel := context.WithCancelCause(context.Background())
+				r := &running{key: keys.Draw(t, "key"), ctx: ctx}
+				r.remove = set.Add(r.key, cancel)
+				all = append(all, r)
+			},
+			"remove": func(t *rapid.T) {
+				if len(all) > 0 {
+					r := rapid.SampledFrom(all).Draw(t, "which")
+					if r.remove != nil {
+						r.remove()
+						r.remove()
+						r.remove = nil
+					}
+				}
+			},
+			"cancel": func(t *rapid.T) {
+				key, cause := keys.Draw(t, "key"), fmt.Errorf("cause %d", causes)
+				causes++
+				tell(t, set.Cancel(key, cause), func(r *running) bool { return r.key == key }, cause)
+			},
+			"cancel all": func(t *rapid.T) {
+				cause := fmt.Errorf("cause %d", causes)
+				causes++
+				tell(t, set.CancelAll(cause), func(*running) bool { return true }, cause)
+			},
+		})
+	})
+}
+
+func TestCancelsConcurrently(t *testing.T) {
+	var set resilience.Cancels
+	var wg sync.WaitGroup
+	var ended atomic.Int64
+	start := make(chan struct{})
+	for i := range 50 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		remove := set.Add(fmt.Sprint(i%5), cancel)
+		wg.Go(func() {
+			<-ctx.Done()
+			ended.Add(1)
+			remove() // while the canceling is under way
+		})
+	}
+	for i := range 4 {
+		wg.Go(func() { <-start; set.Cancel(fmt.Sprint(i), nil) })
+	}
+	wg.Go(func() { <-start; set.CancelAll(nil) })
+	close(start)
+	wg.Wait()
+	if n := set.CancelAll(nil); ended.Load() != 50 || n != 0 {
+		t.Errorf("%d of 50 ended, %d are left", ended.Load(), n)
+	}
+}
