@@ -357,7 +357,7 @@ func cl13(e *env) {
 	e.Clock.Advance(kit.TTL - kit.Tick)
 	held, err := e.a.Heartbeat(e.Ctx(), worker)
 	e.Must(err, "the worker's heartbeat")
-	e.List([]string{"token"}, held.Tokens, "the tokens that the worker holds")
+	e.Same([]queue.Receipt{{ID: "leased", Token: "token"}}, held.Held, "what the worker holds")
 	e.Clock.Advance(kit.TTL - kit.Tick)
 	for _, d := range e.Claim(e.b, "other") {
 		if d.ID == "leased" {
@@ -406,7 +406,7 @@ func cl14(e *env) {
 	}
 	held, err := e.a.Heartbeat(e.Ctx(), kit.Worker("lapsed"))
 	e.Must(err, "the lapsed worker's heartbeat")
-	e.List(nil, held.Tokens, "the tokens that the lapsed worker holds")
+	e.Same([]queue.Receipt(nil), held.Held, "what the lapsed worker holds")
 	ds := e.Claim(e.b, "other")
 	e.List(workers, kit.IDs(ds), "what another worker is given")
 	for _, d := range ds {

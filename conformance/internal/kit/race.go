@@ -1,7 +1,9 @@
 package kit
 
 import (
+	"context"
 	"fmt"
+	"reflect"
 	"sync"
 )
 
@@ -40,4 +42,16 @@ func First(errs []error) error {
 		}
 	}
 	return nil
+}
+
+// ContextMethods names the methods of an interface that take a context.
+func ContextMethods[I any]() []string {
+	var out []string
+	t, ctx := reflect.TypeFor[I](), reflect.TypeFor[context.Context]()
+	for i := range t.NumMethod() {
+		if m := t.Method(i); m.Type.NumIn() > 0 && m.Type.In(0) == ctx {
+			out = append(out, m.Name)
+		}
+	}
+	return out
 }
