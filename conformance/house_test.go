@@ -8,8 +8,11 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -207,6 +210,36 @@ func TestHouseNoGlobalStateRule(t *testing.T) {
 		if len(checkSource(t, imports+source)) == 0 {
 			t.Errorf("%s is state, but passes: %s", what, source)
 		}
+	}
+}
+
+// TestHouseLinks checks that what the documents point to exists.
+func TestHouseLinks(t *testing.T) {
+	root := ".."
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`) // with a colon it is an address elsewhere
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), ".") {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range link.FindAllSubmatch(content, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), string(m[1]))); err != nil {
+				t.Errorf("%s points to %s, which does not exist", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
