@@ -1,0 +1,371 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// batch is the work of one transaction. Under the write lock nothing else
+// changes, so what the commits depend on is read once, for all of them, and
+// kept up to date here. A commit is checked first and written after; what only
+// writing can find out (a stage that became another) dooms the transaction,
+// which is then done again without that commit.
+type batch struct {
+	tx  *wtx
+	now int64
+
+	workflows map[string]*version
+	known     map[string]stored // messages handled or added under a given id
+	fences    map[string]fence
+
+	applied   int
+	claimable bool
+	doomed    bool
+}
+
+type version struct {
+	number  int64
+	created sql.NullInt64
+	status  string
+}
+
+// stored is a message id in use; a dead letter's has no lease.
+type stored struct {
+	lease string
+	dead  bool
+}
+
+type fence struct {
+	number int64
+	live   bool
+}
+
+func newBatch(tx *wtx, now time.Time) *batch {
+	return &batch{
+		tx: tx, now: micros(now),
+		workflows: map[string]*version{}, known: map[string]stored{}, fences: map[string]fence{},
+	}
+}
+
+// run applies each change and sets its err. The error returned is the database's.
+func (b *batch) run(work []change) error {
+	var workflows, messages []string
+	for i := range work {
+		ch := &work[i]
+		if ch.refused {
+			continue
+		}
+		ch.err = nil
+		if ch.WorkflowID != "" {
+			workflows = append(workflows, ch.WorkflowID)
+		}
+		for _, r := range ch.Handled {
+			messages = append(messages, r.ID)
+		}
+		for j := range ch.msgs {
+			if ch.msgs[j].given {
+				messages = append(messages, ch.msgs[j].id)
+			}
+		}
+	}
+	if err := b.readVersions(workflows); err != nil {
+		return err
+	}
+	if err := b.readMessages(messages); err != nil {
+		return err
+	}
+	for i := range work {
+		ch := &work[i]
+		if ch.refused {
+			continue
+		}
+		err := b.apply(ch)
+		if err != nil && !classified(err) {
+			return err
+		}
+		if ch.err = err; err == nil {
+			b.applied++
+		}
+	}
+	return nil
+}
+
+func (b *batch) readVersions(ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := b.tx.query(stVersions, jsonList(ids))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var v version
+		if err := rows.Scan(&id, &v.number, &v.created, &v.status); err != nil {
+			return err
+		}
+		b.workflows[id] = &v
+	}
+	return rows.Err()
+}
+
+func (b *batch) readMessages(ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := b.tx.query(stKnownMessages, jsonList(ids))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var lease sql.NullString
+		var dead bool
+		if err := rows.Scan(&id, &lease, &dead); err != nil {
+			return err
+		}
+		b.known[id] = stored{lease.String, dead}
+	}
+	return rows.Err()
+}
+
+func jsonList(texts []string) string {
+	list, _ := json.Marshal(texts) // text always can be
+	return string(list)
+}
+
+// apply checks a commit and writes it.
+func (b *batch) apply(ch *change) error {
+	w := b.workflows[ch.WorkflowID] // nil: it does not exist, or the commit names none
+	if ch.WorkflowID != "" {
+		if err := checkVersion(ch, w); err != nil {
+			return err
+		}
+	}
+	if err := b.checkMessages(ch); err != nil {
+		return err
+	}
+	seat, err := b.judge(ch, w)
+	if err != nil {
+		return err
+	}
+
+	for _, r := range ch.Handled {
+		if err := b.drop(r.ID); err != nil {
+			return err
+		}
+	}
+	for _, id := range ch.Discard {
+		if err := b.drop(id); err != nil {
+			return err
+		}
+	}
+	if ch.WorkflowID != "" {
+		if err := b.admit(ch, seat); err != nil { // before the header: statuses are those before the commit
+			return err
+		}
+		if err := b.writeWorkflow(ch, w); err != nil {
+			return err
+		}
+	}
+	return b.addMessages(ch.msgs)
+}
+
+func checkVersion(ch *change, w *version) error {
+	switch {
+	case ch.Expect == 0 && w != nil:
+		return &stabilize.ExistsError{Kind: "workflow", ID: ch.WorkflowID}
+	case ch.Expect == 0:
+		return nil
+	case w == nil:
+		return &stabilize.NotFoundError{Kind: "workflow", ID: ch.WorkflowID}
+	case w.number != ch.Expect:
+		return &stabilize.ConflictError{WorkflowID: ch.WorkflowID, Expected: ch.Expect, Actual: w.number}
+	case ch.Header != nil && maybeMicros(ch.Header.CreatedAt) != w.created:
+		return stabilize.Invalid("workflow created at", "of %q cannot change to %s", ch.WorkflowID, ch.Header.CreatedAt)
+	}
+	return nil
+}
+
+func (b *batch) checkMessages(ch *change) error {
+	for _, r := range ch.Handled {
+		if m := b.known[r.ID]; m.lease != r.Token {
+			return &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
+		}
+	}
+	for i := range ch.msgs {
+		m := &ch.msgs[i]
+		if known, used := b.known[m.id]; used && m.given && (known.dead || !ch.frees(m.id)) {
+			return &stabilize.ExistsError{Kind: "message", ID: m.id}
+		}
+	}
+	return nil
+}
+
+// frees reports whether the commit itself removes a live message of that id.
+func (ch *change) frees(id string) bool {
+	for _, r := range ch.Handled {
+		if r.ID == id {
+			return true
+		}
+	}
+	for _, d := range ch.Discard {
+		if d == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *batch) drop(id string) error {
+	if !b.known[id].dead {
+		delete(b.known, id)
+	}
+	_, err := b.tx.exec(stDropMessage, id)
+	return err
+}
+
+func (b *batch) writeWorkflow(ch *change, w *version) error {
+	if w == nil {
+		return b.create(ch)
+	}
+	bump := stBump
+	if len(ch.Removed) > 0 {
+		bump = stBumpRemoved
+	}
+	if _, err := b.tx.exec(bump, ch.Expect+1, ch.WorkflowID); err != nil {
+		return err
+	}
+	w.number = ch.Expect + 1
+	if h := ch.Header; h != nil {
+		w.status = h.Status.String()
+		if _, err := b.tx.exec(stUpdateWorkflow, h.Application, h.ConfigID, w.status, sortAt(h), h.ID); err != nil {
+			return err
+		}
+		if _, err := b.tx.exec(stUpdateHeader, ch.header, h.ID); err != nil {
+			return err
+		}
+	}
+	for _, id := range ch.Removed {
+		n, err := b.tx.change(stRemoveStage, ch.WorkflowID, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return b.refuse(ch, stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id))
+		}
+	}
+	return b.putStages(ch)
+}
+
+func (b *batch) create(ch *change) error {
+	h := ch.Header
+	w := &version{number: 1, created: maybeMicros(h.CreatedAt), status: h.Status.String()}
+	_, err := b.tx.exec(stCreateWorkflow, h.ID, h.Application, h.ConfigID, w.status, sortAt(h), w.created)
+	if err != nil {
+		return err
+	}
+	if _, err := b.tx.exec(stCreateHeader, h.ID, ch.header); err != nil {
+		return err
+	}
+	b.workflows[h.ID] = w
+	return b.putStages(ch)
+}
+
+func (b *batch) putStages(ch *change) error {
+	for i, st := range ch.Stages {
+		n, err := b.tx.change(stPutStage, ch.WorkflowID, st.ID, ch.Expect+1, st.Ref, st.Round, st.Position, ch.stages[i])
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return b.refuse(ch, stabilize.Invalid("stage", "%q is stored with another ref, round or position than %q, round %d, position %d",
+				st.ID, st.Ref, st.Round, st.Position))
+		}
+	}
+	return nil
+}
+
+// refuse refuses a commit of which something was written already.
+func (b *batch) refuse(ch *change, err error) error {
+	ch.refused, b.doomed = true, true
+	return err
+}
+
+func (b *batch) addMessages(msgs []message) error {
+	for i := range msgs {
+		if err := b.addMessage(&msgs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batch) addMessage(m *message) error {
+	due := b.now
+	if !m.at.IsZero() {
+		due = max(due, micros(m.at))
+	}
+	var worker sql.NullInt64
+	var lease sql.NullString
+	attempts := 0
+	if m.lease != nil {
+		f, err := b.fence(m.lease.Worker)
+		if err != nil {
+			return err
+		}
+		if f.live {
+			worker = sql.NullInt64{Int64: f.number, Valid: true}
+			lease = sql.NullString{String: m.lease.Token, Valid: true}
+			attempts = 1
+		}
+	}
+	_, err := b.tx.exec(stAddMessage, m.id, m.kind, int64(m.lane), m.workflow, due, b.now, worker, lease, attempts, m.attempts, m.body)
+	if err != nil {
+		return err
+	}
+	b.known[m.id] = stored{lease: lease.String}
+	b.claimable = b.claimable || !worker.Valid && due <= b.now
+	return nil
+}
+
+// fence returns the fence of a worker that holds its lease.
+func (b *batch) fence(worker string) (fence, error) {
+	f, ok := b.fences[worker]
+	if ok {
+		return f, nil
+	}
+	switch err := b.tx.row(stLiveWorker, worker, b.now).Scan(&f.number); {
+	case err == nil:
+		f.live = true
+	case !errors.Is(err, sql.ErrNoRows):
+		return f, err
+	}
+	b.fences[worker] = f
+	return f, nil
+}
+
+// push stores messages outside of a commit.
+func (b *batch) push(msgs []message) error {
+	var ids []string
+	for i := range msgs {
+		if msgs[i].given {
+			ids = append(ids, msgs[i].id)
+		}
+	}
+	if err := b.readMessages(ids); err != nil {
+		return err
+	}
+	for i := range msgs {
+		if _, used := b.known[msgs[i].id]; used {
+			return &stabilize.ExistsError{Kind: "message", ID: msgs[i].id}
+		}
+	}
+	return b.addMessages(msgs)
+}

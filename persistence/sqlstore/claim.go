@@ -1,0 +1,217 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// claimPass is how many candidates are read at a time.
+const claimPass = 256
+
+// Claim implements queue.Queue. A claim that finds nothing to do does not write
+// while more than two thirds of the worker's time are left: so idle workers do
+// not stand in each other's way, and a lease outlives the last empty claim by
+// at least two thirds of its TTL, the last other one by all of it.
+func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	if room.Control < 0 || room.Work < 0 {
+		return nil, stabilize.Invalid("claim room", "%d and %d: is negative", room.Control, room.Work)
+	}
+	if idle, err := s.idle(ctx, w, room); err != nil || idle {
+		return nil, err
+	}
+	var c *claim
+	err := s.write(ctx, "claim", func(tx *wtx) error {
+		c = &claim{batch: newBatch(tx, s.now()), store: s}
+		return c.run(w, room)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.ping(c.claimable)
+	return c.deliveries(), nil
+}
+
+// idle reports that a claim would change nothing worth a write.
+func (s *Store) idle(ctx context.Context, w queue.Worker, room queue.Room) (idle bool, err error) {
+	err = s.read(ctx, "claim", func(ctx context.Context, st *prepared) error {
+		now := micros(s.now())
+		var expires sql.NullInt64
+		var lapsed, control, work bool
+		if err := st.read[stPeek].QueryRowContext(ctx, w.ID, now).Scan(&expires, &lapsed, &control, &work); err != nil {
+			return err
+		}
+		left, ttl := expires.Int64-now, w.TTL.Microseconds()
+		idle = expires.Valid && left >= ttl*2/3 && left <= ttl &&
+			!lapsed && !(control && room.Control > 0) && !(work && room.Work > 0)
+		return nil
+	})
+	return idle, err
+}
+
+// claim is one Claim under the write lock.
+type claim struct {
+	*batch
+
+	store *Store
+	fence int64
+	found []found
+}
+
+// found is a message that may be delivered.
+type found struct {
+	queue.Delivery
+
+	seq      int64
+	kind     string
+	workflow string
+	body     []byte
+}
+
+func (c *claim) run(w queue.Worker, room queue.Room) error {
+	if err := c.freeLapsed(); err != nil {
+		return err
+	}
+	var err error
+	if c.fence, err = c.renew(w); err != nil {
+		return err
+	}
+	if err := c.fill(queue.Control, room.Control); err != nil {
+		return err
+	}
+	return c.fill(queue.Work, room.Work)
+}
+
+// freeLapsed makes what silent workers held claimable. Their tokens stay valid
+// until somebody claims.
+func (b *batch) freeLapsed() error {
+	n, err := b.tx.change(stFreeLapsed, b.now)
+	if err != nil {
+		return err
+	}
+	b.claimable = b.claimable || n > 0
+	_, err = b.tx.exec(stDropLapsed, b.now)
+	return err
+}
+
+// renew gives the worker its time, anew if it had none left.
+func (b *batch) renew(w queue.Worker) (fence int64, err error) {
+	expires := b.now + w.TTL.Microseconds()
+	switch err = b.tx.row(stWorker, w.ID).Scan(&fence); {
+	case err == nil:
+		_, err = b.tx.exec(stRenewWorker, expires, fence)
+		return fence, err
+	case !errors.Is(err, sql.ErrNoRows):
+		return 0, err
+	}
+	res, err := b.tx.exec(stAddWorker, w.ID, expires)
+	if err != nil {
+		return 0, err
+	}
+	return res.LastInsertId()
+}
+
+// fill leases the oldest due messages of a lane. What cannot be delivered goes
+// to the dead letters and takes no room.
+func (c *claim) fill(lane queue.Lane, room int) error {
+	for room > 0 {
+		candidates, err := c.candidates(lane, min(room, claimPass))
+		if err != nil || len(candidates) == 0 {
+			return err
+		}
+		for i := range candidates {
+			f := &candidates[i]
+			reason, cause := queue.DeadExhausted, f.LastError
+			if f.Attempts < f.MaxAttempts {
+				if f.Message, err = c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err == nil {
+					if err := c.lease(f); err != nil {
+						return err
+					}
+					room--
+					continue
+				}
+				reason, cause = queue.DeadUndecodable, err.Error()
+			}
+			if err := c.bury(f, reason, cause); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *claim) candidates(lane queue.Lane, limit int) ([]found, error) {
+	rows, err := c.tx.query(stClaimable, int64(lane), c.now, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []found
+	for rows.Next() {
+		var f found
+		var due, created int64
+		if err := rows.Scan(&f.seq, &f.ID, &f.kind, &f.workflow, &due, &created, &f.Attempts, &f.MaxAttempts, &f.LastError, &f.body); err != nil {
+			return nil, err
+		}
+		f.Due, f.CreatedAt = fromMicros(due), fromMicros(created)
+		out = append(out, f)
+	}
+	return out, rows.Err()
+}
+
+func (c *claim) lease(f *found) error {
+	f.Token = rand.Text()
+	f.Attempts++
+	if _, err := c.tx.exec(stLease, c.fence, f.Token, f.seq); err != nil {
+		return err
+	}
+	f.body = nil
+	c.found = append(c.found, *f)
+	return nil
+}
+
+// bury moves a message to the dead letters and tells its workflow. A dead
+// DeadLettered tells nobody: its workflow would never hear the end of it.
+func (c *claim) bury(f *found, reason, cause string) error {
+	if _, err := c.tx.exec(stBury, c.now, reason, cause, f.seq); err != nil {
+		return err
+	}
+	if _, err := c.tx.exec(stDropSeq, f.seq); err != nil {
+		return err
+	}
+	dead := queue.DeadLettered{
+		OfWorkflow: queue.ToWorkflow(f.workflow), DeadLetterID: f.ID, DeadKind: f.kind,
+		Attempts: f.Attempts, Error: cmp.Or(cause, reason),
+	}
+	if f.workflow == "" || f.kind == dead.Kind() {
+		return nil
+	}
+	if m, err := c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err == nil {
+		dead.StageID, dead.TaskID = queue.StageOf(m), queue.TaskOf(m)
+	}
+	msgs, err := c.store.encodeMessages([]queue.Outgoing{{Message: dead}})
+	if err != nil {
+		return err
+	}
+	return c.addMessages(msgs)
+}
+
+func (c *claim) deliveries() []queue.Delivery {
+	slices.SortStableFunc(c.found, func(a, b found) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.seq, b.seq))
+	})
+	out := make([]queue.Delivery, len(c.found))
+	for i := range c.found {
+		out[i] = c.found[i].Delivery
+	}
+	return out
+}

@@ -1,0 +1,130 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"strings"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Config says which database to open and how. Path or DB is required, the zero
+// value of the rest is a good default.
+type Config struct {
+	// Path of the SQLite file. It is created only with Migrate.
+	Path string
+	// DB is a database opened by the caller, instead of Path; it is used for
+	// reading and writing as it is set up (a pool of one connection is enough)
+	// and not closed. WAL mode and a synchronous setting are the caller's choice.
+	DB *sql.DB
+	// Driver is the name of a database/sql driver for SQLite; empty: "sqlite",
+	// which is modernc.org/sqlite. It must understand file: URIs.
+	Driver string
+	// ErrorCode reads SQLite's result code from a driver's error; nil: from an
+	// error with a method Code() int, as modernc.org/sqlite has.
+	ErrorCode func(error) (code int, ok bool)
+
+	// Prefix of the names of all tables: lower-case letters, digits and
+	// underscores, not beginning with a digit. A database with tables of other
+	// programs wants one.
+	Prefix string
+	// Migrate brings the schema up to date. Otherwise a database without the
+	// schema answers every call with ErrSchemaMissing.
+	Migrate bool
+
+	// Clock is the only source of time; nil: SystemClock.
+	Clock stabilize.Clock
+	// IDs of messages that have none; nil: on Clock.
+	IDs *stabilize.IDs
+	// Messages that can be decoded; nil: those of package queue.
+	Messages *queue.Registry
+
+	// Synchronous says what a commit waits for; only with Path.
+	Synchronous Synchronous
+	// BusyTimeout is how long a call waits for a lock that another process
+	// holds, before it is ErrTransient; 0: 10 s.
+	BusyTimeout time.Duration
+	// MaxPayload is the largest stored header, stage or message in bytes; 0: 512
+	// MiB, which is also the most that can be asked for.
+	MaxPayload int64
+	// Readers is how many connections read at the same time; 0: 4. Only with Path.
+	Readers int
+}
+
+// Synchronous is how durable a successful commit is.
+type Synchronous uint8
+
+const (
+	// Full: it survives a loss of power.
+	Full Synchronous = iota
+	// Normal: it survives a crash of the program; a loss of power may lose the
+	// last commits, but never corrupts the database. Faster by far for single
+	// commits, hardly for large batches.
+	Normal
+)
+
+const maxPayload = 512 << 20 // SQLite stops at 1 GB for a whole row
+
+// check fills in defaults. The error is ErrInvalid.
+func (c *Config) check() error {
+	switch {
+	case c.Path == "" && c.DB == nil:
+		return stabilize.Invalid("config", "has neither a Path nor a DB")
+	case c.Path != "" && c.DB != nil:
+		return stabilize.Invalid("config", "has both a Path and a DB")
+	case strings.ContainsRune(c.Path, 0):
+		return stabilize.Invalid("config path", "%q holds a NUL", c.Path)
+	case c.Path == ":memory:":
+		return stabilize.Invalid("config path", "a database in memory belongs to one connection; package memstore keeps data in memory")
+	case c.Synchronous > Normal:
+		return stabilize.Invalid("config synchronous", "unknown value %d", c.Synchronous)
+	case c.BusyTimeout < 0:
+		return stabilize.Invalid("config busy timeout", "%s is negative", c.BusyTimeout)
+	case c.MaxPayload < 0 || c.MaxPayload > maxPayload:
+		return stabilize.Invalid("config max payload", "%d is not within 0 to %d", c.MaxPayload, maxPayload)
+	case c.Readers < 0:
+		return stabilize.Invalid("config readers", "%d is negative", c.Readers)
+	}
+	if err := checkPrefix(c.Prefix); err != nil {
+		return err
+	}
+	if c.Driver == "" {
+		c.Driver = "sqlite"
+	}
+	if c.ErrorCode == nil {
+		c.ErrorCode = codeMethod
+	}
+	if c.Clock == nil {
+		c.Clock = stabilize.SystemClock{}
+	}
+	if c.IDs == nil {
+		c.IDs = stabilize.NewIDs(c.Clock, nil)
+	}
+	if c.Messages == nil {
+		c.Messages = queue.NewRegistry()
+	}
+	if c.BusyTimeout == 0 {
+		c.BusyTimeout = 10 * time.Second
+	}
+	if c.MaxPayload == 0 {
+		c.MaxPayload = maxPayload
+	}
+	if c.Readers == 0 {
+		c.Readers = 4
+	}
+	return nil
+}
+
+func checkPrefix(prefix string) error {
+	for i, r := range prefix {
+		if r == '_' || r >= 'a' && r <= 'z' || i > 0 && r >= '0' && r <= '9' {
+			continue
+		}
+		return stabilize.Invalid("config prefix", "%q is not made of a-z, 0-9 and _, beginning with no digit", prefix)
+	}
+	if len(prefix) > 32 {
+		return stabilize.Invalid("config prefix", "%q is longer than 32 bytes", prefix)
+	}
+	return nil
+}

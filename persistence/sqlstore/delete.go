@@ -1,0 +1,44 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/uptrace/bun"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// deletePass is how many ids one statement names.
+const deletePass = 200
+
+// Delete implements persistence.WorkflowStore; all of it or nothing.
+func (s *Store) Delete(ctx context.Context, ids ...string) error {
+	for _, id := range ids {
+		if err := stabilize.CheckID("workflow id", id); err != nil {
+			return err
+		}
+	}
+	return s.write(ctx, "delete", func(tx *wtx) error {
+		if len(ids) == 0 {
+			return errNothingToWrite
+		}
+		for pass := range slices.Chunk(ids, deletePass) {
+			for _, of := range [...]struct{ table, column string }{
+				{"workflows", "id"},
+				{"headers", "workflow_id"},
+				{"stages", "workflow_id"},
+				{"messages", "workflow_id"},
+				{"dead_letters", "workflow_id"},
+				{"places", "workflow_id"},
+			} {
+				_, err := tx.NewDelete().Table(s.cfg.Prefix+of.table).
+					Where("? IN (?)", bun.Ident(of.column), bun.In(pass)).Exec(tx.ctx)
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}

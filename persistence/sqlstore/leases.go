@@ -1,0 +1,189 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Push implements queue.Queue.
+func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
+	given := make(map[string]bool, len(msgs))
+	for i := range msgs {
+		m := &msgs[i]
+		if err := m.Check(); err != nil {
+			return err
+		}
+		switch {
+		case m.Lease != nil:
+			return stabilize.Invalid("message lease", "is set outside of a commit")
+		case given[m.ID]:
+			return stabilize.Invalid("message id", "%q is listed twice", m.ID)
+		}
+		given[m.ID] = m.ID != ""
+	}
+	work, err := s.encodeMessages(msgs)
+	if err != nil {
+		return err
+	}
+	var claimable bool
+	err = s.write(ctx, "push", func(tx *wtx) error {
+		if len(work) == 0 {
+			return errNothingToWrite
+		}
+		b := newBatch(tx, s.now())
+		err := b.push(work)
+		claimable = b.claimable
+		return err
+	})
+	s.ping(err == nil && claimable)
+	return err
+}
+
+// Ack implements queue.Queue.
+func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
+	for _, r := range receipts {
+		if err := checkReceipt(r); err != nil {
+			return err
+		}
+	}
+	var lost error
+	err := s.write(ctx, "ack", func(tx *wtx) error {
+		lost = nil
+		done := errNothingToWrite
+		for _, r := range receipts {
+			n, err := tx.change(stAck, r.ID, r.Token)
+			switch {
+			case err != nil:
+				return err
+			case n > 0:
+				done = nil
+			case lost == nil:
+				lost = &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
+			}
+		}
+		return done
+	})
+	if err != nil {
+		return err
+	}
+	return lost
+}
+
+// Release implements queue.Queue.
+func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, cause error) error {
+	text := ""
+	if cause != nil {
+		text = cause.Error()
+	}
+	if at.Year() > 9999 {
+		return stabilize.Invalid("release at", "%s is after the year 9999", at)
+	}
+	now := s.now()
+	if at.Before(now) {
+		at = now
+	}
+	if err := s.give(ctx, "release", r, stRelease, micros(at), text, r.ID, r.Token); err != nil {
+		return err
+	}
+	s.ping(!at.After(now))
+	return nil
+}
+
+// Return implements queue.Queue.
+func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
+	if err := s.give(ctx, "return", r, stReturn, r.ID, r.Token); err != nil {
+		return err
+	}
+	s.ping(true)
+	return nil
+}
+
+// give gives a delivery back by the statement.
+func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, id statement, args ...any) error {
+	if err := checkReceipt(r); err != nil {
+		return err
+	}
+	return s.write(ctx, doing, func(tx *wtx) error {
+		n, err := tx.change(id, args...)
+		if err == nil && n == 0 {
+			err = &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
+		}
+		return err
+	})
+}
+
+func checkReceipt(r queue.Receipt) error {
+	if r.ID == "" || r.Token == "" {
+		return stabilize.Invalid("receipt", "has no id or no token")
+	}
+	return nil
+}
+
+// Heartbeat implements queue.Queue.
+func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	if err := w.Check(); err != nil {
+		return queue.Leases{}, err
+	}
+	var held queue.Leases
+	var claimable bool
+	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
+		held = queue.Leases{}
+		b := newBatch(tx, s.now())
+		if err := b.freeLapsed(); err != nil { // it may have lapsed itself
+			return err
+		}
+		claimable = b.claimable
+		var err error
+		if held.Fence, err = b.renew(w); err != nil {
+			return err
+		}
+		rows, err := tx.query(stHeld, held.Fence)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r queue.Receipt
+			if err := rows.Scan(&r.ID, &r.Token); err != nil {
+				return err
+			}
+			held.Held = append(held.Held, r)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return queue.Leases{}, err
+	}
+	s.ping(claimable)
+	return held, nil
+}
+
+// Retire implements queue.Queue. The tokens of what the worker held are void.
+func (s *Store) Retire(ctx context.Context, worker string) error {
+	if err := stabilize.CheckID("worker id", worker); err != nil {
+		return err
+	}
+	var freed int64
+	err := s.write(ctx, "retire", func(tx *wtx) error {
+		var fence int64
+		err := tx.row(stWorker, worker).Scan(&fence)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errNothingToWrite
+		}
+		if err != nil {
+			return err
+		}
+		if freed, err = tx.change(stVoid, fence); err != nil {
+			return err
+		}
+		_, err = tx.exec(stDropWorker, fence)
+		return err
+	})
+	s.ping(err == nil && freed > 0)
+	return err
+}

@@ -1,0 +1,190 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+)
+
+// statement names one of the prepared statements of the hot path.
+type statement int
+
+const (
+	stLock statement = iota
+
+	// Commits.
+	stVersions
+	stKnownMessages
+	stLiveWorker
+	stBump
+	stBumpRemoved
+	stCreateWorkflow
+	stUpdateWorkflow
+	stCreateHeader
+	stUpdateHeader
+	stPutStage
+	stRemoveStage
+	stDropMessage
+	stAddMessage
+	stOwnPlace
+	stPlaces
+	stDropPlace
+	stAddPlace
+	stAskAgain
+
+	// The queue.
+	stPeek
+	stWorker
+	stRenewWorker
+	stAddWorker
+	stFreeLapsed
+	stDropLapsed
+	stClaimable
+	stLease
+	stHeld
+	stVoid
+	stDropWorker
+	stAck
+	stRelease
+	stReturn
+	stBury
+	stDropSeq
+	stRevive
+	stDropDead
+
+	// Reading.
+	stLoad
+	stSummary
+	stRefresh
+
+	stCount = iota
+)
+
+// reads reports that a statement is used on the pool of readers.
+func (id statement) reads() bool {
+	return id == stPeek || id == stLoad || id == stSummary || id == stRefresh
+}
+
+// statementTexts returns the statements for a table prefix; {} stands for it.
+func statementTexts(prefix string) [stCount]string {
+	texts := [stCount]string{
+		stLock: `DELETE FROM {}workers WHERE fence IS NULL`,
+
+		stVersions: `SELECT w.id, w.version, w.created_at, w.status FROM json_each(?) j
+			CROSS JOIN {}workflows w ON w.id = j.value`,
+		stKnownMessages: `SELECT m.id, m.lease, 0 FROM json_each(?1) j CROSS JOIN {}messages m ON m.id = j.value
+			UNION ALL SELECT d.id, NULL, 1 FROM json_each(?1) j CROSS JOIN {}dead_letters d ON d.id = j.value`,
+		stLiveWorker:  `SELECT fence FROM {}workers WHERE id = ? AND expires > ?`,
+		stBump:        `UPDATE {}workflows SET version = ? WHERE id = ?`,
+		stBumpRemoved: `UPDATE {}workflows SET version = ?1, removed_at = ?1 WHERE id = ?2`,
+		stCreateWorkflow: `INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
+			VALUES (?, 1, 0, ?, ?, ?, ?, ?)`,
+		stUpdateWorkflow: `UPDATE {}workflows SET application = ?, config_id = ?, status = ?, sort_at = ? WHERE id = ?`,
+		stCreateHeader:   `INSERT INTO {}headers (workflow_id, body) VALUES (?, ?)`,
+		stUpdateHeader:   `UPDATE {}headers SET body = ? WHERE workflow_id = ?`,
+		stPutStage: `INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body
+			WHERE ref = excluded.ref AND round = excluded.round AND position = excluded.position`,
+		stRemoveStage: `DELETE FROM {}stages WHERE workflow_id = ? AND id = ?`,
+		stDropMessage: `DELETE FROM {}messages WHERE id = ?`,
+		stAddMessage: `INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
+		stOwnPlace: `SELECT seq, waiting FROM {}places WHERE key = ? AND workflow_id = ?`,
+		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
+			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = ? AND p.waiting = ? ORDER BY p.seq`,
+		stDropPlace: `DELETE FROM {}places WHERE seq = ?`,
+		stAddPlace:  `INSERT INTO {}places (key, workflow_id, waiting, lim) VALUES (?, ?, ?, ?)`,
+		stAskAgain:  `UPDATE {}places SET lim = ? WHERE seq = ?`,
+
+		stPeek: `SELECT (SELECT expires FROM {}workers WHERE id = ?1),
+			EXISTS (SELECT 1 FROM {}workers WHERE expires <= ?2),
+			EXISTS (SELECT 1 FROM {}messages WHERE worker IS NULL AND lane = 0 AND due <= ?2),
+			EXISTS (SELECT 1 FROM {}messages WHERE worker IS NULL AND lane = 1 AND due <= ?2)`,
+		stWorker:      `SELECT fence FROM {}workers WHERE id = ?`,
+		stRenewWorker: `UPDATE {}workers SET expires = ? WHERE fence = ?`,
+		stAddWorker:   `INSERT INTO {}workers (id, expires) VALUES (?, ?)`,
+		stFreeLapsed: `UPDATE {}messages SET worker = NULL
+			WHERE worker IN (SELECT fence FROM {}workers WHERE expires <= ?)`,
+		stDropLapsed: `DELETE FROM {}workers WHERE expires <= ?`,
+		stClaimable: `SELECT seq, id, kind, workflow_id, due, created_at, attempts, max_attempts, last_error, body FROM {}messages
+			WHERE worker IS NULL AND lane = ? AND due <= ? ORDER BY due, seq LIMIT ?`,
+		stLease:      `UPDATE {}messages SET worker = ?, lease = ?, attempts = attempts + 1 WHERE seq = ?`,
+		stHeld:       `SELECT id, lease FROM {}messages WHERE worker = ?`,
+		stVoid:       `UPDATE {}messages SET worker = NULL, lease = NULL WHERE worker = ?`,
+		stDropWorker: `DELETE FROM {}workers WHERE fence = ?`,
+		stAck:        `DELETE FROM {}messages WHERE id = ? AND lease = ?`,
+		stRelease:    `UPDATE {}messages SET worker = NULL, lease = NULL, due = ?, last_error = ? WHERE id = ? AND lease = ?`,
+		stReturn: `UPDATE {}messages SET worker = NULL, lease = NULL, attempts = max(attempts - 1, 0)
+			WHERE id = ? AND lease = ?`,
+		stBury: `INSERT INTO {}dead_letters
+			(id, kind, lane, workflow_id, created_at, died_at, attempts, max_attempts, reason, last_error, body)
+			SELECT id, kind, lane, workflow_id, created_at, ?, attempts, max_attempts, ?, ?, body FROM {}messages WHERE seq = ?`,
+		stDropSeq: `DELETE FROM {}messages WHERE seq = ?`,
+		stRevive: `INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, attempts, max_attempts, last_error, body)
+			SELECT id, kind, lane, workflow_id, ?, created_at, 0, max_attempts, '', body FROM {}dead_letters WHERE id = ?`,
+		stDropDead: `DELETE FROM {}dead_letters WHERE id = ?`,
+
+		stLoad: `SELECT 0, w.id, w.version, h.body, w.status FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?1
+			UNION ALL SELECT 1, s.id, s.version, s.body, '' FROM {}stages s WHERE s.workflow_id = ?1`,
+		stSummary: `SELECT w.version, h.body, w.status FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?`,
+		stRefresh: `SELECT 0, w.id, w.version, h.body, w.status, w.removed_at > ?2 OR w.version < ?2
+			FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?1
+			UNION ALL SELECT 1, s.id, s.version, s.body, '', 0 FROM {}workflows w CROSS JOIN {}stages s ON s.workflow_id = w.id
+			WHERE w.id = ?1 AND (s.version > ?2 OR w.removed_at > ?2 OR w.version < ?2)`,
+	}
+	for i := range texts {
+		texts[i] = strings.ReplaceAll(texts[i], "{}", prefix)
+	}
+	return texts
+}
+
+// prepared holds the statements, each on the pool it is used on.
+type prepared struct {
+	write [stCount]*sql.Stmt
+	read  [stCount]*sql.Stmt
+}
+
+// ready returns the statements, preparing them when the schema is there for the
+// first time. All at once and before a connection is held: a pool of one
+// connection could not give another.
+func (s *Store) ready(ctx context.Context) (*prepared, error) {
+	if st := s.statements.Load(); st != nil {
+		return st, nil
+	}
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if st := s.statements.Load(); st != nil {
+		return st, nil
+	}
+	if err := s.checkSchema(ctx); err != nil {
+		return nil, err
+	}
+	st := &prepared{}
+	for id := range statement(stCount) {
+		to, db := &st.write[id], s.w.DB
+		if id.reads() {
+			to, db = &st.read[id], s.r.DB
+		}
+		var err error
+		if *to, err = db.PrepareContext(ctx, s.texts[id]); err != nil {
+			st.close()
+			return nil, fmt.Errorf("prepare %q: %w", s.texts[id], err)
+		}
+	}
+	s.statements.Store(st)
+	return st, nil
+}
+
+func (p *prepared) close() {
+	if p == nil {
+		return
+	}
+	for id := range statement(stCount) {
+		for _, st := range []*sql.Stmt{p.write[id], p.read[id]} {
+			if st != nil {
+				_ = st.Close()
+			}
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package sqlstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Store is a persistence.Store in an SQL database. All methods are safe for
+// concurrent use.
+type Store struct {
+	cfg Config
+	w   *bun.DB // writes, one transaction at a time
+	r   *bun.DB // reads; the same as w if the caller gave the database
+
+	texts      [stCount]string
+	statements atomic.Pointer[prepared] // nil until the schema was seen
+	preparing  sync.Mutex
+
+	writer chan struct{} // held by whoever writes: the database would only make them wait less politely
+	wake   chan struct{}
+
+	closing context.Context // ends when Close begins
+	stop    context.CancelFunc
+	mu      sync.Mutex // guards adding to calls against Close
+	calls   sync.WaitGroup
+	closed  chan struct{} // Close is done
+}
+
+var (
+	_ persistence.Store       = (*Store)(nil)
+	_ persistence.Refresher   = (*Store)(nil)
+	_ persistence.WaitingKeys = (*Store)(nil)
+	_ queue.Notifier          = (*Store)(nil)
+)
+
+// Open opens a database and, if asked, migrates it. Errors: ErrInvalid, naming
+// the path, for a configuration or a file that cannot be used; ErrNotFound if
+// the file does not exist and is not to be made; ErrSchemaTooNew;
+// ErrUnsupported where the file system cannot hold a write-ahead log. After an
+// error nothing stays open, and a file that is no database is as it was.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg:    cfg,
+		texts:  statementTexts(cfg.Prefix),
+		writer: make(chan struct{}, 1),
+		wake:   make(chan struct{}, 1),
+		closed: make(chan struct{}),
+	}
+	s.closing, s.stop = context.WithCancel(context.Background())
+	if err := s.connect(); err != nil {
+		return nil, err
+	}
+	if err := s.prepareDatabase(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Store) connect() error {
+	if s.cfg.DB != nil {
+		s.w = bun.NewDB(s.cfg.DB, sqlitedialect.New())
+		s.r = s.w
+		return nil
+	}
+	if err := checkPath(s.cfg.Path, s.cfg.Migrate); err != nil {
+		return err
+	}
+	w, err := pool(&s.cfg, 1, "cache_size=-16000", "temp_store=MEMORY")
+	if err != nil {
+		return err
+	}
+	r, err := pool(&s.cfg, s.cfg.Readers, "query_only=1")
+	if err != nil {
+		_ = w.Close()
+		return err
+	}
+	s.w, s.r = bun.NewDB(w, sqlitedialect.New()), bun.NewDB(r, sqlitedialect.New())
+	return nil
+}
+
+func (s *Store) prepareDatabase(ctx context.Context) error {
+	var tables int
+	if err := s.retryBusy(ctx, func() error {
+		return s.w.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables)
+	}); err != nil {
+		return s.pathError(ctx, "open", err)
+	}
+	if s.cfg.Migrate {
+		if s.cfg.DB == nil {
+			if err := s.useWAL(ctx); err != nil {
+				return s.pathError(ctx, "open", err)
+			}
+		}
+		if err := s.migrate(ctx); err != nil {
+			return s.pathError(ctx, "migrate", err)
+		}
+	}
+	switch err := s.checkSchema(ctx); {
+	case err == nil:
+	case isMissing(err):
+		return nil // every call will say so
+	default:
+		return s.pathError(ctx, "open", err)
+	}
+	if s.cfg.DB == nil {
+		if err := s.useWAL(ctx); err != nil {
+			return s.pathError(ctx, "open", err)
+		}
+	}
+	if _, err := s.ready(ctx); err != nil {
+		return s.pathError(ctx, "open", err)
+	}
+	// A file that can be read but not written is found out now.
+	return s.pathError(ctx, "open", s.write(ctx, "open", func(*wtx) error { return errNothingToWrite }))
+}
+
+// Close ends the calls in flight (each finishes or returns ErrClosed), closes
+// what Open opened, and the channel of Wake. Closing twice is no error.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	first := s.closing.Err() == nil
+	s.stop()
+	s.mu.Unlock()
+	if !first {
+		<-s.closed
+		return nil
+	}
+	s.calls.Wait()
+	s.statements.Load().close()
+	if s.cfg.DB == nil {
+		// What a connection fails to flush now, the next to open the file does.
+		_ = s.r.DB.Close()
+		_ = s.w.DB.Close()
+	}
+	close(s.wake)
+	close(s.closed)
+	return nil
+}
+
+// enter begins a call: the context it returns also ends when Close begins, and
+// leave must be called at its end.
+func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
+	s.mu.Lock()
+	if s.closing.Err() != nil {
+		s.mu.Unlock()
+		return nil, nil, stabilize.ErrClosed
+	}
+	s.calls.Add(1)
+	s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		s.calls.Done()
+		return nil, nil, err
+	}
+	inner, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(s.closing, cancel)
+	return inner, func() {
+		release()
+		cancel()
+		s.calls.Done()
+	}, nil
+}
+
+// Wake implements queue.Notifier. The channel is closed by Close.
+func (s *Store) Wake() <-chan struct{} { return s.wake }
+
+// ping tells whoever waits that a message may have become claimable.
+func (s *Store) ping(claimable bool) {
+	if !claimable {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has a hint already
+	}
+}
+
+func (s *Store) now() time.Time { return stabilize.Instant(s.cfg.Clock.Now()) }
