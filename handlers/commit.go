@@ -11,11 +11,18 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// created records the birth of the workflow and asks for its start.
+// created records the birth of the workflow and asks for its start. Under a
+// concurrency limit the start is decided in the creating commit even without
+// the cascade: the place in the line is that of the submission.
 func (x *Decision) created() {
 	w := x.Workflow()
 	x.Record(events.Event{Type: events.WorkflowCreated, To: w.Status}, nil, nil)
-	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
+	start := queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)}
+	if w.ConcurrencyKey() != "" {
+		x.local = append(x.local, start)
+		return
+	}
+	x.Push(start)
 }
 
 // commit makes the decision durable and then acts on it. errAgain asks for
