@@ -11,8 +11,8 @@
 // named by the id, so that -run finds it. CLAUSES.md lists them all, and those
 // left out, with the reason; it is written from the data by clausedoc.
 //
-// It imports the standard library and this module, no database: running it adds
-// nothing to a go.mod.
+// It may import the standard library and this module but contrib, no database:
+// running it adds nothing to a go.mod.
 //
 // Where to start reading: clause.go, then harness.go, then the group of interest
 // in storetest or queuetest (one file for each).

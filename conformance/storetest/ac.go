@@ -39,9 +39,10 @@ func atomicity() []check {
 func ac01(e *env) {
 	_, c := e.richScene("w")
 	e.commit(e.a, c)
-	for i, s := range []persistence.Store{e.a, e.b, e.h.Reopen()} {
+	for i := range 3 {
+		s := e.both(i)
 		if i == 2 {
-			e.a, e.b = e.h.Store(), e.h.Second()
+			s = e.h.Reopen()
 		}
 		w := e.load(s, "w")
 		var refs []string
@@ -77,9 +78,14 @@ func refusals() []refusal {
 		{name: "a lost lease", class: stabilize.ErrLeaseLost,
 			spoil: func(e *env, c *persistence.Commit) {
 				e.Push(e.a, kit.Send("lost"))
-				d := e.ClaimOne(e.a, "owner")
-				e.Must(e.a.Ack(e.Ctx(), d.Receipt()), "acknowledging")
-				c.Handled = append(c.Handled, d.Receipt())
+				for _, d := range e.Claim(e.a, "owner") {
+					if d.ID != "lost" {
+						e.Must(e.a.Return(e.Ctx(), d.Receipt()), "returning")
+						continue
+					}
+					e.Must(e.a.Ack(e.Ctx(), d.Receipt()), "acknowledging")
+					c.Handled = append(c.Handled, d.Receipt())
+				}
 			}, names: []string{"lost"},
 			typed: func(err error) (any, any) {
 				var got *stabilize.LeaseLostError

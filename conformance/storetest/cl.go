@@ -300,10 +300,10 @@ func cl10(e *env) {
 	}
 	e.Must(e.ask(e.a, "w3", persistence.WaitForPlace, "k", 1), "waiting once more")
 	e.holds("k", []string{"first"}, turns, "when three wait")
-	start := func(id string) error {
+	start := func(id string, limit int) error {
 		h := e.summary(e.a, id).Clone()
 		h.Status = stabilize.Running
-		return e.one(e.a, &persistence.Commit{WorkflowID: id, Expect: h.Version, Header: h, Admission: place(persistence.TakePlace, "k", 1)})
+		return e.one(e.a, &persistence.Commit{WorkflowID: id, Expect: h.Version, Header: h, Admission: place(persistence.TakePlace, "k", limit)})
 	}
 	end := func(id string) {
 		h := e.summary(e.a, id).Clone()
@@ -312,28 +312,28 @@ func cl10(e *env) {
 	}
 	holder := "first"
 	for i, id := range turns {
-		e.Want(stabilize.ErrNoPlace, start(id), "starting %s while no place is free", id)
+		e.Want(stabilize.ErrNoPlace, start(id, 1), "starting %s while no place is free", id)
 		end(holder)
 		for _, other := range append(slices.Clone(turns[i+1:]), "late") {
-			e.Want(stabilize.ErrNoPlace, start(other), "starting %s before %s, whose turn it is", other, id)
+			e.Want(stabilize.ErrNoPlace, start(other, 1), "starting %s before %s, whose turn it is", other, id)
 		}
 		e.Want(stabilize.ErrPlaceFree, e.ask(e.a, id, persistence.WaitForPlace, "k", 1), "%s waiting beside a free place", id)
-		e.Must(start(id), "starting %s, whose turn it is", id)
+		e.Must(start(id, 1), "starting %s, whose turn it is", id)
 		e.holds("k", []string{id}, turns[i+1:], "after %s started", id)
 		holder = id
 	}
 	end(holder)
 	e.Want(stabilize.ErrPlaceFree, e.ask(e.a, "late", persistence.WaitForPlace, "k", 1), "waiting when nobody holds or waits")
-	e.Must(start("late"), "starting when nobody holds or waits")
-	// With room for two of four, the first two may go, in either order.
+	e.Must(start("late", 1), "starting when nobody holds or waits")
+	// With two places free the first two may go, in either order.
 	e.waiting("x1", "x2", "x3")
 	for _, id := range []string{"x1", "x2", "x3"} {
 		e.Must(e.ask(e.a, id, persistence.WaitForPlace, "k", 1), "waiting")
 	}
-	second := e.ask(e.a, "x2", persistence.TakePlace, "k", 3)
-	e.Must(second, "taking a place as the second of three waiters when two are free")
-	e.Want(stabilize.ErrNoPlace, e.ask(e.a, "x3", persistence.TakePlace, "k", 3), "taking the last place before the first waiter")
-	e.Must(e.ask(e.a, "x1", persistence.TakePlace, "k", 3), "taking the last place as the first waiter")
+	e.Want(stabilize.ErrNoPlace, start("x3", 3), "starting the third of three waiters when two places are free")
+	e.Must(start("x2", 3), "starting the second of three waiters when two places are free")
+	e.Want(stabilize.ErrNoPlace, start("x3", 3), "taking the last place before the first waiter")
+	e.Must(start("x1", 3), "taking the last place as the first waiter")
 }
 
 func cl13(e *env) {

@@ -277,7 +277,7 @@ func js08(e *env) {
 	e.Want(stabilize.ErrInvalid, v.Set("k", bad), "setting invalid UTF-8")
 	e.Want(stabilize.ErrInvalid, v.Set(bad, "x"), "setting a key of invalid UTF-8")
 	e.refused(stabilize.Values{bad: kit.Text("x")}, "a key of invalid UTF-8")
-	e.refused(stabilize.Values{"k": kit.Text(bad)}, "a value of invalid UTF-8")
+	e.refused(stabilize.Values{"k": json.RawMessage(`"` + bad + `"`)}, "a value of invalid UTF-8")
 	var paths []string
 	kit.Strings(e.filled("w", 1), func(path string, _ reflect.Value) { paths = append(paths, path) })
 	for i, path := range paths {

@@ -64,15 +64,21 @@ func (s *Store) bury(m *message, reason, cause string, now time.Time) {
 	d.free(told, now)
 }
 
-func (d *Data) dropDead(l *deadLetter) {
-	m := l.message
-	delete(d.dead, m.id)
+// placeOfDead returns where a dead letter stands in deadLine.
+func (d *Data) placeOfDead(l *deadLetter) int {
 	at, _ := slices.BinarySearchFunc(d.deadLine, l, func(a, b *deadLetter) int {
 		if a == b {
 			return 0
 		}
 		return a.order(b)
 	})
+	return at
+}
+
+func (d *Data) dropDead(l *deadLetter) {
+	m := l.message
+	delete(d.dead, m.id)
+	at := d.placeOfDead(l)
 	d.deadLine = slices.Delete(d.deadLine, at, at+1)
 	list := m.owner.dead
 	last := list[len(list)-1]
@@ -99,7 +105,7 @@ func (s *Store) ListDead(ctx context.Context, after string, limit int) ([]queue.
 		if l == nil {
 			return nil, &stabilize.NotFoundError{Kind: "dead letter", ID: after}
 		}
-		from, _ = slices.BinarySearchFunc(s.data.deadLine, l, (*deadLetter).order)
+		from = s.data.placeOfDead(l) + 1
 	}
 	var out []queue.DeadLetter
 	for _, l := range s.data.deadLine[from:] {

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -47,8 +48,14 @@ func Update(w *stabilize.Workflow, says string, stages ...string) *persistence.C
 	return c
 }
 
-// Text is a JSON text. It must need no escape.
-func Text(s string) []byte { return []byte(`"` + s + `"`) }
+// Text is a JSON text. s must be valid UTF-8.
+func Text(s string) json.RawMessage {
+	v, err := stabilize.NewValues(map[string]any{"k": s})
+	if err != nil {
+		panic(err) // a mistake of the suite
+	}
+	return v["k"]
+}
 
 // Says returns what Update wrote into a stage's context.
 func Says(s *stabilize.Stage) string {
