@@ -154,6 +154,9 @@ func (b *batch) admit(ch *change, v seat) error {
 // Admissions implements persistence.WorkflowStore.
 func (s *Store) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {
 	var out persistence.Admissions
+	if err := s.begin(ctx); err != nil {
+		return out, err
+	}
 	if err := stabilize.CheckID("admission key", key); err != nil {
 		return out, err
 	}

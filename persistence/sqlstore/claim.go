@@ -20,6 +20,9 @@ const claimPass = 256
 // not stand in each other's way, and a lease outlives the last empty claim by
 // at least two thirds of its TTL, the last other one by all of it.
 func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
@@ -46,13 +49,13 @@ func (s *Store) idle(ctx context.Context, w queue.Worker, room queue.Room) (idle
 	err = s.read(ctx, "claim", func(ctx context.Context, st *prepared) error {
 		now := micros(s.now())
 		var expires sql.NullInt64
-		var lapsed, control, work bool
-		if err := st.read[stPeek].QueryRowContext(ctx, w.ID, now).Scan(&expires, &lapsed, &control, &work); err != nil {
+		var others, control, work bool
+		if err := st.read[stPeek].QueryRowContext(ctx, w.ID, now).Scan(&expires, &others, &control, &work); err != nil {
 			return err
 		}
 		left, ttl := expires.Int64-now, w.TTL.Microseconds()
 		idle = expires.Valid && left >= ttl*2/3 && left <= ttl &&
-			!lapsed && !(control && room.Control > 0) && !(work && room.Work > 0)
+			!others && !(control && room.Control > 0) && !(work && room.Work > 0)
 		return nil
 	})
 	return idle, err
@@ -78,11 +81,14 @@ type found struct {
 }
 
 func (c *claim) run(w queue.Worker, room queue.Room) error {
-	if err := c.freeLapsed(); err != nil {
-		return err
-	}
 	var err error
 	if c.fence, err = c.renew(w); err != nil {
+		return err
+	}
+	if err := c.freeLapsed(); err != nil { // it has not lapsed itself any more
+		return err
+	}
+	if err := c.buryExhausted(); err != nil {
 		return err
 	}
 	if err := c.fill(queue.Control, room.Control); err != nil {
@@ -91,7 +97,7 @@ func (c *claim) run(w queue.Worker, room queue.Room) error {
 	return c.fill(queue.Work, room.Work)
 }
 
-// freeLapsed makes what silent workers held claimable. Their tokens stay valid
+// freeLapsed makes what silent workers held claimable. Their tokens stay good
 // until somebody claims.
 func (b *batch) freeLapsed() error {
 	n, err := b.tx.change(stFreeLapsed, b.now)
@@ -103,45 +109,71 @@ func (b *batch) freeLapsed() error {
 	return err
 }
 
-// renew gives the worker its time, anew if it had none left.
+// renew gives the worker its time. If it had none left it gets a new lease, and
+// still holds what nobody has claimed meanwhile.
 func (b *batch) renew(w queue.Worker) (fence int64, err error) {
 	expires := b.now + w.TTL.Microseconds()
-	switch err = b.tx.row(stWorker, w.ID).Scan(&fence); {
-	case err == nil:
-		_, err = b.tx.exec(stRenewWorker, expires, fence)
-		return fence, err
-	case !errors.Is(err, sql.ErrNoRows):
+	var old, until int64
+	switch err := b.tx.row(stWorker, w.ID).Scan(&old, &until); {
+	case errors.Is(err, sql.ErrNoRows):
+		return b.addWorker(w.ID, expires)
+	case err != nil:
+		return 0, err
+	case until > b.now:
+		_, err = b.tx.exec(stRenewWorker, expires, old)
+		return old, err
+	}
+	if _, err := b.tx.exec(stDropWorker, old); err != nil {
 		return 0, err
 	}
-	res, err := b.tx.exec(stAddWorker, w.ID, expires)
+	if fence, err = b.addWorker(w.ID, expires); err != nil {
+		return 0, err
+	}
+	_, err = b.tx.exec(stHandOver, fence, old)
+	return fence, err
+}
+
+func (b *batch) addWorker(id string, expires int64) (fence int64, err error) {
+	res, err := b.tx.exec(stAddWorker, id, expires)
 	if err != nil {
 		return 0, err
 	}
 	return res.LastInsertId()
 }
 
-// fill leases the oldest due messages of a lane. What cannot be delivered goes
-// to the dead letters and takes no room.
+// buryExhausted moves what has no attempts left to the dead letters, in either
+// lane and whatever the room.
+func (c *claim) buryExhausted() error {
+	for {
+		spent, err := c.candidates(stExhausted, c.now, claimPass)
+		if err != nil || len(spent) == 0 {
+			return err
+		}
+		for i := range spent {
+			if err := c.bury(&spent[i], queue.DeadExhausted, spent[i].LastError); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// fill leases the oldest due messages of a lane. What cannot be decoded goes to
+// the dead letters and takes no room.
 func (c *claim) fill(lane queue.Lane, room int) error {
 	for room > 0 {
-		candidates, err := c.candidates(lane, min(room, claimPass))
+		candidates, err := c.candidates(stClaimable, int64(lane), c.now, min(room, claimPass))
 		if err != nil || len(candidates) == 0 {
 			return err
 		}
 		for i := range candidates {
 			f := &candidates[i]
-			reason, cause := queue.DeadExhausted, f.LastError
-			if f.Attempts < f.MaxAttempts {
-				if f.Message, err = c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err == nil {
-					if err := c.lease(f); err != nil {
-						return err
-					}
-					room--
-					continue
-				}
-				reason, cause = queue.DeadUndecodable, err.Error()
+			if f.Message, err = c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err != nil {
+				err = c.bury(f, queue.DeadUndecodable, err.Error())
+			} else {
+				err = c.lease(f)
+				room--
 			}
-			if err := c.bury(f, reason, cause); err != nil {
+			if err != nil {
 				return err
 			}
 		}
@@ -149,8 +181,8 @@ func (c *claim) fill(lane queue.Lane, room int) error {
 	return nil
 }
 
-func (c *claim) candidates(lane queue.Lane, limit int) ([]found, error) {
-	rows, err := c.tx.query(stClaimable, int64(lane), c.now, limit)
+func (c *claim) candidates(id statement, args ...any) ([]found, error) {
+	rows, err := c.tx.query(id, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +211,7 @@ func (c *claim) lease(f *found) error {
 	return nil
 }
 
-// bury moves a message to the dead letters and tells its workflow. A dead
-// DeadLettered tells nobody: its workflow would never hear the end of it.
+// bury moves a message to the dead letters and tells its workflow.
 func (c *claim) bury(f *found, reason, cause string) error {
 	if _, err := c.tx.exec(stBury, c.now, reason, cause, f.seq); err != nil {
 		return err
@@ -192,7 +223,7 @@ func (c *claim) bury(f *found, reason, cause string) error {
 		OfWorkflow: queue.ToWorkflow(f.workflow), DeadLetterID: f.ID, DeadKind: f.kind,
 		Attempts: f.Attempts, Error: cmp.Or(cause, reason),
 	}
-	if f.workflow == "" || f.kind == dead.Kind() {
+	if f.workflow == "" {
 		return nil
 	}
 	if m, err := c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err == nil {

@@ -12,6 +12,9 @@ import (
 // ListDead implements queue.DeadLetters. An unknown id to start after is
 // ErrNotFound.
 func (s *Store) ListDead(ctx context.Context, after string, limit int) ([]queue.DeadLetter, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if limit <= 0 {
 		return nil, stabilize.Invalid("dead letter limit", "%d is not positive", limit)
 	}
@@ -56,6 +59,9 @@ func deadNotFound(id string, err error) error {
 
 // ReplayDead implements queue.DeadLetters.
 func (s *Store) ReplayDead(ctx context.Context, id string) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	if err := stabilize.CheckID("dead letter id", id); err != nil {
 		return err
 	}
@@ -76,6 +82,9 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 
 // DiscardDead implements queue.DeadLetters.
 func (s *Store) DiscardDead(ctx context.Context, id string) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	if err := stabilize.CheckID("dead letter id", id); err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ const deletePass = 200
 
 // Delete implements persistence.WorkflowStore; all of it or nothing.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	for _, id := range ids {
 		if err := stabilize.CheckID("workflow id", id); err != nil {
 			return err

@@ -11,6 +11,9 @@ import (
 
 // Pending implements queue.Queue.
 func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if workflowID != "" {
 		if err := stabilize.CheckID("workflow id", workflowID); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -12,6 +13,9 @@ import (
 
 // Push implements queue.Queue.
 func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	given := make(map[string]bool, len(msgs))
 	for i := range msgs {
 		m := &msgs[i]
@@ -46,6 +50,9 @@ func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
 
 // Ack implements queue.Queue.
 func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	for _, r := range receipts {
 		if err := checkReceipt(r); err != nil {
 			return err
@@ -76,9 +83,12 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 
 // Release implements queue.Queue.
 func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, cause error) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	text := ""
 	if cause != nil {
-		text = cause.Error()
+		text = strings.ToValidUTF8(cause.Error(), "\uFFFD")
 	}
 	if at.Year() > 9999 {
 		return stabilize.Invalid("release at", "%s is after the year 9999", at)
@@ -96,6 +106,9 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 
 // Return implements queue.Queue.
 func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	if err := s.give(ctx, "return", r, stReturn, r.ID, r.Token); err != nil {
 		return err
 	}
@@ -126,20 +139,17 @@ func checkReceipt(r queue.Receipt) error {
 
 // Heartbeat implements queue.Queue.
 func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	if err := s.begin(ctx); err != nil {
+		return queue.Leases{}, err
+	}
 	if err := w.Check(); err != nil {
 		return queue.Leases{}, err
 	}
 	var held queue.Leases
-	var claimable bool
 	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
 		held = queue.Leases{}
-		b := newBatch(tx, s.now())
-		if err := b.freeLapsed(); err != nil { // it may have lapsed itself
-			return err
-		}
-		claimable = b.claimable
 		var err error
-		if held.Fence, err = b.renew(w); err != nil {
+		if held.Fence, err = newBatch(tx, s.now()).renew(w); err != nil {
 			return err
 		}
 		rows, err := tx.query(stHeld, held.Fence)
@@ -159,19 +169,21 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	if err != nil {
 		return queue.Leases{}, err
 	}
-	s.ping(claimable)
 	return held, nil
 }
 
 // Retire implements queue.Queue. The tokens of what the worker held are void.
 func (s *Store) Retire(ctx context.Context, worker string) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
 	if err := stabilize.CheckID("worker id", worker); err != nil {
 		return err
 	}
 	var freed int64
 	err := s.write(ctx, "retire", func(tx *wtx) error {
-		var fence int64
-		err := tx.row(stWorker, worker).Scan(&fence)
+		var fence, until int64
+		err := tx.row(stWorker, worker).Scan(&fence, &until)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errNothingToWrite
 		}

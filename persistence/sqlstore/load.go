@@ -15,6 +15,9 @@ import (
 // Load implements persistence.WorkflowStore. One statement reads header and
 // stages, so they are of one instant.
 func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if err := stabilize.CheckID("workflow id", id); err != nil {
 		return nil, err
 	}
@@ -68,6 +71,9 @@ func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error
 
 // Summary implements persistence.WorkflowStore.
 func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if err := stabilize.CheckID("workflow id", id); err != nil {
 		return nil, err
 	}
@@ -93,6 +99,9 @@ func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, erro
 // Refresh implements persistence.Refresher. A workflow that was deleted and
 // created anew since is read whole.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	if err := stabilize.CheckID("workflow id", id); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ const defaultPage = 100
 
 // Query implements persistence.WorkflowStore.
 func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Page, error) {
+	if err := s.begin(ctx); err != nil {
+		return persistence.Page{}, err
+	}
 	if err := checkQuery(&q); err != nil {
 		return persistence.Page{}, err
 	}

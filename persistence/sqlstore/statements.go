@@ -42,6 +42,8 @@ const (
 	stDropLapsed
 	stClaimable
 	stLease
+	stExhausted
+	stHandOver
 	stHeld
 	stVoid
 	stDropWorker
@@ -98,17 +100,21 @@ func statementTexts(prefix string) [stCount]string {
 		stAskAgain:  `UPDATE {}places SET lim = ? WHERE seq = ?`,
 
 		stPeek: `SELECT (SELECT expires FROM {}workers WHERE id = ?1),
-			EXISTS (SELECT 1 FROM {}workers WHERE expires <= ?2),
+			EXISTS (SELECT 1 FROM {}workers WHERE expires <= ?2)
+				OR EXISTS (SELECT 1 FROM {}messages WHERE worker IS NULL AND attempts >= max_attempts AND due <= ?2),
 			EXISTS (SELECT 1 FROM {}messages WHERE worker IS NULL AND lane = 0 AND due <= ?2),
 			EXISTS (SELECT 1 FROM {}messages WHERE worker IS NULL AND lane = 1 AND due <= ?2)`,
-		stWorker:      `SELECT fence FROM {}workers WHERE id = ?`,
+		stWorker:      `SELECT fence, expires FROM {}workers WHERE id = ?`,
 		stRenewWorker: `UPDATE {}workers SET expires = ? WHERE fence = ?`,
 		stAddWorker:   `INSERT INTO {}workers (id, expires) VALUES (?, ?)`,
+		stHandOver:    `UPDATE {}messages SET worker = ? WHERE worker = ?`,
 		stFreeLapsed: `UPDATE {}messages SET worker = NULL
 			WHERE worker IN (SELECT fence FROM {}workers WHERE expires <= ?)`,
 		stDropLapsed: `DELETE FROM {}workers WHERE expires <= ?`,
 		stClaimable: `SELECT seq, id, kind, workflow_id, due, created_at, attempts, max_attempts, last_error, body FROM {}messages
 			WHERE worker IS NULL AND lane = ? AND due <= ? ORDER BY due, seq LIMIT ?`,
+		stExhausted: `SELECT seq, id, kind, workflow_id, due, created_at, attempts, max_attempts, last_error, body FROM {}messages
+			WHERE worker IS NULL AND attempts >= max_attempts AND due <= ? ORDER BY due, seq LIMIT ?`,
 		stLease:      `UPDATE {}messages SET worker = ?, lease = ?, attempts = attempts + 1 WHERE seq = ?`,
 		stHeld:       `SELECT id, lease FROM {}messages WHERE worker = ?`,
 		stVoid:       `UPDATE {}messages SET worker = NULL, lease = NULL WHERE worker = ?`,

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,8 +131,8 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 	return s.pathError(ctx, "open", s.write(ctx, "open", func(*wtx) error { return errNothingToWrite }))
 }
 
-// Close ends the calls in flight (each finishes or returns ErrClosed), closes
-// what Open opened, and the channel of Wake. Closing twice is no error.
+// Close ends the calls in flight (each finishes or returns ErrClosed) and closes
+// what Open opened. Closing twice is no error.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	first := s.closing.Err() == nil
@@ -148,9 +149,18 @@ func (s *Store) Close() error {
 		_ = s.r.DB.Close()
 		_ = s.w.DB.Close()
 	}
-	close(s.wake)
+	s.ping(true) // whoever waits for work finds out that there will be none
 	close(s.closed)
 	return nil
+}
+
+// begin is the first thing every method does: closed and canceled come before
+// what is wrong with the arguments.
+func (s *Store) begin(ctx context.Context) error {
+	if s.closing.Err() != nil {
+		return fmt.Errorf("sqlstore: %w", stabilize.ErrClosed)
+	}
+	return ctx.Err()
 }
 
 // enter begins a call: the context it returns also ends when Close begins, and
@@ -159,7 +169,7 @@ func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
 	s.mu.Lock()
 	if s.closing.Err() != nil {
 		s.mu.Unlock()
-		return nil, nil, stabilize.ErrClosed
+		return nil, nil, fmt.Errorf("sqlstore: %w", stabilize.ErrClosed)
 	}
 	s.calls.Add(1)
 	s.mu.Unlock()
@@ -176,7 +186,8 @@ func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
 	}, nil
 }
 
-// Wake implements queue.Notifier. The channel is closed by Close.
+// Wake implements queue.Notifier: it tells of writes through this handle, and
+// once of its end.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // ping tells whoever waits that a message may have become claimable.

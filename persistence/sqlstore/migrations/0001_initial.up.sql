@@ -73,6 +73,10 @@ CREATE INDEX {{.Prefix}}messages_free ON {{.Prefix}}messages (lane, due) WHERE w
 
 --bun:split
 
+CREATE INDEX {{.Prefix}}messages_exhausted ON {{.Prefix}}messages (due) WHERE worker IS NULL AND attempts >= max_attempts
+
+--bun:split
+
 CREATE INDEX {{.Prefix}}messages_leased ON {{.Prefix}}messages (worker) WHERE worker IS NOT NULL
 
 --bun:split
