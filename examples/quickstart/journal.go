@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -30,8 +32,14 @@ type journal struct {
 	file *os.File
 }
 
-func openJournal(path string) (*journal, error) {
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+// openJournal opens the journal of a database. With a new database it starts
+// anew: what stands in it is about runs that nobody can look up any more.
+func openJournal(path, db string) (*journal, error) {
+	mode := os.O_APPEND | os.O_CREATE | os.O_WRONLY
+	if _, err := os.Stat(db); errors.Is(err, fs.ErrNotExist) {
+		mode |= os.O_TRUNC
+	}
+	file, err := os.OpenFile(path, mode, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func duration(s *stabilize.Stage, now time.Time) string {
 	if !s.EndedAt.IsZero() {
 		now = s.EndedAt
 	}
-	return now.Sub(s.StartedAt).Round(10 * time.Millisecond).String()
+	return max(now.Sub(s.StartedAt), 0).Round(10 * time.Millisecond).String()
 }
 
 // summary says in a few words what a stage put out, or why it failed.

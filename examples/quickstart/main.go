@@ -74,7 +74,7 @@ func quickstart(ctx context.Context, args []string, stdout, stderr io.Writer) in
 // runTree starts or continues the run of a tree and returns it as it ended, or
 // as far as it came.
 func runTree(ctx context.Context, opts options, packages int, stdout, stderr io.Writer) (last *stabilize.Workflow, err error) {
-	journal, err := openJournal(opts.journal())
+	journal, err := openJournal(opts.journal(), opts.db)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -155,7 +154,7 @@ func TestRunsToItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "2 packages, 3 files, 14 lines, 3 funcs, 0 problems"; !strings.Contains(string(report), want) {
+	if want := "2 packages, 3 files, 13 lines, 3 funcs, 0 problems"; !strings.Contains(string(report), want) {
 		t.Errorf("the report does not say %q:\n%s", want, report)
 	}
 	for _, name := range []string{db, options{db: db}.report(), "ran once: 6 tasks", "ran more than once: 0 tasks"} {
@@ -268,28 +267,46 @@ func TestMain(m *testing.M) {
 	})}
 }
 
+// waiting starts the program and returns when its task waits at the gate; if
+// the program ends before, the test fails.
+func (g *gate) waiting(t *testing.T, cmd *exec.Cmd) (task net.Conn, exited <-chan struct{}) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done, called := make(chan struct{}), make(chan net.Conn)
+	go func() {
+		defer close(done)
+		cmd.Wait() // the exit code is looked at
+	}()
+	go func() {
+		if c, err := g.calls.Accept(); err == nil {
+			called <- c
+		}
+	}()
+	select {
+	case c := <-called:
+		t.Cleanup(func() { c.Close() })
+		return c, done
+	case <-done:
+		t.Fatalf("the program ended before its task ran: exit code %d\n%s", cmd.ProcessState.ExitCode(), cmd.Stdout)
+		return nil, nil
+	}
+}
+
 // interrupt starts the program, and once its task waits at the gate, sends a
 // signal. It returns what the program printed and its exit code.
 func (g *gate) interrupt(t *testing.T, db string, sig os.Signal) (stdout string, code int) {
 	t.Helper()
 	cmd := program(t, "-plain", "-dir", g.tree, "-db", db)
 	var out bytes.Buffer
-	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	waiting, err := g.calls.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd.Stdout, cmd.Stderr = &out, &out
+	task, exited := g.waiting(t, cmd)
 	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Wait()
-	waiting.Close()
-	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
-		t.Fatal(err)
-	}
+	<-exited
+	task.Close()
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
@@ -403,29 +420,25 @@ func TestNotADatabase(t *testing.T) {
 func TestLinesComeAsItGoes(t *testing.T) {
 	g, db := newGate(t), filepath.Join(t.TempDir(), "run.db")
 	cmd := program(t, "-plain", "-dir", g.tree, "-db", db)
-	out, err := cmd.StdoutPipe()
+	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	cmd.Stdout = write
+	task, exited := g.waiting(t, cmd)
+	write.Close()
+	lines := bufio.NewScanner(read)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "list  ") {
 	}
-	waiting, err := g.calls.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), "list") {
-	}
-	if !strings.Contains(lines.Text(), "list ") {
+	if !strings.Contains(lines.Text(), "SUCCEEDED") {
 		t.Error("no line of list while a later task waits")
 	}
-	waiting.Close()
+	task.Close()
 	g.open()
-	if _, err := io.Copy(io.Discard, out); err != nil {
-		t.Error(err)
+	for lines.Scan() {
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
+	<-exited
+	if code := cmd.ProcessState.ExitCode(); code != exitSucceeded {
+		t.Errorf("exit code %d", code)
 	}
 }
