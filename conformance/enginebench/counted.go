@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// counted is a store that counts claims. The optional powers of the store
+// under it pass through; where it lacks one, the stand-in does what an engine
+// would do without.
+type counted struct {
+	persistence.Store
+
+	claims atomic.Int64
+}
+
+var (
+	_ persistence.Refresher   = (*counted)(nil)
+	_ persistence.WaitingKeys = (*counted)(nil)
+	_ queue.Notifier          = (*counted)(nil)
+)
+
+// Claim implements queue.Queue.
+func (c *counted) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	c.claims.Add(1)
+	return c.Store.Claim(ctx, w, room)
+}
+
+// Refresh implements persistence.Refresher.
+func (c *counted) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
+	if r, ok := c.Store.(persistence.Refresher); ok {
+		return r.Refresh(ctx, id, since)
+	}
+	w, err := c.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &persistence.Delta{Header: w.Header, Stages: w.Stages, Whole: true}, nil
+}
+
+// WaitingKeys implements persistence.WaitingKeys.
+func (c *counted) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, error) {
+	if l, ok := c.Store.(persistence.WaitingKeys); ok {
+		return l.WaitingKeys(ctx)
+	}
+	return nil, nil
+}
+
+// Wake implements queue.Notifier.
+func (c *counted) Wake() <-chan struct{} {
+	if n, ok := c.Store.(queue.Notifier); ok {
+		return n.Wake()
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+// Command enginebench measures the engine on a store, beside the raw limit of
+// that store in the same run. The machine's speed cancels out of the ratio of
+// the two, so runs on different or busy machines can be compared by it.
+//
+//	go run ./conformance/enginebench -dsn memory: -scenario all
+//	go run ./conformance/enginebench -dsn sqlite:// -scenario B2 -runs 3
+//	go run ./conformance/enginebench -dsn 'sqlite:///data/x.db?synchronous=normal' -scenario B4 -json
+//
+// The scenarios, all of tasks that do nothing:
+//
+//   - B1: 2,000 workflows of one task.
+//   - B2: 200 chains of 10 stages.
+//   - B3: 20 fan-outs: a first stage, 50 in parallel, a join (52 steps each).
+//   - B4: one workflow of one task at a time on an idle engine.
+//   - B5: B1 with 100,000 messages in the queue that are due much later.
+//   - B6: a chain of 1,000 stages is created, loaded and run for its first 50
+//     messages, and chains of 10 the same way for all of theirs. Ratio is the
+//     cost per message of the long one, creating and loading included, to that
+//     of the short one; StepRatio is the same from the first task's run to the
+//     last's, without them.
+//
+// What the numbers are:
+//
+//   - A step is one run of a task. Workflows and steps per second count from the
+//     first Start to the return of the last Wait; every workflow is waited for.
+//     Latency, p50 and p95, is from the call of Start to the return of Wait; in
+//     B6 it is from Start to the last message measured of the long chain.
+//   - The raw limit does the writes of one step without an engine: compare and
+//     set a workflow's version, put two stages of about 600 bytes, delete a
+//     message, add one. Single: one step per commit, one after the other.
+//     Grouped: 200 steps per commit. Half of it is measured before the scenario
+//     and half after. SQLite: database/sql with prepared statements on a file of
+//     its own in the same directory, same pragmas, tables with nothing but their
+//     keys. Memory: CommitBatch of an empty memstore.
+//   - Commits per step are those the engine sent to the store, starts included;
+//     how many batches (transactions) they travelled in, and how many claims
+//     were made beside them, is in the table.
+//   - Bytes per step are what the process handed to write system calls (wchar of
+//     /proc/self/io): for SQLite frames of the write-ahead log and pages that
+//     checkpoints copy from it. Where the system does not tell, it is the growth
+//     of the database's files, which does not see what was overwritten. Memory: 0.
+//   - Allocations (runtime.MemStats.Mallocs) and CPU time (getrusage, user and
+//     system, garbage collection included) are of the whole process, which also
+//     starts and waits.
+//
+// Each run has a database of its own in a new directory, removed afterwards: in
+// the directory that the DSN's path names or lies in, or in the system's
+// directory for temporary files if it has no path. The path itself is never
+// written; one that names a file with content is refused.
+//
+// The package may import everything but contrib.
+//
+// Where to start reading: scenario.go, then bench.go. A store of another kind is
+// added in site.go, with its raw limit beside limit_sqlite.go.
+package main

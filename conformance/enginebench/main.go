@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "enginebench:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program. The results go to stdout, progress and the engine's
+// warnings to stderr.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	opts, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	site, err := openSite(opts.dsn)
+	if err != nil {
+		return err
+	}
+	defer site.close()
+	b := &bench{
+		opts: opts, site: site, clock: stabilize.SystemClock{},
+		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	runs := make(map[string][]result)
+	for i := range opts.runs {
+		for _, name := range opts.scenarios {
+			fmt.Fprintf(stderr, "%s, run %d of %d\n", name, i+1, opts.runs)
+			r, err := b.measure(ctx, name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			runs[name] = append(runs[name], r)
+		}
+	}
+	results := make([]result, len(opts.scenarios))
+	for i, name := range opts.scenarios {
+		results[i] = median(runs[name])
+	}
+	if opts.json {
+		return writeJSON(stdout, results)
+	}
+	return writeTable(stdout, opts, results)
+}

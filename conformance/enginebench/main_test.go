@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+func tiny(dsn string, more ...string) []string {
+	return append([]string{
+		"-dsn", dsn, "-concurrency", "8", "-starters", "4", "-warmup", "1", "-workflows", "3", "-stages", "4",
+		"-width", "5", "-delayed", "1200", "-long", "12", "-messages", "6", "-raw-single", "4", "-raw-groups", "2",
+	}, more...)
+}
+
+func TestEveryScenarioOnEveryStore(t *testing.T) {
+	for name, dsn := range map[string]string{
+		"memory": "memory:",
+		"full":   "sqlite://" + filepath.Join(t.TempDir(), "new.db"),
+		"normal": "sqlite://" + t.TempDir() + "?synchronous=normal",
+	} {
+		t.Run(name, func(t *testing.T) {
+			results := runJSON(t, tiny(dsn, "-json", "-runs", "2"))
+			if len(results) != 6 {
+				t.Fatalf("%d results, want 6", len(results))
+			}
+			for i, r := range results {
+				checkResult(t, scenarioNames()[i], r, dsn != "memory:")
+			}
+		})
+	}
+}
+
+func runJSON(t *testing.T, args []string) []map[string]any {
+	t.Helper()
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out, testLog{t}); err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string][]map[string]any
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+		t.Fatalf("%v in %s", err, &out)
+	}
+	if keys := slices.Collect(maps.Keys(doc)); !slices.Equal(keys, []string{"results"}) {
+		t.Fatalf("the document has the fields %v, want results alone", keys)
+	}
+	return doc["results"]
+}
+
+// testLog keeps the engine's warnings with the test they belong to.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Log(string(bytes.TrimSpace(p)))
+	return len(p), nil
+}
+
+func checkResult(t *testing.T, name string, r map[string]any, durable bool) {
+	t.Helper()
+	want := []string{
+		"allocs_per_step", "bytes_per_step", "commits_per_step", "cpu_ms_per_step", "p50_ms", "p95_ms",
+		"raw_grouped_per_s", "raw_single_per_s", "scenario", "steps_per_s", "workflows_per_s",
+	}
+	if name == "B6" {
+		want = append(want, "short_stages", "long_stages", "short_ms_per_message", "long_ms_per_message", "ratio",
+			"short_ms_per_step", "long_ms_per_step", "step_ratio", "long_create_ms", "long_load_ms")
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(r)); !slices.Equal(got, want) {
+		t.Errorf("%s has the fields\n%v, want\n%v", name, got, want)
+	}
+	for field, value := range r {
+		switch n, isNumber := value.(float64); {
+		case field == "scenario":
+			if value != name {
+				t.Errorf("scenario %v, want %s", value, name)
+			}
+		case !isNumber:
+			t.Errorf("%s: %s is %v, not a number", name, field, value)
+		case field == "bytes_per_step" && !durable:
+			if n != 0 {
+				t.Errorf("%s: memory wrote %v bytes", name, n)
+			}
+		case field == "cpu_ms_per_step" && n == 0: // finer than the system's clock
+		case n <= 0:
+			t.Errorf("%s: %s is %v", name, field, n)
+		}
+	}
+	// Workflows and steps are counted over the same time.
+	steps := map[string]float64{"B1": 1, "B2": 4, "B3": 7, "B4": 1, "B5": 1, "B6": 6}[name]
+	if got := r["steps_per_s"].(float64) / r["workflows_per_s"].(float64); got < 0.99*steps || got > 1.01*steps {
+		t.Errorf("%s: %v steps per workflow, want %v", name, got, steps)
+	}
+	// A commit to create a workflow and one for each step: more is a defect of
+	// the engine. Fewer means that steps which ended together were decided
+	// together, which only a fan-out can do.
+	most := (1 + steps) / steps
+	if got := r["commits_per_step"].(float64); got > most+0.001 || name != "B3" && name != "B6" && got < most-0.001 {
+		t.Errorf("%s: %v commits per step, want %v", name, got, most)
+	}
+}
+
+func TestTable(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), tiny("memory:"), &out, testLog{t}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"concurrency 8", "workflows/s", "batches/step", "B3 ", "B5 runs at", "ratio"} {
+		if !bytes.Contains(out.Bytes(), []byte(want)) {
+			t.Errorf("the table does not say %q:\n%s", want, &out)
+		}
+	}
+}
+
+func TestNothingIsLeftBehindAndNothingOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "empty.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runJSON(t, tiny("sqlite://"+path, "-json", "-scenario", "b4"))
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v; want the empty file alone", entries, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 {
+		t.Errorf("the empty file was written: %v, %v", info, err)
+	}
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), tiny("sqlite://"+path), io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
+		t.Errorf("a file with content: %v, want ErrInvalid", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
+		t.Errorf("the file holds %q now, %v", data, err)
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	dir := t.TempDir()
+	cpu, mem := filepath.Join(dir, "cpu"), filepath.Join(dir, "mem")
+	runJSON(t, tiny("memory:", "-json", "-scenario", "B1,B6", "-cpuprofile", cpu, "-memprofile", mem))
+	for _, path := range []string{cpu + ".B1", cpu + ".B6", mem + ".B1", mem + ".B6"} {
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+			t.Errorf("no profile: %v, %v", info, err)
+		}
+	}
+}
+
+func TestBadArguments(t *testing.T) {
+	for _, args := range [][]string{
+		{},
+		{"-dsn", "memory:", "-scenario", "B7"},
+		{"-dsn", "memory:", "-scenario", "B1,B1"},
+		{"-dsn", "memory:", "-workflows", "-1"},
+		{"-dsn", "memory:", "-concurrency", "0"},
+		{"-dsn", "memory:", "-long", "50", "-messages", "50"},
+		{"-dsn", "memory:", "B1"},
+		{"-dsn", "memory:x"},
+		{"-dsn", "nosuch://"},
+		{"-dsn", "sqlite:x.db"},
+		{"-dsn", "sqlite://?synchronous=off"},
+		{"-dsn", "sqlite:///no/such/directory/x.db"},
+	} {
+		if err := run(t.Context(), args, io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
+			t.Errorf("%q: %v, want ErrInvalid", args, err)
+		}
+	}
+}

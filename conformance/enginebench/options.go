@@ -1,0 +1,111 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// defaultConcurrency is the default of -concurrency: as many tasks at once as
+// B2 has chains, so that all of them can travel in one commit. More changes
+// nothing that can be measured, fewer make smaller groups.
+const defaultConcurrency = 256
+
+// options are the flags.
+type options struct {
+	dsn        string
+	scenarios  []string
+	json       bool
+	runs       int
+	cpuProfile string
+	memProfile string
+
+	concurrency int
+	starters    int
+
+	workflows int // 0: the scenario's own number
+	stages    int // B2: of a chain; B6: of the short chain
+	width     int // B3
+	delayed   int // B5
+	long      int // B6: stages of the long chain
+	messages  int // B6: how many of them are run
+	warmup    int // workflows before measuring
+
+	rawSingle int // steps of the raw limit, one per commit
+	rawGroups int // groups of the raw limit
+}
+
+// rawGroup is how many steps the raw limit puts into one commit.
+const rawGroup = 200
+
+func parseOptions(args []string, stderr io.Writer) (*options, error) {
+	o := &options{}
+	var scenario string
+	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal")
+	f.StringVar(&scenario, "scenario", "all", "B1 to B6, several with commas, or all")
+	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
+	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")
+	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of what is measured, without the raw limit, to `FILE` (with several scenarios FILE.B1 and so on)")
+	f.StringVar(&o.memProfile, "memprofile", "", "write a profile of allocations to `FILE` (as -cpuprofile)")
+	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "how many tasks the engine runs at once")
+	f.IntVar(&o.starters, "starters", 64, "how many goroutines start workflows")
+	f.IntVar(&o.workflows, "workflows", 0, "number of workflows (default by scenario: B1, B5 2000, B2 200, B3 20, B4 300, B6 5 long chains)")
+	f.IntVar(&o.stages, "stages", 10, "stages of a chain in B2, of the short chain in B6")
+	f.IntVar(&o.width, "width", 50, "parallel stages of a fan-out in B3")
+	f.IntVar(&o.delayed, "delayed", 100_000, "delayed messages in the queue in B5")
+	f.IntVar(&o.long, "long", 1000, "stages of the long chain in B6")
+	f.IntVar(&o.messages, "messages", 50, "messages run of the long chain in B6")
+	f.IntVar(&o.warmup, "warmup", 20, "workflows before measuring")
+	f.IntVar(&o.rawSingle, "raw-single", 1000, "steps of the raw limit, one per commit")
+	f.IntVar(&o.rawGroups, "raw-groups", 60, fmt.Sprintf("groups of %d steps of the raw limit", rawGroup))
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, stabilize.Invalid("arguments", "%q is not a flag", f.Arg(0))
+	}
+	if o.dsn == "" {
+		return nil, stabilize.Invalid("-dsn", "is missing")
+	}
+	for name, n := range map[string]int{
+		"runs": o.runs, "concurrency": o.concurrency, "starters": o.starters, "stages": o.stages, "width": o.width,
+		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups,
+	} {
+		if n <= 0 {
+			return nil, stabilize.Invalid("-"+name, "%d is not positive", n)
+		}
+	}
+	for name, n := range map[string]int{"workflows": o.workflows, "delayed": o.delayed, "warmup": o.warmup} {
+		if n < 0 {
+			return nil, stabilize.Invalid("-"+name, "%d is negative", n)
+		}
+	}
+	if o.long <= o.messages {
+		return nil, stabilize.Invalid("-long", "%d stages are not more than the %d messages to run", o.long, o.messages)
+	}
+	return o, o.choose(scenario)
+}
+
+func (o *options) choose(list string) error {
+	if list == "all" {
+		o.scenarios = scenarioNames()
+		return nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.ToUpper(strings.TrimSpace(name))
+		if !slices.Contains(scenarioNames(), name) {
+			return stabilize.Invalid("-scenario", "%q is none of %s, all", name, strings.Join(scenarioNames(), ", "))
+		}
+		if slices.Contains(o.scenarios, name) {
+			return stabilize.Invalid("-scenario", "%s is named twice", name)
+		}
+		o.scenarios = append(o.scenarios, name)
+	}
+	return nil
+}
