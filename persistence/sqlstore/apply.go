@@ -22,12 +22,21 @@ type batch struct {
 	known     map[string]stored // messages handled or added under a given id
 	fences    map[string]fence
 
+	// What is to be written for the commits checked so far, see flush.
+	bumps  []any
+	stages []any
+	putBy  []*change // for each row of stages
+	drops  []any
+	adds   []any
+	flight int // raised by flush
+
 	applied   int
 	claimable bool
 	doomed    bool
 }
 
 type version struct {
+	flight  int // in which a bump is to be written
 	number  int64
 	created sql.NullInt64
 	status  string
@@ -35,8 +44,9 @@ type version struct {
 
 // stored is a message id in use; a dead letter's has no lease.
 type stored struct {
-	lease string
-	dead  bool
+	lease  string
+	dead   bool
+	flight int // in which it is to be written, if it was added here
 }
 
 type fence struct {
@@ -47,7 +57,7 @@ type fence struct {
 func newBatch(tx *wtx, now time.Time) *batch {
 	return &batch{
 		tx: tx, now: micros(now),
-		workflows: map[string]*version{}, known: map[string]stored{}, fences: map[string]fence{},
+		flight: 1, workflows: map[string]*version{}, known: map[string]stored{}, fences: map[string]fence{},
 	}
 }
 
@@ -91,7 +101,7 @@ func (b *batch) run(work []change) error {
 			b.applied++
 		}
 	}
-	return nil
+	return b.flush()
 }
 
 func (b *batch) readVersions(ids []string) error {
@@ -130,7 +140,7 @@ func (b *batch) readMessages(ids []string) error {
 		if err := rows.Scan(&id, &lease, &dead); err != nil {
 			return err
 		}
-		b.known[id] = stored{lease.String, dead}
+		b.known[id] = stored{lease: lease.String, dead: dead}
 	}
 	return rows.Err()
 }
@@ -224,25 +234,35 @@ func (ch *change) frees(id string) bool {
 }
 
 func (b *batch) drop(id string) error {
-	if !b.known[id].dead {
-		delete(b.known, id)
+	known := b.known[id]
+	if known.dead {
+		return nil
 	}
-	_, err := b.tx.exec(stDropMessage, id)
-	return err
+	if known.flight == b.flight {
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+	delete(b.known, id)
+	b.drops = append(b.drops, id)
+	return nil
 }
 
 func (b *batch) writeWorkflow(ch *change, w *version) error {
 	if w == nil {
 		return b.create(ch)
 	}
-	bump := stBump
-	if len(ch.Removed) > 0 {
-		bump = stBumpRemoved
-	}
-	if _, err := b.tx.exec(bump, ch.Expect+1, ch.WorkflowID); err != nil {
-		return err
+	if w.flight == b.flight || len(ch.Removed) > 0 {
+		if err := b.flush(); err != nil {
+			return err
+		}
 	}
 	w.number = ch.Expect + 1
+	if len(ch.Removed) == 0 {
+		w.flight, b.bumps = b.flight, append(b.bumps, ch.WorkflowID)
+	} else if _, err := b.tx.exec(stBumpRemoved, w.number, ch.WorkflowID); err != nil {
+		return err
+	}
 	if h := ch.Header; h != nil {
 		w.status = h.Status.String()
 		if _, err := b.tx.exec(stUpdateWorkflow, h.Application, h.ConfigID, w.status, sortAt(h), h.ID); err != nil {
@@ -258,10 +278,13 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 			return err
 		}
 		if n == 0 {
-			return b.refuse(ch, stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id))
+			err := stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id)
+			b.refuse(ch, err)
+			return err
 		}
 	}
-	return b.putStages(ch)
+	b.putStages(ch)
+	return nil
 }
 
 func (b *batch) create(ch *change) error {
@@ -275,27 +298,20 @@ func (b *batch) create(ch *change) error {
 		return err
 	}
 	b.workflows[h.ID] = w
-	return b.putStages(ch)
-}
-
-func (b *batch) putStages(ch *change) error {
-	for i, st := range ch.Stages {
-		n, err := b.tx.change(stPutStage, ch.WorkflowID, st.ID, ch.Expect+1, st.Ref, st.Round, st.Position, ch.stages[i])
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return b.refuse(ch, stabilize.Invalid("stage", "%q is stored with another ref, round or position than %q, round %d, position %d",
-				st.ID, st.Ref, st.Round, st.Position))
-		}
-	}
+	b.putStages(ch)
 	return nil
 }
 
+func (b *batch) putStages(ch *change) {
+	for i, st := range ch.Stages {
+		b.stages = append(b.stages, ch.WorkflowID, st.ID, ch.Expect+1, st.Ref, st.Round, st.Position, ch.stages[i])
+		b.putBy = append(b.putBy, ch)
+	}
+}
+
 // refuse refuses a commit of which something was written already.
-func (b *batch) refuse(ch *change, err error) error {
-	ch.refused, b.doomed = true, true
-	return err
+func (b *batch) refuse(ch *change, err error) {
+	ch.err, ch.refused, b.doomed = err, true, true
 }
 
 func (b *batch) addMessages(msgs []message) error {
@@ -326,11 +342,8 @@ func (b *batch) addMessage(m *message) error {
 			attempts = 1
 		}
 	}
-	_, err := b.tx.exec(stAddMessage, m.id, m.kind, int64(m.lane), m.workflow, due, b.now, worker, lease, attempts, m.attempts, m.body)
-	if err != nil {
-		return err
-	}
-	b.known[m.id] = stored{lease: lease.String}
+	b.adds = append(b.adds, m.id, m.kind, int64(m.lane), m.workflow, due, b.now, worker, lease, attempts, m.attempts, m.body)
+	b.known[m.id] = stored{lease: lease.String, flight: b.flight}
 	b.claimable = b.claimable || !worker.Valid && due <= b.now
 	return nil
 }
@@ -367,5 +380,8 @@ func (b *batch) push(msgs []message) error {
 			return &stabilize.ExistsError{Kind: "message", ID: msgs[i].id}
 		}
 	}
-	return b.addMessages(msgs)
+	if err := b.addMessages(msgs); err != nil {
+		return err
+	}
+	return b.flush()
 }

@@ -233,7 +233,10 @@ func (c *claim) bury(f *found, reason, cause string) error {
 	if err != nil {
 		return err
 	}
-	return c.addMessages(msgs)
+	if err := c.addMessages(msgs); err != nil {
+		return err
+	}
+	return c.flush()
 }
 
 func (c *claim) deliveries() []queue.Delivery {

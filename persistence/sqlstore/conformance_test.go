@@ -18,30 +18,36 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 }
 
+const harnessPayload = 32 << 20
+
 // harness opens two handles on one file, and a third way past both.
 type harness struct {
 	t             *testing.T
 	path          string
 	clock         *stabilize.ManualClock
+	counter       *counter // of the first handle
 	first, second *sqlstore.Store
 	db            *sql.DB
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start)}
+	h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), counter: newCounter(t)}
 	h.open()
 	h.db = raw(t, h.path)
 	return h
 }
 
 func (h *harness) open() {
-	h.first = open(h.t, h.path, onClock(h.clock))
-	h.second = open(h.t, h.path, onClock(h.clock))
+	limit := func(cfg *sqlstore.Config) { cfg.MaxPayload = harnessPayload }
+	h.first = open(h.t, h.path, onClock(h.clock), limit, func(cfg *sqlstore.Config) { cfg.Driver = h.counter.name })
+	h.second = open(h.t, h.path, onClock(h.clock), limit)
 }
 
 func (h *harness) Store() persistence.Store      { return h.first }
 func (h *harness) Second() persistence.Store     { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
+func (h *harness) MaxPayload() int64             { return harnessPayload }
+func (h *harness) Queries() int                  { return int(h.counter.queries.Load()) }
 
 func (h *harness) Reopen() persistence.Store {
 	for _, s := range []*sqlstore.Store{h.first, h.second} {
@@ -55,51 +61,41 @@ func (h *harness) Reopen() persistence.Store {
 
 // Rows implements conformance.RowCounter.
 func (h *harness) Rows(ctx context.Context) (map[string]int, error) {
-	found, err := h.db.QueryContext(ctx, `SELECT name FROM sqlite_master WHERE type = 'table'`)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = found.Close() }()
 	var tables []string
-	for found.Next() {
+	err := each(ctx, h.db, func(scan func(...any) error) error {
 		var name string
-		if err := found.Scan(&name); err != nil {
-			return nil, err
-		}
-		if name != "workers" && !strings.Contains(name, "migration") && !strings.HasPrefix(name, "sqlite_") {
+		err := scan(&name)
+		if name != "workers" && !strings.HasPrefix(name, "migration") && !strings.HasPrefix(name, "sqlite_") {
 			tables = append(tables, name)
 		}
-	}
-	if err := found.Err(); err != nil {
-		return nil, err
-	}
+		return err
+	}, "SELECT name FROM sqlite_master WHERE type = 'table'")
 	rows := map[string]int{}
 	for _, name := range tables {
 		var n int
-		if err := h.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM "`+name+`"`).Scan(&n); err != nil {
+		if err := h.db.QueryRowContext(ctx, `SELECT count(*) FROM "`+name+`"`).Scan(&n); err != nil {
 			return nil, err
 		}
 		rows[name] = n
 	}
-	return rows, nil
+	return rows, err
 }
 
 // Tamper implements conformance.Tamperer.
 func (h *harness) Tamper(ctx context.Context, table, id string, body []byte) error {
-	text := map[string]string{
-		conformance.TableWorkflows: `UPDATE headers SET body = ? WHERE workflow_id = ?`,
-		conformance.TableStages:    `UPDATE stages SET body = ? WHERE id = ?`,
-		conformance.TableMessages:  `UPDATE messages SET body = ? WHERE id = ?`,
-	}[table]
-	return h.change(ctx, text, body, id)
+	return h.change(ctx, map[string]string{
+		conformance.TableWorkflows: "UPDATE headers SET body = ? WHERE workflow_id = ?",
+		conformance.TableStages:    "UPDATE stages SET body = ? WHERE id = ?",
+		conformance.TableMessages:  "UPDATE messages SET body = ? WHERE id = ?",
+	}[table], body, id)
 }
 
 // SetVersion implements conformance.VersionSetter.
 func (h *harness) SetVersion(ctx context.Context, id string, version int64) error {
-	if err := h.change(ctx, `UPDATE workflows SET version = ? WHERE id = ?`, version, id); err != nil {
+	if err := h.change(ctx, "UPDATE workflows SET version = ? WHERE id = ?", version, id); err != nil {
 		return err
 	}
-	return h.change(ctx, `UPDATE stages SET version = ? WHERE workflow_id = ?`, version, id)
+	return h.change(ctx, "UPDATE stages SET version = ? WHERE workflow_id = ?", version, id)
 }
 
 func (h *harness) change(ctx context.Context, text string, args ...any) error {
@@ -111,4 +107,53 @@ func (h *harness) change(ctx context.Context, text string, args ...any) error {
 		return fmt.Errorf("%s: changed %d rows: %w", text, n, err)
 	}
 	return nil
+}
+
+// FullScans implements conformance.Explainer.
+func (h *harness) FullScans(ctx context.Context, q persistence.Query) ([]string, error) {
+	text, args, err := h.first.ExplainQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	return fullScans(ctx, h.db, text, args...)
+}
+
+// fullScans returns the steps of a statement's plan that read a table, or sort
+// one, without an index.
+func fullScans(ctx context.Context, db *sql.DB, text string, args ...any) (scans []string, err error) {
+	err = each(ctx, db, func(scan func(...any) error) error {
+		var id, parent, unused int
+		var detail string
+		err := scan(&id, &parent, &unused, &detail)
+		if table, ok := strings.CutPrefix(detail, "SCAN "); ok && !strings.Contains(table, " INDEX ") && isTable(ctx, db, table) {
+			scans = append(scans, detail)
+		}
+		return err
+	}, "EXPLAIN QUERY PLAN "+text, args...)
+	return scans, err
+}
+
+// isTable tells a table, also by the aliases in use, from a subquery.
+func isTable(ctx context.Context, db *sql.DB, name string) bool {
+	name, _, _ = strings.Cut(name, " ")
+	if alias, ok := map[string]string{"w": "workflows", "h": "headers", "s": "stages", "m": "messages", "k": "workers"}[name]; ok {
+		name = alias
+	}
+	var n int
+	err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", name).Scan(&n)
+	return err != nil || n > 0
+}
+
+func each(ctx context.Context, db *sql.DB, fn func(scan func(...any) error) error, text string, args ...any) error {
+	rows, err := db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }

@@ -17,21 +17,31 @@ const (
 	stVersions
 	stKnownMessages
 	stLiveWorker
-	stBump
 	stBumpRemoved
 	stCreateWorkflow
 	stUpdateWorkflow
 	stCreateHeader
 	stUpdateHeader
-	stPutStage
 	stRemoveStage
-	stDropMessage
-	stAddMessage
 	stOwnPlace
 	stPlaces
 	stDropPlace
 	stAddPlace
 	stAskAgain
+
+	// Commits, many rows at a time: each stands for one statement per size.
+	stBump
+	_
+	_
+	stPutStage
+	_
+	_
+	stDropMessage
+	_
+	_
+	stAddMessage
+	_
+	_
 
 	// The queue.
 	stPeek
@@ -78,21 +88,14 @@ func statementTexts(prefix string) [stCount]string {
 		stKnownMessages: `SELECT m.id, m.lease, 0 FROM json_each(?1) j CROSS JOIN {}messages m ON m.id = j.value
 			UNION ALL SELECT d.id, NULL, 1 FROM json_each(?1) j CROSS JOIN {}dead_letters d ON d.id = j.value`,
 		stLiveWorker:  `SELECT fence FROM {}workers WHERE id = ? AND expires > ?`,
-		stBump:        `UPDATE {}workflows SET version = ? WHERE id = ?`,
 		stBumpRemoved: `UPDATE {}workflows SET version = ?1, removed_at = ?1 WHERE id = ?2`,
 		stCreateWorkflow: `INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
 			VALUES (?, 1, 0, ?, ?, ?, ?, ?)`,
 		stUpdateWorkflow: `UPDATE {}workflows SET application = ?, config_id = ?, status = ?, sort_at = ? WHERE id = ?`,
 		stCreateHeader:   `INSERT INTO {}headers (workflow_id, body) VALUES (?, ?)`,
 		stUpdateHeader:   `UPDATE {}headers SET body = ? WHERE workflow_id = ?`,
-		stPutStage: `INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body
-			WHERE ref = excluded.ref AND round = excluded.round AND position = excluded.position`,
-		stRemoveStage: `DELETE FROM {}stages WHERE workflow_id = ? AND id = ?`,
-		stDropMessage: `DELETE FROM {}messages WHERE id = ?`,
-		stAddMessage: `INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
-		stOwnPlace: `SELECT seq, waiting FROM {}places WHERE key = ? AND workflow_id = ?`,
+		stRemoveStage:    `DELETE FROM {}stages WHERE workflow_id = ? AND id = ?`,
+		stOwnPlace:       `SELECT seq, waiting FROM {}places WHERE key = ? AND workflow_id = ?`,
 		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
 			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = ? AND p.waiting = ? ORDER BY p.seq`,
 		stDropPlace: `DELETE FROM {}places WHERE seq = ?`,
@@ -139,10 +142,37 @@ func statementTexts(prefix string) [stCount]string {
 			UNION ALL SELECT 1, s.id, s.version, s.body, '', 0 FROM {}workflows w CROSS JOIN {}stages s ON s.workflow_id = w.id
 			WHERE w.id = ?1 AND (s.version > ?2 OR w.removed_at > ?2 OR w.version < ?2)`,
 	}
+	for id, m := range manyTexts() {
+		for i, n := range sizes() {
+			texts[id+statement(i)] = m.head + strings.Repeat(m.row+", ", n-1) + m.row + m.tail
+		}
+	}
 	for i := range texts {
 		texts[i] = strings.ReplaceAll(texts[i], "{}", prefix)
 	}
 	return texts
+}
+
+// many is a statement over rows.
+type many struct{ head, row, tail string }
+
+// sizes are the numbers of rows that statements over many rows are prepared for.
+func sizes() [3]int { return [3]int{1, 8, 64} }
+
+func manyTexts() map[statement]many {
+	return map[statement]many{
+		stBump: {"UPDATE {}workflows SET version = version + 1 WHERE id IN (", "?", ")"},
+		stPutStage: {
+			"INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body) VALUES ", "(?, ?, ?, ?, ?, ?, ?)",
+			` ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body
+			WHERE ref = excluded.ref AND round = excluded.round AND position = excluded.position`,
+		},
+		stDropMessage: {"DELETE FROM {}messages WHERE id IN (", "?", ")"},
+		stAddMessage: {
+			`INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
+			VALUES `, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)", "",
+		},
+	}
 }
 
 // prepared holds the statements, each on the pool it is used on.
