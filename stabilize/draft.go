@@ -46,6 +46,9 @@ func (d *Draft) Stage(id string) *Stage {
 	if !ok {
 		return nil
 	}
+	if d.w.idx.settled[slot] {
+		d.w.idx.forgetWriters() // it ended, but its outputs may change
+	}
 	if _, edited := d.before[slot]; !edited {
 		old := d.w.Stages[slot]
 		d.remember(slot, old)
@@ -199,11 +202,7 @@ func (d *Draft) Changes() (header *Header, stages []*Stage, removed []string) {
 func (d *Draft) Seal(version int64) {
 	d.w.Version = version
 	for _, slot := range d.order {
-		s := d.w.Stages[slot]
-		s.Version = version
-		if old := d.before[slot]; old != nil && old.Status.IsComplete() {
-			d.w.idx.writers = nil // outputs of an ended stage may have changed
-		}
+		d.w.Stages[slot].Version = version
 	}
 	d.forget()
 }
@@ -233,7 +232,7 @@ func (d *Draft) Rollback() {
 	if added {
 		d.w.reindex()
 	} else {
-		d.w.idx.writers = nil
+		d.w.idx.forgetWriters()
 	}
 	d.forget()
 }

@@ -3,6 +3,7 @@ package stabilize
 import (
 	"container/heap"
 	"slices"
+	"sync"
 )
 
 // index is derived from the stages, never stored. Slots are indexes of Stages.
@@ -11,11 +12,18 @@ type index struct {
 	latest     map[string]int   // ref → slot of its highest round
 	children   map[string][]int // parent id → slots
 	downstream map[string][]int // ref → slots of the stages that require it
-	order      []int32          // slot → place in topological order; nil until asked for
-	writers    map[int][]int    // slot → ancestors with outputs, see outputs.go
 	active     int              // stages begun and not ended
 	halting    int              // declared stages, latest rounds, whose end ends the workflow
+
+	// What follows is filled in by readers, who may be several.
+	mu      sync.Mutex
+	order   []int32       // slot → place in topological order; nil until asked for
+	writers map[int][]int // slot → ancestors with outputs, see outputs.go
+	settled map[int]bool  // ancestors on whom writers relies
 }
+
+// forgetWriters must be called when outputs that writers relies on may change.
+func (x *index) forgetWriters() { x.writers, x.settled = nil, nil }
 
 // Index prepares the lookups below. It must have been called once before a
 // workflow is read by several goroutines; every store does.
@@ -57,7 +65,8 @@ func (w *Workflow) indexStage(slot int) {
 	if s.Status.IsActive() {
 		x.active++
 	}
-	x.order, x.writers = nil, nil
+	x.order = nil
+	x.forgetWriters()
 }
 
 // Stage returns the stage execution with that id, or nil.
@@ -179,6 +188,8 @@ func (w *Workflow) TopologicalOrder() []*Stage {
 // topoOrder returns slot → place.
 func (w *Workflow) topoOrder() []int32 {
 	w.Index()
+	w.idx.mu.Lock()
+	defer w.idx.mu.Unlock()
 	if w.idx.order != nil {
 		return w.idx.order
 	}

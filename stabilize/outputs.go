@@ -30,8 +30,16 @@ func (w *Workflow) TaskContext(s *Stage) Values {
 }
 
 func (w *Workflow) inherit(s *Stage, into Values) {
+	w.inheritOutside(s, into)
+	for _, child := range w.ordered(w.Children(s, OwnerBefore)) {
+		w.familyOutputs(child, nil, into)
+	}
+}
+
+// inheritOutside lays over into what s sees from outside its own family.
+func (w *Workflow) inheritOutside(s *Stage, into Values) {
 	if parent := w.Stage(s.ParentID); parent != nil {
-		w.inherit(parent, into)
+		w.inheritOutside(parent, into)
 		w.familyOutputs(parent, s, into)
 		return
 	}
@@ -40,38 +48,54 @@ func (w *Workflow) inherit(s *Stage, into Values) {
 			w.familyOutputs(w.Stages[writer], nil, into)
 		}
 	}
-	for _, child := range w.Children(s, OwnerBefore) {
-		w.familyOutputs(child, nil, into)
-	}
 }
 
-// familyOutputs lays the outputs of s and its synthetic stages over into.
+// familyOutputs lays the outputs of s and its synthetic stages over into, but
+// for one of them with its own.
 func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
+	if except != nil && s.ID == except.ID {
+		return
+	}
 	if len(w.idx.children[s.ID]) == 0 {
 		maps.Copy(into, s.Outputs)
 		return
 	}
-	for _, c := range w.Children(s, OwnerBefore) {
-		if c != except {
-			w.familyOutputs(c, except, into)
-		}
+	for _, c := range w.ordered(w.Children(s, OwnerBefore)) {
+		w.familyOutputs(c, except, into)
 	}
 	maps.Copy(into, s.Outputs)
-	for _, c := range w.Children(s, NoOwner) {
-		if c != except && c.Owner != OwnerBefore {
+	for _, c := range w.ordered(w.Children(s, NoOwner)) {
+		if c.Owner != OwnerBefore {
 			w.familyOutputs(c, except, into)
 		}
 	}
+}
+
+// ordered brings siblings from the order of Position to TopologicalOrder, which
+// is the same unless one waits for another.
+func (w *Workflow) ordered(siblings []*Stage) []*Stage {
+	if slices.ContainsFunc(siblings, func(s *Stage) bool { return !s.IsInitial() }) {
+		order := w.topoOrder()
+		slices.SortFunc(siblings, func(a, b *Stage) int { return int(order[w.idx.byID[a.ID]] - order[w.idx.byID[b.ID]]) })
+	}
+	return siblings
 }
 
 // writersOf returns the slots of the ancestors that have outputs, in
 // topological order. It is remembered once every ancestor has ended, so a long
 // chain does not pay for its length at every step.
 func (w *Workflow) writersOf(slot int) []int {
+	order := w.topoOrder()
+	w.idx.mu.Lock()
+	defer w.idx.mu.Unlock()
+	return w.findWriters(slot, order)
+}
+
+// findWriters must be called with the index's mu held.
+func (w *Workflow) findWriters(slot int, order []int32) []int {
 	if known, ok := w.idx.writers[slot]; ok {
 		return known
 	}
-	order := w.topoOrder()
 	var out []int
 	final, sorted := true, true
 	for _, up := range w.Upstream(w.Stages[slot]) {
@@ -79,7 +103,7 @@ func (w *Workflow) writersOf(slot int) []int {
 		if order[upSlot] >= order[slot] {
 			continue // a cycle, which Validate refuses: never run in circles
 		}
-		inherited := w.writersOf(upSlot)
+		inherited := w.findWriters(upSlot, order)
 		if len(out) == 0 {
 			out = inherited
 		} else if len(inherited) > 0 {
@@ -98,9 +122,12 @@ func (w *Workflow) writersOf(slot int) []int {
 	}
 	if final {
 		if w.idx.writers == nil {
-			w.idx.writers = map[int][]int{}
+			w.idx.writers, w.idx.settled = map[int][]int{}, map[int]bool{}
 		}
 		w.idx.writers[slot] = out
+		for _, up := range w.Upstream(w.Stages[slot]) {
+			w.idx.settled[w.idx.byID[up.ID]] = true
+		}
 	}
 	return out
 }
