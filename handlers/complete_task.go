@@ -39,14 +39,8 @@ func completeTask(x *Decision, m queue.CompleteTask) error {
 			return nil
 		}
 		if m.Status.IsHalt() {
-			for _, rest := range s.Tasks {
-				if rest.Status != stabilize.NotStarted {
-					continue
-				}
-				rest.Reason = stabilize.ReasonStageEnded
-				if _, err := x.SetTaskStatus(s.ID, rest.ID, stabilize.Skipped); err != nil {
-					return err
-				}
+			if err := x.skipRest(s.ID); err != nil {
+				return err
 			}
 			x.Push(complete)
 			return nil

@@ -111,10 +111,14 @@ func (x *Decision) childEnded(s *stabilize.Stage) error {
 	return nil
 }
 
-// endFamily ends the synthetic stages of a parent that goes no further: those
-// not begun are skipped, those under way withdrawn.
+// endFamily ends what is left of a parent that goes no further because of one
+// of its synthetic stages: what has not begun is skipped, synthetic stages under
+// way are withdrawn.
 func (x *Decision) endFamily(parent *stabilize.Stage) error {
 	w := x.Workflow()
+	if err := x.skipRest(parent.ID); err != nil {
+		return err
+	}
 	for _, c := range w.Children(parent, stabilize.NoOwner) {
 		switch {
 		case c.Status.IsComplete() || c.Ending != stabilize.NotStarted:
@@ -124,6 +128,20 @@ func (x *Decision) endFamily(parent *stabilize.Stage) error {
 			}
 		default:
 			x.Push(queue.CancelStage{OfStage: queue.ToStage(w.ID, c.ID), Reason: stabilize.ReasonWithdrawn})
+		}
+	}
+	return nil
+}
+
+// skipRest skips the tasks of a stage that have not begun, because it ends.
+func (x *Decision) skipRest(stageID string) error {
+	for _, t := range x.draft.Stage(stageID).Tasks {
+		if t.Status != stabilize.NotStarted {
+			continue
+		}
+		t.Reason = stabilize.ReasonStageEnded
+		if _, err := x.SetTaskStatus(stageID, t.ID, stabilize.Skipped); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -140,7 +141,7 @@ func (r *rig) finish(stages ...*stabilize.StageSpec) *stabilize.Workflow {
 
 func (r *rig) wait(id string) *stabilize.Workflow {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), 100*24*time.Hour)
+	ctx, cancel := context.WithTimeout(r.Context(), 12*time.Hour)
 	defer cancel()
 	w, err := r.Wait(ctx, id)
 	if err != nil {
@@ -226,4 +227,17 @@ func (r *rig) wantLog(want ...string) {
 
 func stage(ref string, after ...string) *stabilize.StageSpec {
 	return stabilize.NewStage(ref).After(after...)
+}
+
+func newData() *memstore.Data { return memstore.NewData() }
+
+// create stores a workflow that the builder would refuse, with its first message.
+func (r *rig) create(w *stabilize.Workflow) {
+	r.Helper()
+	for _, err := range r.Store().CommitBatch(r.Context(), []*persistence.Commit{{
+		WorkflowID: w.ID, Header: &w.Header, Stages: w.Stages,
+		Messages: []queue.Outgoing{{Message: queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)}}},
+	}}) {
+		r.must(err)
+	}
 }
