@@ -21,12 +21,19 @@ func deadLettered(x *Decision, m queue.DeadLettered) error {
 		}
 		s := w.Stage(m.StageID)
 		if s == nil {
+			if w.Active() == 0 { // asking it to complete may be what failed
+				return x.finishWorkflow(stabilize.Terminal, "", failure)
+			}
 			return x.failWorkflow(failure)
 		}
 		t := s.Task(m.TaskID)
 		if t == nil {
 			if s.Status.IsComplete() {
 				return nil
+			}
+			if s.Ending != stabilize.NotStarted && !x.underWay(s) { // ending it is what failed
+				x.draft.Stage(s.ID).Failure = failure
+				return x.EndStage(s.ID, stabilize.Terminal, "")
 			}
 			x.Push(queue.AbortStage{OfStage: queue.ToStage(w.ID, s.ID), Code: failure.Code, Error: failure.Message})
 			return nil

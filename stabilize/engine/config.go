@@ -9,28 +9,29 @@ import (
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/handlers"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // Config holds the engine's numbers. The zero value of each means its default.
 type Config struct {
 	// Concurrency is how many tasks run at once in this process. Default 100.
-	Concurrency int `env:"CONCURRENCY"`
+	Concurrency int `env:"CONCURRENCY,min=1"`
 	// LeaseTTL is how long a silent worker keeps its work; a dead worker's work
 	// is taken over after this and one poll. Default 3 s.
-	LeaseTTL time.Duration `env:"LEASE_TTL"`
+	LeaseTTL time.Duration `env:"LEASE_TTL,min=100ms"`
 	// MaxPoll is the longest wait between two looks for work that nothing told
 	// of. Default 500 ms.
-	MaxPoll time.Duration `env:"MAX_POLL"`
+	MaxPoll time.Duration `env:"MAX_POLL,min=1ms"`
 	// TaskTimeout limits each run of a task that names no timeout. Default none.
-	TaskTimeout time.Duration `env:"TASK_TIMEOUT"`
+	TaskTimeout time.Duration `env:"TASK_TIMEOUT,min=0s"`
 	// StopTimeout is how long Close lets tasks finish. Default 10 s.
-	StopTimeout time.Duration `env:"STOP_TIMEOUT"`
+	StopTimeout time.Duration `env:"STOP_TIMEOUT,min=0s"`
 	// CacheSize is how many workflows are kept in memory. Default 1,000.
 	CacheSize int `env:"CACHE_SIZE"`
 	// SweepInterval is how often waiting lists are looked at for places whose
 	// holder vanished without ending. Default 5 s.
-	SweepInterval time.Duration `env:"SWEEP_INTERVAL"`
+	SweepInterval time.Duration `env:"SWEEP_INTERVAL,min=10ms"`
 
 	clock     stabilize.Clock
 	ids       *stabilize.IDs
@@ -40,6 +41,17 @@ type Config struct {
 	messages  *queue.Registry
 	handlers  *handlers.Set
 	noCascade bool
+}
+
+// ConfigFromEnv reads the engine's numbers from the environment, as lookup
+// (os.LookupEnv) gives it: STABILIZE_CONCURRENCY, STABILIZE_LEASE_TTL,
+// STABILIZE_MAX_POLL, STABILIZE_TASK_TIMEOUT, STABILIZE_STOP_TIMEOUT,
+// STABILIZE_CACHE_SIZE, STABILIZE_SWEEP_INTERVAL. The error names every variable
+// with a mistake and is ErrInvalid.
+func ConfigFromEnv(lookup func(string) (string, bool)) (Config, error) {
+	var c Config
+	err := resilience.Env(lookup, "STABILIZE_", &c)
+	return c, err
 }
 
 // Option changes how an engine is made.
