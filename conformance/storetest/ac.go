@@ -125,7 +125,7 @@ func refusals() []refusal {
 		{name: "a removed stage that does not exist", class: stabilize.ErrInvalid,
 			spoil: func(e *env, c *persistence.Commit) { c.Removed = append(c.Removed, "nowhere") }, names: []string{"nowhere"}},
 		{name: "a stage's ref that changes", class: stabilize.ErrInvalid,
-			spoil: func(e *env, c *persistence.Commit) { c.Stages[1].Ref = "changed" }, names: []string{"ref"}},
+			spoil: func(e *env, c *persistence.Commit) { c.Stages[1].Ref = "changed" }, names: []string{"s2"}},
 		{name: "a creation time that changes", class: stabilize.ErrInvalid,
 			spoil: func(e *env, c *persistence.Commit) { c.Header.CreatedAt = e.Now().Add(time.Hour) }, names: []string{"creat"}},
 	}

@@ -410,7 +410,11 @@ func (e *env) everything(id string) {
 	e.KillMessage(e.a, o)
 	e.Must(e.a.Retire(e.Ctx(), "killer"), "retiring")
 	e.Push(e.a, about(id, id+"-leased"))
-	e.ClaimRoom(e.a, kit.Worker("holder"), queue.Room{Control: 1})
+	for _, d := range e.Claim(e.a, "holder of "+id) {
+		if d.ID != id+"-leased" {
+			e.Must(e.a.Return(e.Ctx(), d.Receipt()), "returning")
+		}
+	}
 	delayed := about(id, id+"-delayed")
 	delayed.At = e.Now().Add(time.Hour)
 	e.Push(e.a, about(id, id+"-ready"), delayed)

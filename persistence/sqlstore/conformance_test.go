@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
@@ -20,18 +21,22 @@ func TestStore(t *testing.T) {
 
 const harnessPayload = 32 << 20
 
+func TestQueue(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
+}
+
 // harness opens two handles on one file, and a third way past both.
 type harness struct {
 	t             *testing.T
 	path          string
 	clock         *stabilize.ManualClock
-	counter       *counter // of the first handle
+	driver        *hooked // of the first handle
 	first, second *sqlstore.Store
 	db            *sql.DB
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), counter: newCounter(t)}
+	h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), driver: newDriver(t)}
 	h.open()
 	h.db = raw(t, h.path)
 	return h
@@ -39,7 +44,7 @@ func newHarness(t *testing.T) *harness {
 
 func (h *harness) open() {
 	limit := func(cfg *sqlstore.Config) { cfg.MaxPayload = harnessPayload }
-	h.first = open(h.t, h.path, onClock(h.clock), limit, func(cfg *sqlstore.Config) { cfg.Driver = h.counter.name })
+	h.first = open(h.t, h.path, onClock(h.clock), limit, h.driver.use)
 	h.second = open(h.t, h.path, onClock(h.clock), limit)
 }
 
@@ -47,7 +52,7 @@ func (h *harness) Store() persistence.Store      { return h.first }
 func (h *harness) Second() persistence.Store     { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 func (h *harness) MaxPayload() int64             { return harnessPayload }
-func (h *harness) Queries() int                  { return int(h.counter.queries.Load()) }
+func (h *harness) Queries() int                  { return int(h.driver.queries.Load()) }
 
 func (h *harness) Reopen() persistence.Store {
 	for _, s := range []*sqlstore.Store{h.first, h.second} {

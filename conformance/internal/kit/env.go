@@ -230,3 +230,12 @@ func (e *Env) KillMessage(q queue.Queue, o queue.Outgoing) {
 		e.Fatalf("the message %q was delivered again after its last attempt", o.ID)
 	}
 }
+
+// Numbers makes n notes.
+func Numbers(n int) []queue.Outgoing {
+	out := make([]queue.Outgoing, n)
+	for i, text := range Numbered("number %d", n) {
+		out[i] = Send(text)
+	}
+	return out
+}

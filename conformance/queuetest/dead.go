@@ -1,0 +1,390 @@
+package queuetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// deadLetters is the part of the group VL about messages that cannot be handled.
+func deadLetters() []check {
+	return []check{
+		clause("VL-19", "A message on its last permitted attempt does not become a dead letter while its lease is live.", vl19),
+		clause("VL-20", "After its last attempt, released or lapsed, a message is never delivered again and is among the dead letters exactly once, with reason, attempts, last error, body, original id and creation time.", vl20),
+		clause("VL-21", "A later claim does not make the same dead letter again.", vl21),
+		clause("VL-22", "Dying and being replayed are one step: a message is at every instant in exactly one place, and dies once however many claim at once.", vl22),
+		clause("VL-23", "A replay restores the payload, due now, sets attempts back to 0 and keeps the message's own max attempts.", vl23),
+		clause("VL-24", "Replaying or discarding an unknown dead letter returns ErrNotFound; a discarded one is gone.", vl24),
+		clause("VL-25", "A message that cannot be decoded, or of an unknown kind, becomes a dead letter with its raw bytes, and the same claim goes on to the next message.", vl25),
+		clause("VL-26", "Poisoned messages at the head never block those behind them.", vl26),
+		clause("VL-29", "A dead letter is not pending for its workflow.", vl29),
+		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, that names it, its kind, stage, task, attempts and error; one of no workflow comes with none.", vl35),
+		clause("VL-38", "Dead letters are listed oldest first, after the given id, at most as many as asked for; the pages concatenate to the whole.", vl38),
+		clause("DD-14", "Equal payloads are stored as equal bytes, whatever the order of a map's iteration.", dd14),
+		clause("DD-15", "A replayed dead letter is delivered and may die again under the same id.", dd15),
+	}
+}
+
+func last(text string) queue.Outgoing {
+	o := kit.Send(text)
+	o.MaxAttempts = 1
+	return o
+}
+
+func vl19(e *env) {
+	e.Push(e.a, last("m"))
+	d := e.ClaimOne(e.a, "owner")
+	for range 3 {
+		e.Clock.Advance(kit.TTL - kit.Tick)
+		e.heartbeat(e.a, kit.Worker("owner"))
+		e.ClaimNone(e.b, "other", "it is leased")
+		e.depth(0, 0, 1, 0, "while the last attempt is under way")
+	}
+	e.ack(e.a, d)
+	e.Lapse()
+	e.ClaimNone(e.b, "other", "it was acknowledged")
+	e.depth(0, 0, 0, 0, "after the last attempt was acknowledged")
+}
+
+func vl20(e *env) {
+	created := e.Now()
+	for _, text := range []string{"released", "lapsed"} {
+		o := kit.Send(text)
+		o.MaxAttempts = 2
+		e.Push(e.a, o)
+	}
+	for attempt := 1; attempt <= 2; attempt++ {
+		e.Clock.Advance(time.Second)
+		ds := e.Claim(e.a, fmt.Sprint("worker ", attempt))
+		e.List([]string{"lapsed", "released"}, slices.Sorted(slices.Values(kit.IDs(ds))), "what is delivered at attempt %d", attempt)
+		for _, d := range ds {
+			if d.ID == "released" {
+				e.release(e.a, d, fmt.Errorf("cause %d", attempt))
+			}
+		}
+		e.Lapse()
+	}
+	died := e.Now()
+	for i := range 3 {
+		e.ClaimNone(e.both(i), "sweeper", "it has no attempts left")
+	}
+	e.depth(0, 0, 0, 2, "after two messages died")
+	for _, d := range e.Dead(e.b) {
+		want := queue.DeadLetter{
+			ID: d.ID, Kind: "StartWaitingWorkflows", Attempts: 2, MaxAttempts: 2, CreatedAt: created, DiedAt: died, Reason: queue.DeadExhausted,
+		}
+		if d.ID == "released" {
+			want.LastError = "cause 2"
+		}
+		body, err := queue.Encode(kit.Note(d.ID))
+		e.Must(err, "encoding")
+		want.Body = body
+		e.Same(want, d, "the dead letter %q", d.ID)
+	}
+	e.List([]string{"lapsed", "released"}, slices.Sorted(slices.Values(e.DeadIDs(e.b))), "the dead letters")
+	e.ClaimNone(e.h.Reopen(), "sweeper", "it has no attempts left")
+}
+
+func vl21(e *env) {
+	o := about("w", "m")
+	o.MaxAttempts = 1
+	e.KillMessage(e.a, o)
+	before := e.Dead(e.a)
+	for i := range 5 {
+		e.Lapse()
+		for _, d := range e.Claim(e.both(i), fmt.Sprint("sweeper ", i)) {
+			if d.ID == "m" {
+				e.Errorf("the dead message was delivered")
+			}
+		}
+		e.Same(before, e.Dead(e.both(i)), "the dead letters after claim %d", i)
+	}
+}
+
+func vl22(e *env) {
+	rounds := e.Effort.Of(25, 4)
+	for round := range rounds {
+		text := fmt.Sprint("m", round)
+		e.Push(e.a, last(text))
+		e.release(e.a, e.ClaimOne(e.a, "killer"), nil)
+		errs := kit.Race(4, func(i int) error {
+			ds, err := e.both(i).Claim(e.Ctx(), kit.Worker(fmt.Sprint("sweeper ", i)), kit.Plenty())
+			if err == nil && len(ds) > 0 {
+				return fmt.Errorf("the dead message %q was delivered", ds[0].ID)
+			}
+			return err
+		})
+		e.Must(kit.First(errs), "claiming at once what has no attempts left")
+		if got := e.DeadIDs(e.b); len(got) != round+1 {
+			e.Fatalf("round %d: %d dead letters, want %d", round, len(got), round+1)
+		}
+	}
+	e.one(rounds)
+}
+
+// one moves one message round and round while others count.
+func (e *env) one(dead int) {
+	e.Helper()
+	e.Push(e.a, last("one"))
+	var done atomic.Bool
+	var wrong atomic.Pointer[string]
+	errs := kit.Race(3, func(i int) error {
+		if i > 0 {
+			for !done.Load() && wrong.Load() == nil {
+				d, err := e.both(i).Depth(e.Ctx())
+				if err != nil {
+					return err
+				}
+				if d.Live()+d.Dead != dead+1 {
+					text := fmt.Sprintf("while one message died and was replayed, %d were counted: %+v", d.Live()+d.Dead-dead, d)
+					wrong.Store(&text)
+				}
+			}
+			return nil
+		}
+		defer done.Store(true)
+		for range e.Effort.Of(40, 10) {
+			ds, err := e.a.Claim(e.Ctx(), kit.Worker("mover"), kit.Plenty())
+			if err != nil || len(ds) != 1 {
+				return fmt.Errorf("claiming gave %d messages and %w", len(ds), err)
+			}
+			if err := e.a.Release(e.Ctx(), ds[0].Receipt(), time.Time{}, nil); err != nil {
+				return err
+			}
+			if _, err := e.a.Claim(e.Ctx(), kit.Worker("mover"), kit.Plenty()); err != nil {
+				return err
+			}
+			if err := e.a.ReplayDead(e.Ctx(), "one"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if text := wrong.Load(); text != nil {
+		e.Fatalf("%s", *text)
+	}
+	e.Must(kit.First(errs), "moving one message")
+}
+
+func vl23(e *env) {
+	v := stabilize.Values{"k": kit.Text("v"), "n": []byte("9007199254740993")}
+	o := signal("m", v)
+	o.MaxAttempts = 1
+	e.KillMessage(e.a, o)
+	created := e.Dead(e.a)[0].CreatedAt
+	e.Clock.Advance(time.Hour)
+	e.Must(e.b.ReplayDead(e.Ctx(), "m"), "replaying")
+	replayed := e.Now()
+	e.List(nil, e.DeadIDs(e.a), "the dead letters after the replay")
+	for _, d := range e.Claim(e.a, "worker") {
+		if d.ID != "m" {
+			continue
+		}
+		e.Same(o.Message, d.Message, "the payload of the replayed message")
+		if d.Attempts != 1 || d.MaxAttempts != 1 || !d.CreatedAt.Equal(created) || !d.Due.Equal(replayed) {
+			e.Errorf("the replayed message comes as attempt %d of %d, created %s, due %s; want 1 of 1, %s, %s", d.Attempts, d.MaxAttempts, d.CreatedAt, d.Due, created, replayed)
+		}
+		return
+	}
+	e.Errorf("the replayed message was not delivered")
+}
+
+func vl24(e *env) {
+	e.Kill(e.a, "a")
+	e.Kill(e.a, "b")
+	e.Push(e.a, kit.Send("alive"))
+	unknown := func(doing string, err error, id string) {
+		e.Helper()
+		var nf *stabilize.NotFoundError
+		if !errors.Is(err, stabilize.ErrNotFound) || !errors.As(err, &nf) || nf.Kind != "dead letter" || nf.ID != id {
+			e.Errorf("%s returned %s, want ErrNotFound naming the dead letter %q", doing, kit.Quote(err), id)
+		}
+	}
+	unknown("replaying the unknown", e.a.ReplayDead(e.Ctx(), "x"), "x")
+	unknown("discarding the unknown", e.a.DiscardDead(e.Ctx(), "x"), "x")
+	unknown("replaying what is alive", e.a.ReplayDead(e.Ctx(), "alive"), "alive")
+	unknown("discarding what is alive", e.a.DiscardDead(e.Ctx(), "alive"), "alive")
+	e.Must(e.b.DiscardDead(e.Ctx(), "a"), "discarding")
+	unknown("discarding twice", e.a.DiscardDead(e.Ctx(), "a"), "a")
+	unknown("replaying the discarded", e.a.ReplayDead(e.Ctx(), "a"), "a")
+	e.List([]string{"b"}, e.DeadIDs(e.b), "the dead letters after one was discarded")
+	e.Must(e.a.ReplayDead(e.Ctx(), "b"), "replaying")
+	unknown("replaying twice", e.b.ReplayDead(e.Ctx(), "b"), "b")
+	e.depth(2, 0, 0, 0, "after one dead letter was discarded and one replayed")
+}
+
+func vl25(e *env) {
+	bad := poison("w")
+	e.Push(e.a, kit.Send("before"), bad[0], kit.Send("between"), bad[1], kit.Send("after"))
+	created := e.Now()
+	ds, err := e.b.Claim(e.Ctx(), kit.Worker("worker"), queue.Room{Control: 10})
+	e.Must(err, "claiming with poison among the messages")
+	var got []string
+	for _, d := range ds {
+		if _, notice := d.Message.(queue.DeadLettered); !notice {
+			got = append(got, d.ID)
+		}
+	}
+	e.List([]string{"before", "between", "after"}, got, "what is delivered by the same claim")
+	dead := e.Dead(e.a)
+	if len(dead) != 2 {
+		e.Fatalf("%d dead letters, want 2", len(dead))
+	}
+	for i, d := range dead {
+		body, err := queue.Encode(bad[i].Message)
+		e.Must(err, "encoding")
+		want := queue.DeadLetter{
+			ID: bad[i].ID, Kind: bad[i].Message.Kind(), Body: body, WorkflowID: "w", Attempts: d.Attempts, MaxAttempts: queue.DefaultMaxAttempts,
+			CreatedAt: created, DiedAt: created, Reason: queue.DeadUndecodable, LastError: d.LastError,
+		}
+		e.Same(want, d, "the dead letter of a message that cannot be decoded")
+		if d.LastError == "" {
+			e.Errorf("the dead letter %q does not say why", d.ID)
+		}
+	}
+}
+
+func vl26(e *env) {
+	const n = 25
+	for i := range n {
+		o := poison("")[i%2]
+		o.ID = fmt.Sprint("poison ", i)
+		e.Push(e.a, o)
+	}
+	e.Push(e.a, kit.Send("good"), work("good work"))
+	var got []string
+	for range n + 2 { // at worst one poisoned message with each claim
+		got = append(got, kit.IDs(e.ClaimRoom(e.b, kit.Worker("worker"), queue.Room{Control: 1, Work: 1}))...)
+	}
+	e.List([]string{"good", "good work"}, slices.Sorted(slices.Values(got)), "what is delivered behind 25 poisoned messages")
+	e.depth(0, 0, 2, n, "behind 25 poisoned messages")
+}
+
+func vl29(e *env) {
+	o := about("w", "m")
+	o.MaxAttempts = 1
+	e.KillMessage(e.a, o)
+	for i := range 2 {
+		if got := e.Pending(e.both(i), "w"); slices.Contains(got, "m") {
+			e.Errorf("the dead letter is pending for its workflow: %v", got)
+		}
+	}
+	e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
+}
+
+func vl35(e *env) {
+	notices := func() []queue.DeadLettered {
+		e.Helper()
+		var out []queue.DeadLettered
+		for _, s := range e.stored("w") {
+			if n, ok := s.Message.(queue.DeadLettered); ok {
+				out = append(out, n)
+			}
+		}
+		return out
+	}
+	o := queue.Outgoing{ID: "task", Message: queue.RunTask{OfTask: queue.ToTask("w", "the stage", "the task")}, MaxAttempts: 1}
+	e.KillMessage(e.a, o)
+	got := notices()
+	if len(got) != 1 {
+		e.Fatalf("after one message of a workflow died it has %d DeadLettered messages", len(got))
+	}
+	e.Same(queue.DeadLettered{
+		OfWorkflow: queue.ToWorkflow("w"), DeadLetterID: "task", DeadKind: "RunTask", StageID: "the stage", TaskID: "the task", Attempts: 1, Error: "failed on purpose",
+	}, got[0], "the DeadLettered message")
+	e.Kill(e.a, "loose")
+	if list := e.Pending(e.b, ""); len(list) != 0 {
+		e.Errorf("after a message of no workflow died these are pending: %v", list)
+	}
+	e.Push(e.a, poison("w")[0])
+	e.Claim(e.a, "worker")
+	if got = notices(); len(got) != 2 {
+		e.Fatalf("after two messages of a workflow died it has %d DeadLettered messages", len(got))
+	}
+	if n := got[1]; n.DeadLetterID != "stranger" || n.DeadKind != (stranger{}).Kind() || n.Error == "" {
+		e.Errorf("the DeadLettered message of one that cannot be decoded is %+v", n)
+	}
+	e.Lapse()
+	found := 0
+	for _, d := range e.Claim(e.b, "deliverer") {
+		if _, ok := d.Message.(queue.DeadLettered); ok {
+			found++
+		}
+	}
+	if found != 2 {
+		e.Errorf("%d DeadLettered messages were delivered, want 2", found)
+	}
+}
+
+func vl38(e *env) {
+	texts := []string{"m9", "m1", "m5", "M5", "m50", "m0"} // die in this order
+	for _, t := range texts {
+		e.Clock.Advance(time.Second)
+		e.Kill(e.both(len(t)), t)
+	}
+	for size := 1; size <= len(texts)+1; size++ {
+		var got []string
+		for after := ""; ; after = got[len(got)-1] {
+			page, err := e.b.ListDead(e.Ctx(), after, size)
+			e.Must(err, "listing %d dead letters after %q", size, after)
+			if len(page) > size {
+				e.Fatalf("asked for %d dead letters, %d came", size, len(page))
+			}
+			for _, d := range page {
+				got = append(got, d.ID)
+			}
+			if len(page) == 0 || len(got) > len(texts) {
+				break
+			}
+		}
+		e.List(texts, got, "the dead letters in pages of %d", size)
+	}
+	for _, limit := range []int{0, -1} {
+		_, err := e.a.ListDead(e.Ctx(), "", limit)
+		e.Want(stabilize.ErrInvalid, err, "listing %d dead letters", limit)
+	}
+}
+
+func dd14(e *env) {
+	var bodies [][]byte
+	for i := range 10 {
+		v := stabilize.Values{}
+		for _, k := range kit.Numbered("key %d", 20) {
+			e.Must(v.Set(k, map[string]int{"b": 1, "a": 2, "c": 3}), "setting a value")
+		}
+		o := signal(fmt.Sprint("m", i), v)
+		o.MaxAttempts = 1
+		e.KillMessage(e.a, o)
+	}
+	for _, d := range e.Dead(e.a) {
+		bodies = append(bodies, d.Body)
+	}
+	for i, b := range bodies {
+		if len(b) == 0 || string(b) != string(bodies[0]) {
+			e.Errorf("equal payloads are stored as %s and %s", bodies[0], bodies[i])
+		}
+	}
+	if len(bodies) != 10 {
+		e.Errorf("%d dead letters, want 10", len(bodies))
+	}
+}
+
+func dd15(e *env) {
+	e.Kill(e.a, "m")
+	for range 3 {
+		e.Must(e.a.ReplayDead(e.Ctx(), "m"), "replaying")
+		d := e.ClaimOne(e.b, "worker")
+		if d.ID != "m" || d.Attempts != 1 {
+			e.Errorf("the replayed message comes as %q, attempt %d", d.ID, d.Attempts)
+		}
+		e.release(e.b, d, nil)
+		e.ClaimNone(e.a, "worker", "it has no attempts left")
+		e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
+	}
+}
