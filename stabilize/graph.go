@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Validate checks a whole workflow before it is created: identifiers, statuses,
@@ -15,7 +16,11 @@ func (w *Workflow) Validate() error {
 	if err := w.Header.Validate(); err != nil {
 		return err
 	}
-	ids, refs := make(map[string]bool, len(w.Stages)), make(map[string]bool, len(w.Stages))
+	type execution struct {
+		ref   string
+		round int
+	}
+	ids, refs := make(map[string]bool, len(w.Stages)), make(map[execution]bool, len(w.Stages))
 	for i, s := range w.Stages {
 		if s == nil {
 			return Invalid(fmt.Sprintf("stages[%d]", i), "is nil")
@@ -23,7 +28,7 @@ func (w *Workflow) Validate() error {
 		if err := s.Validate(); err != nil {
 			return err
 		}
-		key := fmt.Sprintf("%s\x00%d", s.Ref, s.Round)
+		key := execution{s.Ref, s.Round}
 		switch {
 		case ids[s.ID]:
 			return Invalid(s.field("id"), "%q is used twice", s.ID)
@@ -52,8 +57,15 @@ func (h *Header) Validate() error {
 			return err
 		}
 	}
-	if !h.Status.Valid() {
+	switch {
+	case !h.Status.Valid():
 		return Invalid("workflow status", "%s is not one", h.Status)
+	case !h.Failure.isText():
+		return Invalid("workflow failure", "is not valid UTF-8")
+	case h.Cancel != nil && !areText(h.Cancel.By, h.Cancel.Reason):
+		return Invalid("workflow cancel", "is not valid UTF-8")
+	case h.Pause != nil && !areText(h.Pause.By):
+		return Invalid("workflow pause", "is not valid UTF-8")
 	}
 	for i, raw := range h.Trigger.Artifacts {
 		if err := checkRaw(fmt.Sprintf("trigger artifact %d", i), raw); err != nil {
@@ -75,16 +87,19 @@ func (h *Header) Validate() error {
 }
 
 // Validate checks a stage on its own. The error is ErrInvalid.
+//
+// It runs for every stage of every commit: names of fields are made only when
+// something is wrong with them.
 func (s *Stage) Validate() error {
 	if err := CheckID("stage ref", s.Ref); err != nil {
 		return err
 	}
-	if err := CheckID(s.field("id"), s.ID); err != nil {
-		return err
+	if CheckID("", s.ID) != nil {
+		return CheckID(s.field("id"), s.ID)
 	}
 	for _, t := range [...]struct{ name, text string }{{"type", s.Type}, {"name", s.Name}, {"parent", s.ParentID}, {"reason", s.Reason}} {
-		if err := CheckText(s.field(t.name), t.text); err != nil {
-			return err
+		if !areText(t.text) {
+			return CheckText(s.field(t.name), t.text)
 		}
 	}
 	switch {
@@ -100,39 +115,63 @@ func (s *Stage) Validate() error {
 		return Invalid(s.field("threshold"), "%d of %d cannot be met", s.Threshold, len(s.Requisites))
 	case s.Timeout < 0:
 		return Invalid(s.field("timeout"), "%s is negative", s.Timeout)
+	case !s.Failure.isText():
+		return Invalid(s.field("failure"), "is not valid UTF-8")
+	case !areText(s.Tokens.Except...):
+		return Invalid(s.field("tokens"), "is not valid UTF-8")
 	}
-	for i, ref := range s.Requisites {
-		if err := CheckID(s.field("requisite"), ref); err != nil {
-			return err
-		}
-		if ref == s.Ref {
-			return Invalid(s.field("requisites"), "the stage requires itself")
-		}
-		if slices.Contains(s.Requisites[:i], ref) {
-			return Invalid(s.field("requisites"), "%q is listed twice", ref)
-		}
-	}
-	if err := s.Context.Check(s.field("context")); err != nil {
+	if err := s.validateRequisites(); err != nil {
 		return err
 	}
-	if err := s.Outputs.Check(s.field("outputs")); err != nil {
-		return err
+	if s.Context.Check("") != nil {
+		return s.Context.Check(s.field("context"))
+	}
+	if s.Outputs.Check("") != nil {
+		return s.Outputs.Check(s.field("outputs"))
 	}
 	return s.validateTasks()
 }
 
+func (s *Stage) validateRequisites() error {
+	var seen map[string]bool // only for a list that is not sorted, as it should be
+	for i, ref := range s.Requisites {
+		if CheckID("", ref) != nil {
+			return CheckID(s.field("requisite"), ref)
+		}
+		if ref == s.Ref {
+			return Invalid(s.field("requisites"), "the stage requires itself")
+		}
+		if seen == nil && i > 0 && ref <= s.Requisites[i-1] {
+			seen = make(map[string]bool, len(s.Requisites))
+			for _, earlier := range s.Requisites[:i] {
+				seen[earlier] = true
+			}
+		}
+		if seen != nil {
+			if seen[ref] {
+				return Invalid(s.field("requisites"), "%q is listed twice", ref)
+			}
+			seen[ref] = true
+		}
+	}
+	return nil
+}
+
 func (s *Stage) validateTasks() error {
 	for i, t := range s.Tasks {
+		field := func(name string) string { return s.field(fmt.Sprintf("tasks[%d]%s", i, name)) }
 		if t == nil {
-			return Invalid(s.field(fmt.Sprintf("tasks[%d]", i)), "is nil")
+			return Invalid(field(""), "is nil")
 		}
-		if err := CheckID(s.field(fmt.Sprintf("tasks[%d].id", i)), t.ID); err != nil {
-			return err
+		if CheckID("", t.ID) != nil {
+			return CheckID(field(".id"), t.ID)
 		}
-		if err := CheckID(s.field(fmt.Sprintf("tasks[%d].type", i)), t.Type); err != nil {
-			return err
+		if CheckID("", t.Type) != nil {
+			return CheckID(field(".type"), t.Type)
 		}
 		switch {
+		case !areText(t.Name, t.Reason, t.Signal, t.LastError, t.Run) || !t.Failure.isText():
+			return Invalid(field(""), "is not valid UTF-8")
 		case !t.Status.Valid() || !t.Phase.Valid():
 			return Invalid(s.field(fmt.Sprintf("task %q status", t.Name)), "%s is not one", t.Status)
 		case i > 0 && t.Position <= s.Tasks[i-1].Position:
@@ -143,14 +182,20 @@ func (s *Stage) validateTasks() error {
 				return Invalid(s.field(fmt.Sprintf("task %q id", t.Name)), "%q is used twice", t.ID)
 			}
 		}
-		for _, text := range [...]string{t.Name, t.Reason, t.Signal, t.LastError} {
-			if err := CheckText(s.field(fmt.Sprintf("tasks[%d]", i)), text); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
+
+func areText(texts ...string) bool {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *Failure) isText() bool { return f == nil || areText(f.Code, f.Message, f.Stage, f.Task) }
 
 // field names a field of the stage in an error.
 func (s *Stage) field(name string) string { return fmt.Sprintf("stage %q %s", s.Ref, name) }

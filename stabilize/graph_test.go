@@ -96,6 +96,19 @@ func TestValidateNamesTheMistake(t *testing.T) {
 		{"a task's error", func(_ *stabilize.Workflow, b *stabilize.Stage) {
 			task(b, func(_, y *stabilize.Task) { y.LastError = "\xff" })
 		}, `stage "b" tasks[1]: is not valid UTF-8`},
+		{"a stage's failure", func(_ *stabilize.Workflow, b *stabilize.Stage) { b.Failure = &stabilize.Failure{Message: "\xff"} }, `stage "b" failure: is not valid UTF-8`},
+		{"a token's exception", func(_ *stabilize.Workflow, b *stabilize.Stage) { b.Tokens.Except = []string{"\xff"} }, `stage "b" tokens: is not valid UTF-8`},
+		{"a task's failure", func(_ *stabilize.Workflow, b *stabilize.Stage) {
+			task(b, func(_, y *stabilize.Task) { y.Failure = &stabilize.Failure{Task: "\xff"} })
+		}, `stage "b" tasks[1]: is not valid UTF-8`},
+		{"a task's run", func(_ *stabilize.Workflow, b *stabilize.Stage) {
+			task(b, func(_, y *stabilize.Task) { y.Run = "\xff" })
+		}, `stage "b" tasks[1]: is not valid UTF-8`},
+		{"a requisite listed twice far apart", func(_ *stabilize.Workflow, b *stabilize.Stage) { b.Requisites = []string{"p", "q", "z", "a", "y", "q"} }, `stage "b" requisites: "q" is listed twice`},
+		{"a requisite listed twice in a row", func(_ *stabilize.Workflow, b *stabilize.Stage) { b.Requisites = []string{"p", "q", "q"} }, `stage "b" requisites: "q" is listed twice`},
+		{"a workflow's failure", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.Failure = &stabilize.Failure{Code: "\xff"} }, `workflow failure: is not valid UTF-8`},
+		{"who cancels", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.Cancel = &stabilize.Cancellation{Reason: "\xff"} }, `workflow cancel: is not valid UTF-8`},
+		{"who pauses", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.Pause = &stabilize.Pause{By: "\xff"} }, `workflow pause: is not valid UTF-8`},
 		{"no workflow id", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.ID = "" }, `workflow id: is empty`},
 		{"a workflow name", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.Name = "\xff" }, `workflow name: is not valid UTF-8`},
 		{"a workflow status", func(w *stabilize.Workflow, _ *stabilize.Stage) { w.Status = 99 }, `workflow status: Status(99) is not one`},

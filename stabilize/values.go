@@ -141,12 +141,13 @@ func (v Values) Equal(w Values) bool {
 // keeps the rules. Values made with Set keep them already.
 func (v Values) Check(field string) error {
 	for k, raw := range v {
+		if areText(k) && checkRaw("", raw) == nil {
+			continue // the usual case: no text is made
+		}
 		if err := CheckText(field+" value name", k); err != nil {
 			return err
 		}
-		if err := checkRaw(fmt.Sprintf("%s value %q", field, k), raw); err != nil {
-			return err
-		}
+		return checkRaw(fmt.Sprintf("%s value %q", field, k), raw)
 	}
 	return nil
 }

@@ -10,7 +10,11 @@ import (
 // checkRaw checks one encoded value: valid JSON, valid UTF-8, not too deep.
 func checkRaw(field string, raw json.RawMessage) error {
 	depth, deepest, inText, escaped := 0, 0, false, false
-	for _, c := range raw {
+	look := raw
+	if len(raw) <= MaxDepth {
+		look = nil // too short to be too deep
+	}
+	for _, c := range look {
 		switch {
 		case escaped:
 			escaped = false
