@@ -1,6 +1,10 @@
 package sqlstore
 
-import "github.com/stabilize-dev/go-stabilize/persistence"
+import (
+	"slices"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+)
 
 // ExplainQuery returns the statement that Query runs.
 func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
@@ -13,4 +17,11 @@ func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
 	}
 	text, args := s.queryText(&q, after)
 	return text, args, nil
+}
+
+// Statements returns the statements of the hot path, but the one that only
+// takes the write lock.
+func Statements() []string {
+	texts := statementTexts("")
+	return slices.Delete(texts[:], int(stLock), int(stLock)+1)
 }

@@ -141,7 +141,7 @@ func (s *Store) pathError(ctx context.Context, doing string, err error) error {
 	doing = fmt.Sprintf("%s %q", doing, s.cfg.Path)
 	if code, ok := s.cfg.ErrorCode(err); ok {
 		switch primary(code) {
-		case codeNotADB, codeCantOpen, codeReadOnly, codePerm:
+		case codeError, codeNotADB, codeCantOpen, codeReadOnly, codePerm: // codeError: another's table is in the way
 			return &failure{stabilize.ErrInvalid, doing, err}
 		}
 	}

@@ -1,0 +1,198 @@
+package sqlstore_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+const childFile = "SQLSTORE_TEST_FILE" // set in the processes that the tests below start
+
+// TestMain makes the test binary a worker process when it is started as one.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childFile); path != "" {
+		if err := work(context.Background(), path, os.Getenv("SQLSTORE_TEST_WORKER")); err != nil {
+			fmt.Println("failed:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// work adds up: every message raises the counter of its workflow by one, until
+// no message is left. It tells each commit before it goes on.
+func work(ctx context.Context, path, id string) error {
+	s, err := sqlstore.Open(ctx, sqlstore.Config{Path: path})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	self := queue.Worker{ID: id, TTL: 2 * time.Second}
+	for {
+		got, err := s.Claim(ctx, self, queue.Room{Control: 4})
+		if err != nil {
+			return err
+		}
+		if len(got) == 0 {
+			d, err := s.Depth(ctx)
+			if err != nil {
+				return err
+			}
+			if d.Live() == 0 {
+				return nil
+			}
+			time.Sleep(5 * time.Millisecond) // real processes have real clocks: wait for a lease to lapse
+		}
+		for i := range got {
+			if err := count(ctx, s, &got[i]); err != nil {
+				return err
+			}
+			fmt.Println("done", got[i].ID)
+		}
+	}
+}
+
+func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
+	for {
+		w, err := s.Load(ctx, queue.WorkflowOf(d.Message))
+		if err != nil {
+			return err
+		}
+		n, err := stabilize.Get[int](w.Stages[0].Context, "n")
+		if err != nil {
+			return err
+		}
+		st := w.Stages[0].Clone()
+		if err := st.Context.Set("n", n+1); err != nil {
+			return err
+		}
+		err = s.CommitBatch(ctx, []*persistence.Commit{{
+			WorkflowID: w.ID, Expect: w.Version, Stages: []*stabilize.Stage{st}, Handled: []queue.Receipt{d.Receipt()},
+		}})[0]
+		switch {
+		case errors.Is(err, stabilize.ErrConflict):
+			continue
+		case errors.Is(err, stabilize.ErrLeaseLost):
+			return nil // another does it
+		}
+		return err
+	}
+}
+
+// Several processes on one file, one of them killed under load: every message
+// is counted exactly once, what a process was told is durable is, and the file
+// is whole.
+func TestProcesses(t *testing.T) {
+	const messages, counters = 300, 3
+	path := tempFile(t)
+	s := open(t, path, onClock(stabilize.SystemClock{}))
+	ctx := t.Context()
+	for i := range counters {
+		c := creation(fmt.Sprint("w", i))
+		if err := c.Stages[0].Context.Set("n", 0); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, s, c)
+	}
+	out := make([]queue.Outgoing, messages)
+	for i := range out {
+		out[i] = message(fmt.Sprint("m", i), fmt.Sprint("w", i%counters))
+	}
+	if err := s.Push(ctx, out...); err != nil {
+		t.Fatal(err)
+	}
+
+	victim, lines := child(t, path, "victim")
+	var others []*exec.Cmd
+	var outputs sync.WaitGroup
+	for i := range 2 {
+		c, output := child(t, path, fmt.Sprint("worker", i))
+		others = append(others, c)
+		outputs.Go(func() { // its pipe must not fill up
+			for output.Scan() {
+				if text := output.Text(); strings.HasPrefix(text, "failed") {
+					t.Error(text)
+				}
+			}
+		})
+	}
+	told := map[string]bool{}
+	for len(told) < 10 && lines.Scan() {
+		told[strings.TrimPrefix(lines.Text(), "done ")] = true
+	}
+	if err := victim.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = victim.Wait()
+	pending, err := s.Pending(ctx, "w0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range pending {
+		if told[m.ID] {
+			t.Errorf("message %s is back after its commit was told to be durable", m.ID)
+		}
+	}
+	outputs.Wait()
+	for _, c := range others {
+		if err := c.Wait(); err != nil {
+			t.Errorf("a worker: %v", err)
+		}
+	}
+
+	sum := 0
+	for i := range counters {
+		w, err := s.Load(ctx, fmt.Sprint("w", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := stabilize.Get[int](w.Stages[0].Context, "n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Version != int64(n)+1 {
+			t.Errorf("%s: version %d after %d steps", w.ID, w.Version, n)
+		}
+		sum += n
+	}
+	if sum != messages {
+		t.Errorf("%d messages were counted %d times", messages, sum)
+	}
+	var whole string
+	if err := raw(t, path).QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&whole); err != nil || whole != "ok" {
+		t.Errorf("the file: %s, %v", whole, err)
+	}
+}
+
+func child(t *testing.T, path, worker string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.CommandContext(t.Context(), self)
+	c.Env = append(os.Environ(), childFile+"="+path, "SQLSTORE_TEST_WORKER="+worker+"-"+strconv.Itoa(os.Getpid()))
+	c.Stderr = os.Stderr
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c, bufio.NewScanner(pipe)
+}
