@@ -7,9 +7,9 @@
 // place: stages and headers are cloned on the way in, replaced as a whole, and
 // cloned again on the way out, so that reading holds the one lock only while
 // pointers are copied. Values and messages are not encoded; their bytes and
-// fields are shared, as both are never changed after they were made. Only what
-// might differ from its stored form elsewhere (a message type from outside
-// package queue, or one that holds a map or a pointer) goes through its JSON.
+// fields are shared, as both are never changed after they were made. A message
+// that holds more than an address, or a type from outside package queue, might
+// differ from its stored form elsewhere: it goes through its JSON.
 //
 // It may import stabilize, queue and persistence.
 //

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -130,28 +131,28 @@ func dueAt(at, now time.Time) time.Time {
 }
 
 // plain reports whether a message may be kept as it is: one of package queue
-// whose fields are all text, numbers and valid names. Every other goes through
+// that is an address and valid names, nothing else. Every other goes through
 // its JSON, as in any store, so that it is refused if it cannot be stored,
 // shares nothing, comes back in the registered type, and is a dead letter if
 // no such type is registered.
 func plain(m queue.Message) bool {
 	switch m := m.(type) {
 	case queue.RunTask:
-		return m.Phase.Valid()
+		return m.Phase.Valid() && plainAddress(m)
 	case queue.CompleteTask:
-		return m.Status.Valid() && m.Failure == nil
+		return m.Status.Valid() && m.Failure == nil && plainAddress(m)
 	case queue.ContinueParentStage:
-		return m.Owner.Valid()
-	case queue.StartWorkflow, queue.CompleteWorkflow, queue.CancelWorkflow, queue.PauseWorkflow,
-		queue.ResumeWorkflow, queue.RescheduleWorkflow, queue.StartWaitingWorkflows,
-		queue.StartStage, queue.CompleteStage, queue.SkipStage, queue.CancelStage, queue.AbortStage,
-		queue.PauseStage, queue.ResumeStage, queue.RestartStage, queue.CancelRegion,
-		queue.StartTask, queue.PauseTask, queue.ResumeTask,
-		queue.InvalidWorkflowID, queue.InvalidStageID, queue.InvalidTaskID, queue.InvalidTaskType,
-		queue.DeadLettered:
-		return true
+		return m.Owner.Valid() && plainAddress(m)
+	case queue.StartWorkflow, queue.CompleteWorkflow, queue.RescheduleWorkflow,
+		queue.StartStage, queue.CompleteStage, queue.PauseStage, queue.ResumeStage,
+		queue.StartTask, queue.PauseTask, queue.ResumeTask:
+		return plainAddress(m)
 	}
 	return false
+}
+
+func plainAddress(m queue.Message) bool {
+	return utf8.ValidString(queue.WorkflowOf(m)) && utf8.ValidString(queue.StageOf(m)) && utf8.ValidString(queue.TaskOf(m))
 }
 
 // decoded returns the message as this handle's registry reads it.
