@@ -16,36 +16,61 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
+	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
+}
+
+func TestQueue(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
+}
+
+// The same with databases given by the caller, of one connection each and
+// without a write-ahead log.
+func TestStoreGivenDatabase(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, true) })
+}
+
+func TestQueueGivenDatabase(t *testing.T) {
+	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, true)) })
 }
 
 const harnessPayload = 32 << 20
-
-func TestQueue(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
-}
 
 // harness opens two handles on one file, and a third way past both.
 type harness struct {
 	t             *testing.T
 	path          string
+	given         bool // the handles are given databases
 	clock         *stabilize.ManualClock
 	driver        *hooked // of the first handle
 	first, second *sqlstore.Store
 	db            *sql.DB
 }
 
-func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), driver: newDriver(t)}
+func newHarness(t *testing.T, given bool) *harness {
+	h := &harness{t: t, path: tempFile(t), given: given, clock: stabilize.NewManualClock(start), driver: newDriver(t)}
 	h.open()
 	h.db = raw(t, h.path)
 	return h
 }
 
 func (h *harness) open() {
-	limit := func(cfg *sqlstore.Config) { cfg.MaxPayload = harnessPayload }
-	h.first = open(h.t, h.path, onClock(h.clock), limit, h.driver.use)
-	h.second = open(h.t, h.path, onClock(h.clock), limit)
+	h.first = open(h.t, h.path, h.configure(h.driver.name))
+	h.second = open(h.t, h.path, h.configure("sqlite"))
+}
+
+func (h *harness) configure(driver string) func(*sqlstore.Config) {
+	return func(c *sqlstore.Config) {
+		c.Clock, c.MaxPayload, c.Driver = h.clock, harnessPayload, driver
+		if h.given {
+			db, err := sql.Open(driver, h.path)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			h.t.Cleanup(func() { _ = db.Close() })
+			db.SetMaxOpenConns(1)
+			c.DB, c.Path = db, ""
+		}
+	}
 }
 
 func (h *harness) Store() persistence.Store      { return h.first }
