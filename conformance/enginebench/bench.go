@@ -49,6 +49,7 @@ func (b *bench) measure(ctx context.Context, name string) (_ result, err error) 
 		return result{}, err
 	}
 	r.RawSingle, r.RawGrouped = raw.single.perSecond(), raw.grouped.perSecond()
+	r.rawCPUPerStep = raw.grouped.cpuOfOne()
 	return r, nil
 }
 

@@ -72,25 +72,27 @@ func rawMessage(w *stabilize.Workflow, round int) string { return fmt.Sprintf("%
 // rates measures a limit: n single steps and n groups, in steps per second.
 type rates struct{ single, grouped rate }
 
-// rate is work over time.
+// rate is work over time, and the CPU time it took.
 type rate struct {
-	count int
-	took  time.Duration
+	count     int
+	took, cpu time.Duration
 }
 
 func (r rate) perSecond() float64 { return perSecond(r.count, r.took) }
+func (r rate) cpuOfOne() float64  { return milliseconds(r.cpu) / float64(r.count) }
 
 func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, single, groups int) error {
 	for _, part := range []struct {
 		of      *rate
 		n, size int
 	}{{&r.single, single, 1}, {&r.grouped, groups * rawGroup, rawGroup}} {
-		began := clock.Now()
+		began, cpu := clock.Now(), processCPU()
 		if err := l.steps(ctx, part.n, part.size); err != nil {
 			return fmt.Errorf("raw limit: %w", err)
 		}
 		part.of.count += part.n
 		part.of.took += clock.Now().Sub(began)
+		part.of.cpu += processCPU() - cpu
 	}
 	return nil
 }

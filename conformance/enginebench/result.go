@@ -25,7 +25,7 @@ type result struct {
 	*sizeResult            // B6 only
 
 	// In the table only.
-	batchesPerStep, claimsPerStep, repeated float64
+	batchesPerStep, claimsPerStep, rawCPUPerStep, repeated float64
 }
 
 // sizeResult is what B6 adds; times in milliseconds.
@@ -80,7 +80,7 @@ func (r *result) numbers() []*float64 {
 	list := []*float64{
 		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped,
 		&r.CommitsPerStep, &r.BytesPerStep, &r.AllocsPerStep, &r.CPUPerStep,
-		&r.batchesPerStep, &r.claimsPerStep, &r.repeated,
+		&r.batchesPerStep, &r.claimsPerStep, &r.rawCPUPerStep, &r.repeated,
 	}
 	if s := r.sizeResult; s != nil {
 		list = append(list, &s.ShortStages, &s.LongStages, &s.ShortMessage, &s.LongMessage, &s.Ratio,

@@ -32,6 +32,7 @@ func columns() []column {
 		{"bytes/step", number("%.0f", func(r *result) float64 { return r.BytesPerStep })},
 		{"allocs/step", number("%.0f", func(r *result) float64 { return r.AllocsPerStep })},
 		{"CPU ms/step", number("%.3f", func(r *result) float64 { return r.CPUPerStep })},
+		{"raw grouped CPU", number("%.3f", func(r *result) float64 { return r.rawCPUPerStep })},
 	}
 }
 
