@@ -17,7 +17,7 @@ func deadLettered(x *Decision, m queue.DeadLettered) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		failure := &stabilize.Failure{
 			Code:    stabilize.CodeDeadLetter,
-			Message: fmt.Sprintf("%s could not be handled in %d attempts: %s", m.DeadKind, m.Attempts, orUnknown(m.Error)),
+			Message: fmt.Sprintf("%s could not be handled in %d attempts: %s", m.DeadKind, m.Attempts, fitText(orUnknown(m.Error))),
 		}
 		s := w.Stage(m.StageID)
 		if s == nil {

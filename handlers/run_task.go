@@ -43,7 +43,7 @@ func runTask(x *Decision, m queue.RunTask) error {
 		case stabilize.RunCleanup:
 			t.CleanedUp = true
 			if err := x.answer.err; err != nil {
-				t.LastError = err.Error()
+				t.LastError = errorText(err)
 			}
 			x.Push(queue.CompleteStage{OfStage: m.OfStage})
 			return nil
@@ -61,7 +61,7 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 	}
 	r := x.answer.result
 	if err := r.Check(); err != nil {
-		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: err.Error()})
+		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)})
 		return nil
 	}
 	s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
@@ -85,7 +85,7 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		}
 		x.completeTask(s, t, stabilize.Redirect, nil)
 	default:
-		x.completeTask(s, t, r.Status, r.Failure)
+		x.completeTask(s, t, r.Status, fitFailure(r.Failure))
 	}
 	return nil
 }
@@ -110,16 +110,16 @@ func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, err error) 
 		return
 	}
 	if !worthAnotherTry(err) {
-		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: codeOf(err), Message: err.Error()})
+		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: fitText(codeOf(err)), Message: errorText(err)})
 		return
 	}
 	t.Failures++
-	t.LastError = err.Error()
+	t.LastError = errorText(err)
 	policy := powers.Retry
 	delay := policy.Backoff.Delay(t.Failures)
 	if transient, ok := errors.AsType[*stabilize.TransientError](err); ok {
 		if check := transient.Context.Check("context of a transient error"); check != nil {
-			x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: check.Error()})
+			x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(check)})
 			return
 		}
 		s.Context = s.Context.Merge(transient.Context)
@@ -129,11 +129,11 @@ func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, err error) 
 	}
 	if t.Failures >= policy.Limit() {
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{
-			Code: stabilize.CodeRetriesExhausted, Message: fmt.Sprintf("failed %d times, at last: %v", t.Failures, err),
+			Code: stabilize.CodeRetriesExhausted, Message: fmt.Sprintf("failed %d times, at last: %s", t.Failures, errorText(err)),
 		})
 		return
 	}
-	x.recordTask(events.TaskRetried, s, t, err.Error())
+	x.recordTask(events.TaskRetried, s, t, t.LastError)
 	x.runAgain(s, t, delay)
 }
 
@@ -183,7 +183,7 @@ func (x *Decision) canceledTask(s *stabilize.Stage, t *stabilize.Task) error {
 		err = r.Check()
 	}
 	if err != nil {
-		t.LastError = fmt.Sprintf("on-cancel hook: %v", err)
+		t.LastError = "on-cancel hook: " + errorText(err)
 	} else {
 		s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
 	}
@@ -206,7 +206,7 @@ func (x *Decision) timedOutTask(s *stabilize.Stage, t *stabilize.Task) {
 	}
 	if err != nil {
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{
-			Code: stabilize.CodeTimeout, Message: fmt.Sprintf("%s; its on-timeout hook: %v", t.LastError, err),
+			Code: stabilize.CodeTimeout, Message: fmt.Sprintf("%s; its on-timeout hook: %s", t.LastError, errorText(err)),
 		})
 		return
 	}
@@ -214,5 +214,5 @@ func (x *Decision) timedOutTask(s *stabilize.Stage, t *stabilize.Task) {
 	if r.Status == stabilize.Terminal && r.Failure == nil {
 		r.Failure = &stabilize.Failure{Code: stabilize.CodeTimeout, Message: t.LastError}
 	}
-	x.completeTask(s, t, r.Status, r.Failure)
+	x.completeTask(s, t, r.Status, fitFailure(r.Failure))
 }

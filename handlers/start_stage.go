@@ -132,7 +132,7 @@ func (x *Decision) checkPlanned(s *stabilize.Stage) *stabilize.Failure {
 }
 
 func planningFailure(what string, err error) *stabilize.Failure {
-	return &stabilize.Failure{Code: stabilize.CodePlanning, Message: fmt.Sprintf("planning its %s: %v", what, err)}
+	return &stabilize.Failure{Code: stabilize.CodePlanning, Message: fmt.Sprintf("planning its %s: %s", what, errorText(err))}
 }
 
 // planFamily adds synthetic stages. Their refs are the parent's, a mark, and

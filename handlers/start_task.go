@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"fmt"
-
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -32,7 +30,7 @@ func startTask(x *Decision, m queue.StartTask) error {
 			})
 			if err != nil {
 				x.Push(queue.CompleteTask{OfTask: m.OfTask, Status: stabilize.Terminal, Failure: &stabilize.Failure{
-					Code: stabilize.CodePlanning, Message: fmt.Sprintf("asking whether it is enabled: %v", err),
+					Code: stabilize.CodePlanning, Message: "asking whether it is enabled: " + errorText(err),
 				}})
 				return nil
 			}

@@ -1,0 +1,96 @@
+package persistence_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// slowStore takes a second for a batch and refuses workflows named "bad".
+type slowStore struct {
+	persistence.WorkflowStore
+	mu      sync.Mutex
+	batches []int
+}
+
+func (s *slowStore) CommitBatch(_ context.Context, commits []*persistence.Commit) []error {
+	time.Sleep(time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.batches = append(s.batches, len(commits))
+	errs := make([]error, len(commits))
+	for i, c := range commits {
+		if c.WorkflowID == "bad" {
+			errs[i] = stabilize.ErrConflict
+		}
+	}
+	return errs
+}
+
+func TestGroupSendsWhatWaitedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{}
+		g := persistence.NewGroup(store, 4)
+		began := time.Now()
+		var wg sync.WaitGroup
+		commit := func(id string, want error) {
+			wg.Go(func() {
+				if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: id}); !errors.Is(err, want) {
+					t.Errorf("%s: %v, want %v", id, err, want)
+				}
+			})
+		}
+		commit("first", nil)
+		synctest.Wait() // it is in flight, alone: nothing waits for company
+		for i := range 5 {
+			commit(fmt.Sprint(i), nil)
+			synctest.Wait()
+		}
+		commit("bad", stabilize.ErrConflict)
+		wg.Wait()
+		if fmt.Sprint(store.batches) != "[1 4 2]" {
+			t.Errorf("batches of %v, want [1 4 2]", store.batches)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("three batches took %s", took)
+		}
+		if b, c := g.Counts(); b != 3 || c != 7 {
+			t.Errorf("counted %d batches, %d commits", b, c)
+		}
+	})
+}
+
+func TestGroupWithdrawsACommitThatHasNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{}
+		g := persistence.NewGroup(store, 0)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = g.Commit(t.Context(), &persistence.Commit{WorkflowID: "a"}) })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() {
+			if err := g.Commit(ctx, &persistence.Commit{WorkflowID: "b"}); !errors.Is(err, context.Canceled) {
+				t.Errorf("the withdrawn commit answers %v", err)
+			}
+		})
+		synctest.Wait()
+		wg.Go(func() {
+			if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: "c"}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		if fmt.Sprint(store.batches) != "[1 1]" {
+			t.Errorf("batches of %v, want [1 1]", store.batches)
+		}
+	})
+}
