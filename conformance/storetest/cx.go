@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -18,6 +19,7 @@ func ends() []check {
 		clause("CX-06", "The methods walked by CX-01 and CB-02 are found by reflection, so that a new one is covered the day it is added.", cx06),
 		clause("CB-01", "Closing twice returns nil twice, and leaves the other handles open.", cb01),
 		clause("CB-02", "Every method after Close returns ErrClosed.", cb02),
+		clause("CB-03", "When a handle is closed while calls are under way, each finishes as it would have or returns ErrClosed, and what finished is stored.", cb03),
 	}
 }
 
@@ -120,4 +122,44 @@ func cb02(e *env) {
 	}
 	e.Same(same, e.see(e.a, "w", nil), "what the other handle sees after calls on the closed one")
 	e.absent(e.a, "new", "the handle was closed")
+}
+
+func cb03(e *env) {
+	for round := range e.Effort.Of(5, 2) {
+		ids := kit.Numbered(fmt.Sprintf("w%d-%%d", round), 8)
+		e.createAll(ids, nil, "s")
+		handle := e.h.Reopen()
+		e.a, e.b = handle, e.h.Second()
+		done := make([]int64, len(ids))
+		errs := kit.Race(len(ids)+1, func(i int) error {
+			if i == len(ids) {
+				return e.b.Close()
+			}
+			w := kit.Workflow(ids[i], e.Now(), "s")
+			for v := int64(1); v < 1000; v++ {
+				w.Version = v
+				err := e.one(e.b, kit.Update(w, "x", "s"))
+				switch {
+				case errors.Is(err, stabilize.ErrClosed):
+					return nil
+				case errors.Is(err, stabilize.ErrTransient):
+					v--
+				case err != nil:
+					return err
+				default:
+					done[i] = v
+				}
+				if _, err := e.b.Load(e.Ctx(), ids[i]); err != nil && !errors.Is(err, stabilize.ErrClosed) && !errors.Is(err, stabilize.ErrTransient) {
+					return err
+				}
+			}
+			return errors.New("1,000 commits through a closed handle")
+		})
+		e.Must(kit.First(errs), "closing while calls are under way")
+		for i, id := range ids {
+			if got := e.summary(e.a, id).Version; got != done[i]+1 {
+				e.Errorf("%s is at version %d after %d commits that succeeded", id, got, done[i])
+			}
+		}
+	}
 }
