@@ -1,0 +1,9 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/mutant"
+)
+
+func TestSound(t *testing.T) { mutant.Sound(t, checks(), harnessOf) }
