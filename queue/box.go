@@ -38,6 +38,7 @@ func (b *Box) serve() {
 				if h == nil || h.delivery != it.Delivery {
 					continue // lost while it waited here
 				}
+				h.handling = true
 				if it.Value != nil && h.slot && h.lane == Work {
 					h.slot = false
 					b.owned++
@@ -147,7 +148,7 @@ func (b *Box) start(h *holding, fn func(context.Context) any) {
 		cancel(nil)
 		return
 	}
-	h.cancel = cancel
+	h.cancel, h.handling = cancel, false
 	p.mu.Unlock()
 	go func() {
 		defer cancel(nil)

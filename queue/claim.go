@@ -169,7 +169,9 @@ func (p *Processor) heartbeat(work context.Context) {
 	p.mu.Lock()
 	before := make(map[string]*holding, len(p.held))
 	for id, h := range p.held {
-		before[id] = h
+		if !h.handling {
+			before[id] = h
+		}
 	}
 	claiming := p.claiming
 	p.mu.Unlock()
@@ -184,12 +186,12 @@ func (p *Processor) heartbeat(work context.Context) {
 	orphans := map[Receipt]bool{}
 	var handBack []Receipt
 	for _, r := range leases.Held {
-		if h := before[r.ID]; h != nil && h.delivery.Token == r.Token {
+		if h := p.held[r.ID]; h != nil && h.delivery.Token == r.Token {
 			delete(before, r.ID)
 			continue
 		}
 		switch {
-		case p.held[r.ID] != nil || claiming || p.claiming:
+		case claiming || p.claiming:
 		case p.orphans[r]:
 			handBack = append(handBack, r) // unknown twice in a row
 		default:
@@ -198,7 +200,7 @@ func (p *Processor) heartbeat(work context.Context) {
 	}
 	p.orphans = orphans
 	for id, h := range before {
-		if p.held[id] == h { // not settled meanwhile: another took it, or it was discarded
+		if p.held[id] == h && !h.handling { // another took it, or it was discarded
 			p.cfg.Logger.Warn("lease lost", "worker", p.worker.ID, "message", id, "kind", h.delivery.Message.Kind())
 			p.lose(h, &stabilize.LeaseLostError{Kind: "message", ID: id})
 		}

@@ -85,6 +85,7 @@ type holding struct {
 	delivery *Delivery
 	lane     Lane
 	slot     bool                    // counts against room
+	handling bool                    // with the Handler: a commit may be settling it now
 	cancel   context.CancelCauseFunc // set while its run is under way
 }
 

@@ -20,7 +20,9 @@ import (
 // handlerFunc makes a Handler of a function.
 type handlerFunc func(ctx context.Context, box *queue.Box, items []queue.Item)
 
-func (f handlerFunc) Handle(ctx context.Context, box *queue.Box, items []queue.Item) { f(ctx, box, items) }
+func (f handlerFunc) Handle(ctx context.Context, box *queue.Box, items []queue.Item) {
+	f(ctx, box, items)
+}
 
 // station is a processor on a memory queue in virtual time.
 type station struct {
