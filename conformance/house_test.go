@@ -422,7 +422,7 @@ func isTable(value ast.Expr) bool {
 	}
 	return isCall(value,
 		"errors.New", "errors.Join", "regexp.MustCompile", "reflect.TypeFor", "reflect.TypeOf", "strings.NewReplacer",
-		"template.Must", "time.Date", "json.RawMessage", "crc32.MakeTable")
+		"template.Must", "time.Date", "json.RawMessage", "crc32.MakeTable", "base64.RawURLEncoding.Strict", "base64.NewEncoding")
 }
 
 func isCall(value ast.Expr, names ...string) bool {
