@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -24,7 +24,7 @@ type Env struct {
 	Clock    stabilize.Clock
 	IDs      *stabilize.IDs
 	Logger   *slog.Logger
-	Tracer   trace.Tracer
+	Tracer   trace.Tracer // nil: nothing is traced
 	Recorder events.Recorder
 
 	// Cascade decides follow-up messages for the same workflow in memory and
@@ -71,9 +71,6 @@ func (env Env) Defaults() (*Env, error) {
 	if env.Logger == nil {
 		env.Logger = slog.Default()
 	}
-	if env.Tracer == nil {
-		env.Tracer = noop.NewTracerProvider().Tracer("stabilize")
-	}
 	if env.Recorder == nil {
 		env.Recorder = events.Nop{}
 	}
@@ -85,4 +82,12 @@ func (env Env) Defaults() (*Env, error) {
 	}
 	env.Conflicts = env.Conflicts.orDefault()
 	return &env, nil
+}
+
+// span begins a span; without a tracer it costs nothing.
+func (env *Env) span(ctx context.Context, name string, attributes func() []attribute.KeyValue) (context.Context, trace.Span) {
+	if env.Tracer == nil {
+		return ctx, trace.SpanFromContext(context.Background())
+	}
+	return env.Tracer.Start(ctx, name, trace.WithAttributes(attributes()...))
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -74,8 +73,9 @@ func (r *Runner) Handle(ctx context.Context, box *queue.Box, items []queue.Item)
 		inputs[i] = in
 	}
 	id := r.workflowOf(inputs[0])
-	ctx, span := r.env.Tracer.Start(ctx, "stabilize.decide", trace.WithAttributes(
-		attribute.String("stabilize.workflow.id", id), attribute.Int("stabilize.items", len(inputs))))
+	ctx, span := r.env.span(ctx, "stabilize.decide", func() []attribute.KeyValue {
+		return []attribute.KeyValue{attribute.String("stabilize.workflow.id", id), attribute.Int("stabilize.items", len(inputs))}
+	})
 	defer span.End()
 	r.decide(ctx, box, id, inputs)
 }

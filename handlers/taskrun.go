@@ -8,7 +8,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/resilience"
@@ -82,12 +81,15 @@ func runCode(ctx context.Context, env *Env, x *stabilize.Execution, phase stabil
 	if code == nil { // the hook was there when the run was decided, by another program
 		return &answer{result: stabilize.Success()}
 	}
-	ctx, span := env.Tracer.Start(ctx, "stabilize.task", trace.WithAttributes(
-		attribute.String("stabilize.workflow.id", x.Workflow.ID),
-		attribute.String("stabilize.stage.ref", x.Stage.Ref),
-		attribute.String("stabilize.task.name", x.Task.Name),
-		attribute.String("stabilize.task.phase", phase.String()),
-		attribute.Int("stabilize.attempt", x.Attempt)))
+	ctx, span := env.span(ctx, "stabilize.task", func() []attribute.KeyValue {
+		return []attribute.KeyValue{
+			attribute.String("stabilize.workflow.id", x.Workflow.ID),
+			attribute.String("stabilize.stage.ref", x.Stage.Ref),
+			attribute.String("stabilize.task.name", x.Task.Name),
+			attribute.String("stabilize.task.phase", phase.String()),
+			attribute.Int("stabilize.attempt", x.Attempt),
+		}
+	})
 	defer span.End()
 	a := runWithin(ctx, env, x, timeout, code)
 	if a.err != nil {
