@@ -84,3 +84,62 @@ func benchWorkflow(ids *stabilize.IDs) *stabilize.Workflow {
 	}
 	return w
 }
+
+// BenchmarkLoad reads a workflow of four stages.
+func BenchmarkLoad(b *testing.B) {
+	s := open(b, tempFile(b))
+	w := benchWorkflow(stabilize.NewIDs(stabilize.SystemClock{}, nil))
+	commit(b, s, &persistence.Commit{WorkflowID: w.ID, Header: &w.Header, Stages: w.Stages})
+	for b.Loop() {
+		if _, err := s.Load(b.Context(), w.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkClaim measures a poll that finds nothing, with few and with many
+// delayed messages, and the way of a hundred messages through the queue.
+func BenchmarkClaim(b *testing.B) {
+	for _, delayed := range []int{100, 100_000} {
+		b.Run(fmt.Sprint("idle/", delayed), func(b *testing.B) {
+			s := open(b, tempFile(b))
+			out := make([]queue.Outgoing, 100)
+			for i := range out {
+				out[i] = message("", "w")
+				out[i].At = start.Add(time.Hour)
+			}
+			for range delayed / len(out) {
+				if err := s.Push(b.Context(), out...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				if got := claim(b, s, "w", 10); len(got) > 0 {
+					b.Fatal(got)
+				}
+			}
+		})
+	}
+	b.Run("push, claim and ack 100", func(b *testing.B) {
+		s := open(b, tempFile(b))
+		out, receipts := make([]queue.Outgoing, 100), make([]queue.Receipt, 100)
+		for i := range out {
+			out[i] = message("", "w")
+		}
+		for b.Loop() {
+			if err := s.Push(b.Context(), out...); err != nil {
+				b.Fatal(err)
+			}
+			got := claim(b, s, "w", len(out))
+			if len(got) != len(out) {
+				b.Fatal(len(got))
+			}
+			for i := range got {
+				receipts[i] = got[i].Receipt()
+			}
+			if err := s.Ack(b.Context(), receipts...); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +19,7 @@ type hooked struct {
 	inner   driver.Driver
 	queries atomic.Int64
 	commit  atomic.Pointer[func(driver.Tx) error]
+	pragmas sync.Map // texts prepared that set one
 }
 
 func newDriver(t testing.TB) *hooked {
@@ -48,6 +51,9 @@ type hookedConn struct {
 }
 
 func (c hookedConn) Prepare(query string) (driver.Stmt, error) {
+	if strings.HasPrefix(query, "PRAGMA") {
+		c.h.pragmas.Store(query, true)
+	}
 	st, err := c.Conn.Prepare(query)
 	if err != nil {
 		return nil, err

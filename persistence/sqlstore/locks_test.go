@@ -54,6 +54,18 @@ func TestLocked(t *testing.T) {
 	commit(t, s, next)
 }
 
+// A driver with errors of another make says what they mean.
+func TestErrorCode(t *testing.T) {
+	path := tempFile(t)
+	s := open(t, path, func(c *sqlstore.Config) {
+		c.ErrorCode = func(error) (int, bool) { return 11, true }
+	})
+	defer lock(t, path)()
+	if err := s.Push(t.Context(), message("m", "")); !errors.Is(err, stabilize.ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A call that waits for the lock ends with its context, or with the store.
 func TestLockedWaitEnds(t *testing.T) {
 	path := tempFile(t)

@@ -153,3 +153,16 @@ func TestPrefixes(t *testing.T) {
 	}
 	commit(t, b, creation("w"))
 }
+
+// Both settings of Synchronous reach the database.
+func TestSynchronous(t *testing.T) {
+	for setting, want := range map[sqlstore.Synchronous]string{sqlstore.Full: "FULL", sqlstore.Normal: "NORMAL"} {
+		d := newDriver(t)
+		open(t, tempFile(t), d.use, func(c *sqlstore.Config) { c.Synchronous = setting })
+		for _, name := range []string{"FULL", "NORMAL"} {
+			if _, set := d.pragmas.Load("PRAGMA synchronous=" + name); set != (name == want) {
+				t.Errorf("%s was set to %s: %t", want, name, set)
+			}
+		}
+	}
+}

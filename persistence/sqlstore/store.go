@@ -82,7 +82,8 @@ func (s *Store) connect() error {
 	if err := checkPath(s.cfg.Path, s.cfg.Migrate); err != nil {
 		return err
 	}
-	w, err := pool(&s.cfg, 1, "cache_size=-16000", "temp_store=MEMORY")
+	w, err := pool(&s.cfg, 1, "cache_size=-16000", "temp_store=MEMORY",
+		"wal_autocheckpoint=4000", "journal_size_limit=67108864")
 	if err != nil {
 		return err
 	}
