@@ -2,9 +2,13 @@ package sqlstore_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -103,5 +107,111 @@ func TestLateRefusal(t *testing.T) {
 	}
 	if got := claim(t, s, "w", 9); len(got) != 2 || got[0].ID != "ma" || got[1].ID != "mb" {
 		t.Errorf("claimed %+v", got)
+	}
+}
+
+// Of many stages in one statement the one that became another is found, and
+// only its commit refused.
+func TestLateRefusalAmongMany(t *testing.T) {
+	s := open(t, tempFile(t))
+	wide := func(id string) *persistence.Commit {
+		w := workflow(id)
+		w.Stages = nil
+		for i := range 30 {
+			w.Stages = append(w.Stages, &stabilize.Stage{ID: fmt.Sprint(id, i), Ref: fmt.Sprint(i), Position: i})
+		}
+		return &persistence.Commit{WorkflowID: id, Header: &w.Header, Stages: w.Stages}
+	}
+	var next []*persistence.Commit
+	for _, id := range []string{"a", "b", "c"} {
+		c := wide(id)
+		commit(t, s, c)
+		next = append(next, &persistence.Commit{WorkflowID: id, Expect: 1, Stages: c.Stages})
+	}
+	moved := next[1].Stages[17].Clone()
+	moved.Round = 4
+	next[1].Stages[17] = moved
+	errs := s.CommitBatch(t.Context(), next)
+	if errs[0] != nil || !errors.Is(errs[1], stabilize.ErrInvalid) || !strings.Contains(errs[1].Error(), "b17") || errs[2] != nil {
+		t.Errorf("got %v", errs)
+	}
+	for id, want := range map[string]int64{"a": 2, "b": 1, "c": 2} {
+		w, err := s.Load(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range append(w.Stages, &stabilize.Stage{Version: w.Version}) {
+			if st.Version != want {
+				t.Errorf("workflow %s, stage %q: version %d, want %d", id, st.ID, st.Version, want)
+			}
+		}
+	}
+}
+
+// What a batch writes together happens in the order of its commits.
+func TestOrderWithinBatch(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, tempFile(t))
+	commit(t, s, creation("w"), &persistence.Commit{Messages: []queue.Outgoing{message("m", "w")}})
+	held := claim(t, s, "worker", 1)[0]
+	added := &stabilize.Stage{ID: "new", Ref: "new", Position: 2}
+	again := &stabilize.Stage{ID: "new", Ref: "newer", Position: 3}
+	lease := &queue.Lease{Worker: "worker", Token: "second"}
+	commit(t, s,
+		// The id of a message handled is free for the next.
+		&persistence.Commit{WorkflowID: "w", Expect: 1, Stages: []*stabilize.Stage{added}, Handled: []queue.Receipt{held.Receipt()},
+			Messages: []queue.Outgoing{{ID: "m", Message: queue.StartWorkflow{OfWorkflow: queue.ToWorkflow("w")}, Lease: lease}}},
+		// A message and a stage of the same batch are there for the commits behind.
+		&persistence.Commit{WorkflowID: "w", Expect: 2, Removed: []string{"new"}, Handled: []queue.Receipt{{ID: "m", Token: "second"}},
+			Messages: []queue.Outgoing{message("x", "w"), message("y", "w")}},
+		&persistence.Commit{WorkflowID: "w", Expect: 3, Stages: []*stabilize.Stage{again}, Discard: []string{"x", "unknown"}},
+		&persistence.Commit{WorkflowID: "w", Expect: 4, Messages: []queue.Outgoing{message("x", "w")}},
+	)
+	w, err := s.Load(ctx, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := w.Stage("new"); w.Version != 5 || st == nil || st.Ref != "newer" || st.Version != 4 {
+		t.Errorf("loaded %+v, stage %+v", w.Header, st)
+	}
+	got := claim(t, s, "worker", 9)
+	if len(got) != 2 || got[0].ID != "y" || got[1].ID != "x" {
+		t.Errorf("claimed %+v", got)
+	}
+	if d, err := s.Refresh(ctx, "w", 2); err != nil || !d.Whole {
+		t.Errorf("refresh since before the removal: %+v, %v", d, err)
+	}
+	if d, err := s.Refresh(ctx, "w", 3); err != nil || d.Whole || len(d.Stages) != 1 {
+		t.Errorf("refresh since the removal: %+v, %v", d, err)
+	}
+}
+
+// An idle claim does not write, so that idle workers stand in nobody's way; it
+// does in time to keep the lease.
+func TestIdleClaim(t *testing.T) {
+	path := tempFile(t)
+	clock := stabilize.NewManualClock(start)
+	s := open(t, path, onClock(clock), func(c *sqlstore.Config) { c.BusyTimeout = time.Millisecond })
+	claim(t, s, "worker", 1) // for a minute
+	release := lock(t, path)
+	clock.Advance(20 * time.Second)
+	if _, err := s.Claim(t.Context(), queue.Worker{ID: "worker", TTL: time.Minute}, queue.Room{Control: 1}); err != nil {
+		t.Errorf("with two thirds of its time left: %v", err)
+	}
+	clock.Advance(time.Second)
+	if _, err := s.Claim(t.Context(), queue.Worker{ID: "worker", TTL: time.Minute}, queue.Room{Control: 1}); !errors.Is(err, stabilize.ErrTransient) {
+		t.Errorf("with less it must write: %v", err)
+	}
+	release()
+	claim(t, s, "worker", 1)
+	clock.Advance(59 * time.Second)
+	before, err := s.Heartbeat(t.Context(), queue.Worker{ID: "worker", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(60 * time.Second)
+	after, err := s.Heartbeat(t.Context(), queue.Worker{ID: "worker", TTL: time.Minute})
+	if err != nil || before.Fence != 1 || after.Fence != 2 {
+		t.Errorf("fences %d and %d, want 1 while it lived and 2 after it lapsed; %v", before.Fence, after.Fence, err)
 	}
 }
