@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,7 +12,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/handlers"
 	"github.com/stabilize-dev/go-stabilize/persistence"
-	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -71,13 +73,12 @@ func (r *rig) waitDead(id string) *stabilize.Workflow {
 }
 
 func TestAWorkerThatCrashesOnATaskDoesNotCrashForEver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data := memstore.NewData()
+	stores(t, func(t *testing.T, d data) {
 		crashes := 0
 		var id string
 		for id == "" || crashes < queue.DefaultMaxAttempts {
-			store := &mortal{Store: memstore.Open(data, memstore.Config{}), dead: make(chan struct{})}
-			r := newRigOn(t, data, store)
+			store := &mortal{Store: d(), dead: make(chan struct{})}
+			r := newRigOn(t, store)
 			r.task("crash", func(ctx context.Context, x *stabilize.Execution) (stabilize.Result, error) {
 				if crashes++; x.Attempt != crashes {
 					t.Errorf("run %d was told it is attempt %d", crashes, x.Attempt)
@@ -97,7 +98,7 @@ func TestAWorkerThatCrashesOnATaskDoesNotCrashForEver(t *testing.T) {
 			r.stop()
 			time.Sleep(time.Minute) // the lease lapses
 		}
-		r := newRig(t, data)
+		r := newRig(t, d)
 		r.task("crash", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 			t.Error("the task ran once too often")
 			return stabilize.Success(), nil
@@ -152,12 +153,11 @@ func TestInvalidReferencesEndInAVisibleState(t *testing.T) {
 }
 
 func TestATaskTypeThatIsGoneFailsItsTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data := memstore.NewData()
-		first := newRig(t, data)
+	stores(t, func(t *testing.T, d data) {
+		first := newRig(t, d)
 		first.task("extra", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
 		id := first.begin(stage("a").Do("extra"), stage("b").Do("ok"))
-		second := newRig(t, data) // does not know the type
+		second := newRig(t, d) // does not know the type
 		second.start()
 		w := second.wait(id)
 		second.wantStatus(w, stabilize.Terminal)
@@ -188,9 +188,8 @@ func (l *lossy) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 }
 
 func TestALostReplyAppliesNothingTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data := memstore.NewData()
-		r := newRigOn(t, data, &lossy{Store: memstore.Open(data, memstore.Config{})})
+	stores(t, func(t *testing.T, d data) {
+		r := newRigOn(t, &lossy{Store: d()})
 		r.start()
 		const length = 10
 		var stages []*stabilize.StageSpec
@@ -210,5 +209,41 @@ func TestALostReplyAppliesNothingTwice(t *testing.T) {
 			t.Errorf("%d commits for %d steps", w.Version, length)
 		}
 		r.close()
+	})
+}
+
+func TestACorruptRowStopsItsWorkflowOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "corrupt.db")
+		store, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRigOn(t, store, engine.WithConfig(engine.Config{CacheSize: -1}))
+		r.task("gate", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			return stabilize.Suspend("never"), nil
+		})
+		r.start()
+		id := r.begin(stage("a").Do("gate"))
+		synctest.Wait()
+		db, err := sql.Open("sqlite", path)
+		r.must(err)
+		if _, err := db.ExecContext(t.Context(), `UPDATE stages SET body = replace(body, 'SUSPENDED', 'ASLEEP') WHERE workflow_id = ?`, id); err != nil {
+			t.Fatal(err)
+		}
+		r.must(db.Close())
+		if _, err := r.Get(t.Context(), id); !errors.Is(err, stabilize.ErrCorrupt) || !strings.Contains(err.Error(), "stages") {
+			t.Errorf("a corrupt row is read as %v", err)
+		}
+		r.must(r.Store().Push(t.Context(), queue.Outgoing{Message: queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id)}, MaxAttempts: 1}))
+		time.Sleep(time.Minute)
+		dead, err := r.Store().ListDead(t.Context(), "", 10)
+		r.must(err)
+		if len(dead) == 0 || !strings.Contains(dead[0].LastError, "stages") {
+			t.Errorf("the dead letters are %+v", dead)
+		}
+		r.wantStatus(r.finish(stage("still alive").Do("ok")), stabilize.Succeeded)
+		r.close()
+		r.must(store.Close())
 	})
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
-	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -160,10 +159,9 @@ func (f *flaky) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 }
 
 func TestDifference03_WhatBelongsTogetherIsOneCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data := memstore.NewData()
-		store := &flaky{Store: memstore.Open(data, memstore.Config{}), n: 3}
-		r := newRigOn(t, data, store)
+	stores(t, func(t *testing.T, d data) {
+		store := &flaky{Store: d(), n: 3}
+		r := newRigOn(t, store)
 		r.must(r.RegisterStage("family", familyType{before: []string{"ok"}, tasks: []string{"ok"}, after: []string{"ok"}}))
 		r.start()
 		defer r.close()
@@ -446,10 +444,9 @@ func (m *mortal) Retire(ctx context.Context, worker string) error {
 
 // takeover runs a workflow on a worker that dies in its first task and returns
 // how long after its death (and then a wait) another one had it finished.
-func takeover(t *testing.T, pause time.Duration) time.Duration {
-	data := memstore.NewData()
-	store := &mortal{Store: memstore.Open(data, memstore.Config{}), dead: make(chan struct{})}
-	first := newRigOn(t, data, store)
+func takeover(t *testing.T, d data, pause time.Duration) time.Duration {
+	store := &mortal{Store: d(), dead: make(chan struct{})}
+	first := newRigOn(t, store)
 	hang := make(chan struct{})
 	first.task("work", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 		<-hang
@@ -460,7 +457,7 @@ func takeover(t *testing.T, pause time.Duration) time.Duration {
 	synctest.Wait()
 	close(store.dead)
 	time.Sleep(pause)
-	second := newRig(t, data)
+	second := newRig(t, d)
 	attempt := 0
 	second.task("work", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
 		attempt = max(attempt, x.Attempt)
@@ -485,7 +482,7 @@ func takeover(t *testing.T, pause time.Duration) time.Duration {
 }
 
 func TestDifference17_RecoveryNeedsNoSwitchAndHasNoAgeLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { takeover(t, 25*time.Hour) })
+	stores(t, func(t *testing.T, d data) { takeover(t, d, 25*time.Hour) })
 }
 
 func TestDifference18_ATransientFailureIsRetriedUpToItsLimit(t *testing.T) {
@@ -516,8 +513,8 @@ func TestDifference18_ATransientFailureIsRetriedUpToItsLimit(t *testing.T) {
 }
 
 func TestDifference20_ADeadWorkersWorkIsTakenOverInSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		if took := takeover(t, 0); took > 5*time.Second {
+	stores(t, func(t *testing.T, d data) {
+		if took := takeover(t, d, 0); took > 5*time.Second {
 			t.Errorf("taken over after %s", took)
 		}
 	})
@@ -539,4 +536,36 @@ func TestDifference20_ASlowWorkerKeepsItsWork(t *testing.T) {
 			t.Errorf("the task ran %d times", n)
 		}
 	})
+}
+
+func TestDifference21_TimeZonesAndFractionsMeanNothingToTheQueue(t *testing.T) {
+	local := time.Local
+	defer func() { time.Local = local }()
+	for _, zone := range []*time.Location{time.FixedZone("east", 9*3600), time.FixedZone("west", -5*3600), time.UTC} {
+		time.Local = zone
+		stores(t, func(t *testing.T, d data) {
+			store := d()
+			for _, delay := range []time.Duration{time.Hour, 900 * time.Millisecond, time.Microsecond} {
+				due := time.Now().Add(delay)
+				if err := store.Push(t.Context(), queue.Outgoing{Message: queue.StartWaitingWorkflows{}, At: due}); err != nil {
+					t.Fatal(err)
+				}
+				claim := func() int {
+					got, err := store.Claim(t.Context(), queue.Worker{ID: "w", TTL: 24 * time.Hour}, queue.Room{Control: 9})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return len(got)
+				}
+				time.Sleep(delay - time.Microsecond)
+				if claim() != 0 {
+					t.Errorf("%s: a message delayed by %s came too early", zone, delay)
+				}
+				time.Sleep(time.Microsecond)
+				if claim() != 1 {
+					t.Errorf("%s: a message delayed by %s did not come when due", zone, delay)
+				}
+			}
+		})
+	}
 }

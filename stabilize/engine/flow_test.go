@@ -294,8 +294,8 @@ func TestStartIsIdempotentByKey(t *testing.T) {
 }
 
 func TestStopIsGracefulAndThenHard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, newData())
+	stores(t, func(t *testing.T, d data) {
+		r := newRig(t, d)
 		r.task("minute", func(ctx context.Context, _ *stabilize.Execution) (stabilize.Result, error) {
 			select {
 			case <-ctx.Done():

@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 
 func workerMain(db string) error {
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	e, err := openForProcesses(ctx, db)
 	if err != nil {
 		return err

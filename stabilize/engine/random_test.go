@@ -12,7 +12,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -77,7 +76,7 @@ func TestAnyWorkflowEnds(t *testing.T) {
 		var ends []string
 		for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, memstore.NewData(), opts...)
+				r := newRig(t, inMemory(t), opts...)
 				r.behaviours()
 				r.start()
 				defer r.close()

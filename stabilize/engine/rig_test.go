@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,16 +14,17 @@ import (
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
-// rig is an engine on a memory store in virtual time.
+// rig is an engine in virtual time.
 type rig struct {
 	*testing.T
 	*engine.Engine
-	data *memstore.Data
+	data data
 
 	mu     sync.Mutex
 	log    []string // what tasks did, in order
@@ -30,7 +32,41 @@ type rig struct {
 	stop   func()
 }
 
-// both runs a test with the cascade and without: the results must be the same.
+// data opens handles on one set of data.
+type data func() persistence.Store
+
+func inMemory(*testing.T) data {
+	d := memstore.NewData()
+	return func() persistence.Store { return memstore.Open(d, memstore.Config{}) }
+}
+
+func inSQLite(t *testing.T) data {
+	path := filepath.Join(t.TempDir(), "rig.db")
+	return func() persistence.Store {
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true, Synchronous: sqlstore.Normal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+}
+
+// stores runs a test in virtual time on each store.
+func stores(t *testing.T, test func(t *testing.T, d data)) {
+	t.Helper()
+	for _, store := range []struct {
+		name string
+		data func(*testing.T) data
+	}{{"memory", inMemory}, {"sqlite", inSQLite}} {
+		t.Run(store.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, store.data(t)) })
+		})
+	}
+}
+
+// both runs a test on each store, with the cascade and without: the results
+// must be the same.
 func both(t *testing.T, test func(r *rig), opts ...engine.Option) {
 	t.Helper()
 	for _, mode := range []struct {
@@ -38,8 +74,8 @@ func both(t *testing.T, test func(r *rig), opts ...engine.Option) {
 		opts []engine.Option
 	}{{"cascade", nil}, {"queue", []engine.Option{engine.WithoutCascade()}}} {
 		t.Run(mode.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, memstore.NewData(), append(mode.opts, opts...)...)
+			stores(t, func(t *testing.T, d data) {
+				r := newRig(t, d, append(mode.opts, opts...)...)
 				r.start()
 				defer r.close()
 				test(r)
@@ -48,13 +84,16 @@ func both(t *testing.T, test func(r *rig), opts ...engine.Option) {
 	}
 }
 
-func newRig(t *testing.T, data *memstore.Data, opts ...engine.Option) *rig {
-	return newRigOn(t, data, memstore.Open(data, memstore.Config{}), opts...)
+func newRig(t *testing.T, d data, opts ...engine.Option) *rig {
+	t.Helper()
+	r := newRigOn(t, d(), opts...)
+	r.data = d
+	return r
 }
 
-func newRigOn(t *testing.T, data *memstore.Data, store persistence.Store, opts ...engine.Option) *rig {
+func newRigOn(t *testing.T, store persistence.Store, opts ...engine.Option) *rig {
 	t.Helper()
-	r := &rig{T: t, data: data, stop: func() {}}
+	r := &rig{T: t, stop: func() {}}
 	opts = append([]engine.Option{
 		engine.WithRecorder(events.RecorderFunc(r.record)),
 		engine.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
@@ -228,8 +267,6 @@ func (r *rig) wantLog(want ...string) {
 func stage(ref string, after ...string) *stabilize.StageSpec {
 	return stabilize.NewStage(ref).After(after...)
 }
-
-func newData() *memstore.Data { return memstore.NewData() }
 
 // create stores a workflow that the builder would refuse, with its first message.
 func (r *rig) create(w *stabilize.Workflow) {
