@@ -67,7 +67,7 @@ func recount(w *stabilize.Workflow) (active int, halting bool) {
 // with a copy made before, and everything derived with a fresh workflow.
 func TestDraft(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := dag(t, 6)
+		w := dag(t, 4)
 		family(t, w)
 		outputs(t, w.Stages)
 		for _, s := range w.Stages {
