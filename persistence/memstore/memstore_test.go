@@ -229,9 +229,11 @@ func TestIndexesAgree(t *testing.T) {
 		}
 		message := func() queue.Outgoing {
 			n++
-			o := queue.Outgoing{ID: fmt.Sprint("m", n), MaxAttempts: rapid.IntRange(0, 2).Draw(t, "max")}
-			o.At = clock.Now().Add(time.Duration(rapid.IntRange(-1, 3).Draw(t, "delay")) * time.Minute)
-			if id := ids.Draw(t, "to"); rapid.Bool().Draw(t, "work") {
+			o := queue.Outgoing{ID: fmt.Sprint("m", n), MaxAttempts: 1 + rapid.IntRange(0, 1).Draw(t, "max")}
+			o.At = clock.Now().Add(time.Duration(rapid.IntRange(-3, 1).Draw(t, "delay")) * time.Minute)
+			if id := ids.Draw(t, "to"); rapid.IntRange(0, 3).Draw(t, "unknown") == 0 {
+				o.Message = custom{OfWorkflow: queue.ToWorkflow(id)}
+			} else if rapid.Bool().Draw(t, "work") {
 				o.Message = queue.RunTask{OfTask: queue.ToTask(id, "s", "t")}
 			} else if id == "c" {
 				o.Message = queue.StartWaitingWorkflows{}
@@ -281,10 +283,10 @@ func TestIndexesAgree(t *testing.T) {
 				}
 				_ = one(store(), c) // any answer: the indexes must agree after each
 			},
-			"push":  func(t *rapid.T) { must(t, store().Push(ctx, message())) },
+			"push":  func(t *rapid.T) { must(t, store().Push(ctx, message(), message(), message())) },
 			"clock": func(t *rapid.T) { clock.Advance(time.Duration(rapid.IntRange(-1, 2).Draw(t, "minutes")) * time.Minute) },
 			"claim": func(t *rapid.T) {
-				room := queue.Room{Control: rapid.IntRange(0, 2).Draw(t, "control"), Work: rapid.IntRange(0, 2).Draw(t, "work")}
+				room := queue.Room{Control: rapid.IntRange(0, 4).Draw(t, "control"), Work: rapid.IntRange(0, 4).Draw(t, "work")}
 				ds, err := store().Claim(ctx, queue.Worker{ID: workers.Draw(t, "worker"), TTL: time.Minute}, room)
 				must(t, err)
 				for i := range ds {
@@ -297,15 +299,16 @@ func TestIndexesAgree(t *testing.T) {
 			"retire":  func(t *rapid.T) { must(t, store().Retire(ctx, workers.Draw(t, "worker"))) },
 			"delete":  func(t *rapid.T) { must(t, store().Delete(ctx, ids.Draw(t, "id"))) },
 			"dead": func(t *rapid.T) {
-				ls, err := store().ListDead(ctx, "", 1)
+				ls, err := store().ListDead(ctx, "", 100)
 				must(t, err)
 				if len(ls) == 0 {
 					return
 				}
+				l := rapid.SampledFrom(ls).Draw(t, "letter")
 				if rapid.Bool().Draw(t, "replay") {
-					must(t, store().ReplayDead(ctx, ls[0].ID))
+					must(t, store().ReplayDead(ctx, l.ID))
 				} else {
-					must(t, store().DiscardDead(ctx, ls[0].ID))
+					must(t, store().DiscardDead(ctx, l.ID))
 				}
 			},
 		})
