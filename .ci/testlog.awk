@@ -46,7 +46,10 @@ action == "output" && test == "" {
 	next
 }
 action == "output" { log_of[id] = log_of[id] text(field("Output")); next }
-action == "fail" && test != "" { printf "%s", log_of[id] }
+action == "fail" && test != "" {
+	printf "%s", log_of[id]
+	failed = failed "\n  " field("Package") " " test
+}
 action == "skip" && test != "" {
 	skipped++
 	why = reason(log_of[id])
@@ -61,6 +64,7 @@ action == "skip" && test != "" {
 action == "pass" || action == "fail" || action == "skip" { delete log_of[id] }
 
 END {
+	if (failed != "") printf "\nFAILED tests:%s\n", failed
 	if (others != "") printf "\nskipped, for reasons of their own (the first 20):\n%s", others
 	if (without_database) {
 		printf "\nFAILED: %d tests were skipped for want of a database:\n%s", without_database, missing
