@@ -56,6 +56,7 @@ type goPackage struct {
 	ImportPath   string
 	GoFiles      []string
 	TestGoFiles  []string
+	XTestGoFiles []string
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
@@ -213,6 +214,25 @@ func TestHouseNoGlobalStateRule(t *testing.T) {
 	}
 }
 
+// TestHouseNoSleep: a test waits for what it waits for, or sleeps in virtual
+// time. Only real processes have real clocks; their tests are process_test.go.
+func TestHouseNoSleep(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
+			if name == "process_test.go" || p.path() == "conformance" && name == "house_test.go" {
+				continue
+			}
+			content, err := os.ReadFile(filepath.Join(p.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if source := string(content); strings.Contains(source, "time.Sleep(") && !strings.Contains(source, `"testing/synctest"`) {
+				t.Errorf("%s/%s sleeps in real time", p.path(), name)
+			}
+		}
+	}
+}
+
 // TestHouseLinks checks that what the documents point to exists.
 func TestHouseLinks(t *testing.T) {
 	root := ".."
@@ -246,7 +266,7 @@ func TestHouseLinks(t *testing.T) {
 // listPackages returns every package of the module.
 func listPackages(t *testing.T) []*goPackage {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=Dir,ImportPath,GoFiles,TestGoFiles,Imports,TestImports,XTestImports", module+"/...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=Dir,ImportPath,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", module+"/...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -254,7 +274,7 @@ func listPackages(t *testing.T) []*goPackage {
 	var packages []*goPackage
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		p := new(goPackage)
-		if err := dec.Decode(p); err == io.EOF { //nolint:musttag // the names are those of go list
+		if err := dec.Decode(p); err == io.EOF {
 			return packages
 		} else if err != nil {
 			t.Fatal(err)

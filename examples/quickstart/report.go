@@ -54,7 +54,7 @@ func replaceFile(path, content string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // gone already when all went well
+	defer os.Remove(tmp.Name()) // gone already when all went well
 	if _, err := tmp.WriteString(content); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func listPackages(ctx context.Context, tree string) ([]sourcePackage, error) {
 			Dir                                          string
 			GoFiles, CgoFiles, TestGoFiles, XTestGoFiles []string
 		}
-		if err := dec.Decode(&p); errors.Is(err, io.EOF) { //nolint:musttag // the names are those of go list
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
 			return packages, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("go list in %s: %w", tree, err)
