@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -97,8 +98,7 @@ type Queue interface {
 	// Claim renews the worker's lease and delivers due messages to it, oldest
 	// first, at most room of each lane. On the way it frees what lapsed workers
 	// held, and moves to the dead letters what has no attempts left or cannot be
-	// decoded, each in one step with a DeadLettered message when it belongs to a
-	// workflow. It never waits: no message is no error. Negative room or a TTL of
+	// decoded, each in one step with its Notice if it has one. It never waits: no message is no error. Negative room or a TTL of
 	// zero or less is ErrInvalid.
 	Claim(ctx context.Context, w Worker, room Room) ([]Delivery, error)
 
@@ -168,6 +168,23 @@ type DeadLetter struct {
 	LastError   string
 }
 
+// Notice is the message that tells the dead letter's workflow of it; m is the
+// message if it could be decoded, else nil. A dead letter of no workflow, and one
+// that was itself a notice, has none: it would go on for ever.
+func (d *DeadLetter) Notice(m Message) (DeadLettered, bool) {
+	n := DeadLettered{
+		OfWorkflow: ToWorkflow(d.WorkflowID), DeadLetterID: d.ID, DeadKind: d.Kind,
+		Attempts: d.Attempts, Error: d.LastError,
+	}
+	if n.Error == "" {
+		n.Error = d.Reason
+	}
+	if m != nil {
+		n.StageID, n.TaskID = StageOf(m), TaskOf(m)
+	}
+	return n, d.WorkflowID != "" && d.Kind != n.Kind()
+}
+
 // Reasons of a DeadLetter.
 const (
 	DeadExhausted   = "attempts exhausted"
@@ -201,6 +218,9 @@ func (d Depth) Live() int { return d.Ready + d.Delayed + d.Leased }
 func (o *Outgoing) Check() error {
 	if o.Message == nil {
 		return stabilize.Invalid("message", "is nil")
+	}
+	if reflect.TypeOf(o.Message).Kind() == reflect.Pointer {
+		return stabilize.Invalid("message", "is a %T; messages are values", o.Message)
 	}
 	kind := o.Message.Kind()
 	if o.ID != "" {

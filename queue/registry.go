@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -95,13 +94,6 @@ func (r *Registry) Decode(id, kind string, body []byte) (Message, error) {
 	return m, nil
 }
 
-// Encode writes a message's body. A message that cannot be written is ErrInvalid.
-func Encode(m Message) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(m); err != nil {
-		return nil, stabilize.Invalid("message "+m.Kind(), "%v", err)
-	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
-}
+// Encode writes a message's body. A message that cannot be written, or that
+// breaks the rules of stabilize.Values, is ErrInvalid.
+func Encode(m Message) ([]byte, error) { return stabilize.EncodeJSON("message "+m.Kind(), m) }

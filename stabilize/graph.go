@@ -39,7 +39,32 @@ func (w *Workflow) Validate() error {
 		}
 		ids[s.ID], refs[key] = true, true
 	}
+	if err := w.checkParents(); err != nil {
+		return err
+	}
 	return w.checkCycles()
+}
+
+// checkParents finds a synthetic stage that is its own ancestor.
+func (w *Workflow) checkParents() error {
+	var parents map[string]string
+	for _, s := range w.Stages {
+		if s.IsSynthetic() {
+			if parents == nil {
+				parents = map[string]string{}
+			}
+			parents[s.ID] = s.ParentID
+		}
+	}
+	for _, s := range w.Stages {
+		id, steps := s.ParentID, 0
+		for ; id != ""; id, steps = parents[id], steps+1 {
+			if id == s.ID || steps > len(parents) {
+				return Invalid(s.field("parent"), "the stage is its own ancestor")
+			}
+		}
+	}
+	return nil
 }
 
 // Validate checks a header on its own. The error is ErrInvalid.

@@ -26,8 +26,9 @@ import (
 // snapshots. Replace a value with Set.
 type Values map[string]json.RawMessage
 
-// MaxDepth is how deep a value may nest.
-const MaxDepth = 10_000
+// MaxDepth is how deep a value may nest. encoding/json reads 10,000 levels; the
+// rest is room for what values are stored in.
+const MaxDepth = 9_900
 
 // NewValues encodes a map of Go values. The error is ErrInvalid and names the key.
 func NewValues(m map[string]any) (Values, error) {
@@ -49,7 +50,7 @@ func ValuesOf(x any) (Values, error) {
 	case Values:
 		return x, x.Check("values")
 	}
-	raw, err := encodeValue("values", x)
+	raw, err := EncodeJSON("values", x)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (v *Values) Set(key string, x any) error {
 	if err := CheckText("value name", key); err != nil {
 		return err
 	}
-	raw, err := encodeValue(fmt.Sprintf("value %q", key), x)
+	raw, err := EncodeJSON(fmt.Sprintf("value %q", key), x)
 	if err != nil {
 		return err
 	}
@@ -163,6 +164,9 @@ func (v Values) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
+		if err := CheckText("value name", k); err != nil {
+			return nil, err
+		}
 		key, err := marshal(k)
 		if err != nil {
 			return nil, err
@@ -190,7 +194,9 @@ func marshal(x any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-func encodeValue(field string, x any) (json.RawMessage, error) {
+// EncodeJSON writes x by the rules of Values; the error is ErrInvalid and names
+// the field.
+func EncodeJSON(field string, x any) (json.RawMessage, error) {
 	if err := checkEncodable(field, x); err != nil {
 		return nil, err
 	}

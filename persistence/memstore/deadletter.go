@@ -41,20 +41,14 @@ func (s *Store) bury(m *message, reason, cause string, now time.Time) {
 	d.dead[m.id] = l
 	at, _ := slices.BinarySearchFunc(d.deadLine, l, (*deadLetter).order)
 	d.deadLine = slices.Insert(d.deadLine, at, l)
-	if workflowID == "" {
+	msg := m.msg
+	if msg == nil {
+		msg, _ = s.decoded(m)
+	}
+	letter := queue.DeadLetter{ID: m.id, Kind: m.kind, WorkflowID: workflowID, Attempts: m.attempts, Reason: reason, LastError: cause}
+	notice, has := letter.Notice(msg)
+	if !has {
 		return
-	}
-	notice := queue.DeadLettered{
-		OfWorkflow: queue.ToWorkflow(workflowID), DeadLetterID: m.id, DeadKind: m.kind,
-		Attempts: m.attempts, Error: cause,
-	}
-	if m.msg != nil {
-		notice.StageID, notice.TaskID = queue.StageOf(m.msg), queue.TaskOf(m.msg)
-	} else if msg, err := s.decoded(m); err == nil {
-		notice.StageID, notice.TaskID = queue.StageOf(msg), queue.TaskOf(msg)
-	}
-	if notice.Error == "" {
-		notice.Error = reason
 	}
 	told := &message{
 		id: s.ids.New(), kind: notice.Kind(), msg: notice, due: now, created: now,

@@ -219,17 +219,16 @@ func (c *claim) bury(f *found, reason, cause string) error {
 	if _, err := c.tx.exec(stDropSeq, f.seq); err != nil {
 		return err
 	}
-	dead := queue.DeadLettered{
-		OfWorkflow: queue.ToWorkflow(f.workflow), DeadLetterID: f.ID, DeadKind: f.kind,
-		Attempts: f.Attempts, Error: cmp.Or(cause, reason),
+	m, err := c.store.cfg.Messages.Decode(f.ID, f.kind, f.body)
+	if err != nil {
+		m = nil
 	}
-	if f.workflow == "" {
+	letter := queue.DeadLetter{ID: f.ID, Kind: f.kind, WorkflowID: f.workflow, Attempts: f.Attempts, Reason: reason, LastError: cause}
+	notice, has := letter.Notice(m)
+	if !has {
 		return nil
 	}
-	if m, err := c.store.cfg.Messages.Decode(f.ID, f.kind, f.body); err == nil {
-		dead.StageID, dead.TaskID = queue.StageOf(m), queue.TaskOf(m)
-	}
-	msgs, err := c.store.encodeMessages([]queue.Outgoing{{Message: dead}})
+	msgs, err := c.store.encodeMessages([]queue.Outgoing{{Message: notice}})
 	if err != nil {
 		return err
 	}
