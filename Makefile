@@ -28,6 +28,11 @@ lint: ## Check format, go vet, the house rules, and golangci-lint if installed
 ci: ## Run what continuous integration runs
 	@.ci/run
 
+.PHONY: docs
+docs: ## Write conformance/CLAUSES.md from the clauses
+	$(GO) run ./conformance/clausedoc > conformance/CLAUSES.new
+	@mv conformance/CLAUSES.new conformance/CLAUSES.md
+
 .PHONY: quickstart
 quickstart: ## Run the example workflow over this repository
 	$(GO) run ./examples/quickstart
