@@ -23,23 +23,14 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
 }
 
-// The same with databases given by the caller, of one connection each and
-// without a write-ahead log.
-func TestStoreGivenDatabase(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, true) })
-}
-
-func TestQueueGivenDatabase(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, true)) })
-}
-
 const harnessPayload = 32 << 20
 
-// harness opens two handles on one file, and a third way past both.
+// harness opens two handles on one file, and a third way past both. The second
+// handle is given a database of one connection, unless both are.
 type harness struct {
 	t             *testing.T
 	path          string
-	given         bool // the handles are given databases
+	given         bool // the first handle is given a database too
 	clock         *stabilize.ManualClock
 	driver        *hooked // of the first handle
 	first, second *sqlstore.Store
@@ -54,14 +45,14 @@ func newHarness(t *testing.T, given bool) *harness {
 }
 
 func (h *harness) open() {
-	h.first = open(h.t, h.path, h.configure(h.driver.name))
-	h.second = open(h.t, h.path, h.configure("sqlite"))
+	h.first = open(h.t, h.path, h.configure(h.driver.name, h.given))
+	h.second = open(h.t, h.path, h.configure("sqlite", true))
 }
 
-func (h *harness) configure(driver string) func(*sqlstore.Config) {
+func (h *harness) configure(driver string, given bool) func(*sqlstore.Config) {
 	return func(c *sqlstore.Config) {
 		c.Clock, c.MaxPayload, c.Driver = h.clock, harnessPayload, driver
-		if h.given {
+		if given {
 			db, err := sql.Open(driver, h.path)
 			if err != nil {
 				h.t.Fatal(err)

@@ -14,7 +14,6 @@ func (s *Store) table(name string) bun.Ident { return bun.Ident(s.cfg.Prefix + n
 type messageRow struct {
 	bun.BaseModel `bun:"table:messages,alias:m"`
 
-	Seq      int64 `bun:",pk"`
 	ID       string
 	Kind     string
 	Due      int64
@@ -26,10 +25,8 @@ type messageRow struct {
 type deadRow struct {
 	bun.BaseModel `bun:"table:dead_letters,alias:d"`
 
-	Seq         int64 `bun:",pk"`
 	ID          string
 	Kind        string
-	Lane        int64
 	WorkflowID  string
 	CreatedAt   int64
 	DiedAt      int64
@@ -52,7 +49,6 @@ func (d *deadRow) letter() queue.DeadLetter {
 type placeRow struct {
 	bun.BaseModel `bun:"table:places,alias:p"`
 
-	Seq        int64 `bun:",pk"`
 	Key        string
 	WorkflowID string
 	Waiting    bool
