@@ -39,6 +39,9 @@ func (b Base[M]) Kind() string {
 // Decide implements Handler.
 func (b Base[M]) Decide(x *Decision, m queue.Message) error {
 	typed, ok := m.(M)
+	if p, pointer := m.(any).(*M); pointer && p != nil {
+		typed, ok = *p, true
+	}
 	if !ok {
 		return fmt.Errorf("%w: a %T was handed to the handler of %s", stabilize.ErrInternal, m, b.Kind())
 	}
