@@ -219,8 +219,8 @@ func (o *Outgoing) Check() error {
 	if o.Message == nil {
 		return stabilize.Invalid("message", "is nil")
 	}
-	if v := reflect.ValueOf(o.Message); v.Kind() == reflect.Pointer && v.IsNil() {
-		return stabilize.Invalid("message", "is a nil %T", o.Message)
+	if reflect.TypeOf(o.Message).Kind() == reflect.Pointer {
+		return stabilize.Invalid("message", "is a %T; messages are values", o.Message)
 	}
 	kind := o.Message.Kind()
 	if o.ID != "" {

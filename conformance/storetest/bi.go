@@ -158,8 +158,10 @@ func bi04(e *env) {
 			switch {
 			case !isIdentifier(path):
 				field.SetString(text)
-			case path == ".Header.ID" || strings.HasSuffix(path, ".ParentID"):
+			case path == ".Header.ID":
 				field.SetString(text)
+			case strings.HasSuffix(path, ".ParentID"):
+				field.SetString(text + "'s parent")
 			}
 		})
 		w.ID = text

@@ -52,14 +52,14 @@ func TestForeignMessagesGoThroughJSON(t *testing.T) {
 	a, b := open(data, clock, knows), open(data, clock, nil)
 	ctx := t.Context()
 
-	sent := &custom{OfWorkflow: queue.ToWorkflow("w"), Text: "<before>", Data: map[string]any{"k": "v"}}
+	sent := custom{OfWorkflow: queue.ToWorkflow("w"), Text: "<before>", Data: map[string]any{"k": "v"}}
 	must(t, a.Push(ctx, queue.Outgoing{ID: "one", Message: sent}, queue.Outgoing{ID: "two", Message: sent}))
 	sent.Text, sent.Data["k"] = "after", "changed"
 	got, err := a.Claim(ctx, queue.Worker{ID: "knows", TTL: time.Minute}, queue.Room{Control: 1})
 	must(t, err)
 	m, ok := got[0].Message.(custom)
 	if !ok || m.Text != "<before>" || m.Data["k"] != "v" {
-		t.Errorf("a pointer to a registered type came back as %#v", got[0].Message)
+		t.Errorf("a registered type came back as %#v", got[0].Message)
 	}
 
 	pending, err := b.Pending(ctx, "w")
