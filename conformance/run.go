@@ -76,15 +76,16 @@ func Record[H any](ctx context.Context, name string, c Check[H], h H, handle any
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r := &recorder{ctx: ctx, name: name}
+	t := Named(r, c.Clause)
 	done := make(chan struct{})
 	go func() { // Fatalf ends the goroutine it is called in
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
-				r.Errorf("panic: %v", p)
+				t.Errorf("panic: %v", p)
 			}
 		}()
-		c.Run(Named(r, c.Clause), h, effort)
+		c.Run(t, h, effort)
 	}()
 	<-done
 	r.mu.Lock()

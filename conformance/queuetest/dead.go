@@ -24,7 +24,7 @@ func deadLetters() []check {
 		clause("VL-25", "A message that cannot be decoded, or of an unknown kind, becomes a dead letter with its raw bytes, and the same claim goes on to the next message.", vl25),
 		clause("VL-26", "Poisoned messages at the head never block those behind them.", vl26),
 		clause("VL-29", "A dead letter is not pending for its workflow.", vl29),
-		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, that names it, its kind, stage, task, attempts and error; one of no workflow comes with none.", vl35),
+		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, that names it, its kind, stage, task, attempts and error; one of no workflow, or that was itself such a message, comes with none.", vl35),
 		clause("VL-38", "Dead letters are listed oldest first, after the given id, at most as many as asked for; the pages concatenate to the whole.", vl38),
 		clause("DD-14", "Equal payloads are stored as equal bytes, whatever the order of a map's iteration.", dd14),
 		clause("DD-15", "A replayed dead letter is delivered and may die again under the same id.", dd15),
@@ -136,7 +136,8 @@ func (e *env) one(dead int) {
 	var wrong atomic.Pointer[string]
 	errs := kit.Race(3, func(i int) error {
 		if i > 0 {
-			for !done.Load() && wrong.Load() == nil {
+			for more := true; more && wrong.Load() == nil; {
+				more = !done.Load() // one last look after the mover is done
 				d, err := e.both(i).Depth(e.Ctx())
 				if err != nil {
 					return err
@@ -319,6 +320,14 @@ func vl35(e *env) {
 	}
 	if found != 2 {
 		e.Errorf("%d DeadLettered messages were delivered, want 2", found)
+	}
+	e.Must(e.b.Retire(e.Ctx(), "deliverer"), "retiring")
+	e.KillMessage(e.a, queue.Outgoing{ID: "notice", Message: got[0], MaxAttempts: 1})
+	if n := len(notices()); n != 2 {
+		e.Errorf("after a DeadLettered message died there are %d, want the 2 there were", n)
+	}
+	if ids := e.DeadIDs(e.b); !slices.Contains(ids, "notice") {
+		e.Errorf("the DeadLettered message that died is not among the dead letters %v", ids)
 	}
 }
 

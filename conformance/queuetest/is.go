@@ -38,9 +38,9 @@ func is02(e *env) {
 	seen := map[string]int{}
 	errs := kit.Race(16, func(i int) error {
 		q, w := e.both(i), kit.Worker(fmt.Sprint("worker ", i))
-		for {
+		for tries := 0; ; tries++ {
 			ds, err := q.Claim(e.Ctx(), w, queue.Room{Control: 1 + i%5})
-			if errors.Is(err, stabilize.ErrTransient) {
+			if errors.Is(err, stabilize.ErrTransient) && tries < kit.Tries {
 				continue
 			}
 			if err != nil {
@@ -88,9 +88,9 @@ func is03(e *env) {
 		var mu sync.Mutex
 		got := map[string]bool{}
 		errs := kit.Race(workers, func(i int) error {
-			for {
+			for tries := 0; ; tries++ {
 				ds, err := e.both(i).Claim(e.Ctx(), kit.Worker(fmt.Sprint("worker ", i)), queue.Room{Control: 1})
-				if errors.Is(err, stabilize.ErrTransient) {
+				if errors.Is(err, stabilize.ErrTransient) && tries < kit.Tries {
 					continue
 				}
 				if err != nil {

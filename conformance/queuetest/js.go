@@ -66,7 +66,7 @@ func js03(e *env) {
 
 func js05(e *env) {
 	e.comes(signal("", stabilize.Values{"k": nested(100)}).Message, "a value 100 deep")
-	for _, depth := range []int{9_990, stabilize.MaxDepth - 2, stabilize.MaxDepth - 1, stabilize.MaxDepth, stabilize.MaxDepth + 1} {
+	for _, depth := range []int{stabilize.MaxDepth - 1, stabilize.MaxDepth, stabilize.MaxDepth + 1, 9_998, 9_999, 10_000, 10_001} {
 		o := signal("m", stabilize.Values{"k": nested(depth)})
 		if err := e.a.Push(e.Ctx(), o); err != nil {
 			e.Want(stabilize.ErrInvalid, err, "pushing a message with a value %d deep", depth)

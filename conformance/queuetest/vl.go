@@ -614,7 +614,7 @@ func vl39(e *env) {
 		"an id in use": {stabilize.ErrExists, kit.Send("in-use")}, "the id of a delayed message": {stabilize.ErrExists, kit.Send("in-use later")},
 		"a nil message": {stabilize.ErrInvalid, queue.Outgoing{ID: "nil"}}, "an id with a newline": {stabilize.ErrInvalid, queue.Outgoing{ID: "a\nb", Message: kit.Note("x")}},
 		"negative attempts": {stabilize.ErrInvalid, queue.Outgoing{Message: kit.Note("x"), MaxAttempts: -1}}, "a lease": {stabilize.ErrInvalid, leased},
-		"an id twice": {stabilize.ErrInvalid, kit.Send("first")},
+		"an id twice": {stabilize.ErrInvalid, kit.Send("first")}, "a pointer": {stabilize.ErrInvalid, queue.Outgoing{Message: &queue.StartWaitingWorkflows{Key: "x"}}},
 	} {
 		for _, msgs := range [][]queue.Outgoing{{kit.Send("first"), c.bad, kit.Send("last")}, {kit.Send("first"), c.bad}} {
 			e.Want(c.class, e.b.Push(e.Ctx(), msgs...), "pushing three messages of which one has %s", name)

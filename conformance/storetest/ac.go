@@ -246,7 +246,9 @@ func ac05(e *env) {
 			return nil
 		}
 		s := e.both(i)
-		for last := int64(0); !done.Load() && wrong.Load() == nil; {
+		last := int64(0)
+		for more := true; more && wrong.Load() == nil; {
+			more = !done.Load() // one last look after the writer is done
 			before, err := s.Pending(e.Ctx(), "w")
 			if err != nil {
 				return err
@@ -440,7 +442,7 @@ func ac12(e *env) {
 	rounds := e.Effort.Of(20, 3)
 	errs := kit.Race(len(ids), func(i int) error {
 		s, w := e.both(i), kit.Workflow(ids[i], e.Now(), "s")
-		for v := 1; v <= rounds; {
+		for v, tries := 1, 0; v <= rounds; tries++ {
 			c := kit.Update(w, "x", "s")
 			c.Header.CreatedAt = w.CreatedAt
 			c.Expect = int64(v)
@@ -448,7 +450,7 @@ func ac12(e *env) {
 			switch err := e.one(s, c); {
 			case err == nil:
 				v++
-			case !errors.Is(err, stabilize.ErrTransient):
+			case !errors.Is(err, stabilize.ErrTransient) || tries > kit.Tries:
 				return err
 			}
 		}

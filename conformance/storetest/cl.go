@@ -111,9 +111,9 @@ func cl02(e *env) {
 				e.createAll(ids, func(w *stabilize.Workflow) { w.Status = stabilize.NotStarted })
 				errs := kit.Race(n, func(i int) error {
 					h := kit.Workflow(ids[i], e.Now()).Header // RUNNING
-					for {
+					for tries := 0; ; tries++ {
 						err := e.one(e.both(i), &persistence.Commit{WorkflowID: ids[i], Expect: 1, Header: &h, Admission: place(persistence.TakePlace, key, limit)})
-						if !errors.Is(err, stabilize.ErrTransient) {
+						if !errors.Is(err, stabilize.ErrTransient) || tries > kit.Tries {
 							return err
 						}
 					}

@@ -167,7 +167,7 @@ func (e *env) see(s persistence.Store, id string, keys []string) sight {
 // retry changes a workflow until the version does not move in between. It is
 // safe in a race: it fails nothing and returns the error.
 func (e *env) retry(s persistence.Store, id string, change func(*stabilize.Workflow) *persistence.Commit) error {
-	for range 100_000 {
+	for range kit.Tries {
 		w, err := s.Load(e.Ctx(), id)
 		if err != nil {
 			return err

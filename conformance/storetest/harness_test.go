@@ -56,7 +56,7 @@ func harnessOf(_ *testing.T, hooks *mutant.Hooks) (conformance.Harness, any) {
 }
 
 // MaxPayload implements conformance.Limiter.
-func (m *memory) MaxPayload() int64 { return 2 << 20 }
+func (m *memory) MaxPayload() int64 { return 1 << 17 }
 
 // Queries implements conformance.QueryCounter.
 func (m *memory) Queries() int {

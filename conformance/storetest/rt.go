@@ -604,6 +604,12 @@ func rt22(e *env) {
 	}
 	for _, ref := range refs { // change one at a time, in one of two workflows
 		e.commit(e.a, kit.Update(e.load(e.a, "w"), ref, ref))
+		got := e.load(e.b, "w")
+		for _, s := range got.Stages {
+			if (s.Version == got.Version) != (s.Ref == ref) {
+				e.Errorf("a commit that changed the stage %q left %q at version %d of %d", ref, s.Ref, s.Version, got.Version)
+			}
+		}
 	}
 	got, other := e.load(e.b, "w"), e.load(e.b, "w2")
 	for i, ref := range refs {

@@ -7,3 +7,5 @@ import (
 )
 
 func TestSound(t *testing.T) { mutant.Sound(t, checks(), harnessOf) }
+
+func TestMutants(t *testing.T) { mutant.Check(t, checks(), mutations(), without(), harnessOf) }

@@ -34,6 +34,10 @@ func Race(n int, f func(i int) error) []error {
 	return errs
 }
 
+// Tries bounds every loop that tries again: a store that never lets a commit
+// through must fail a clause, not hang it.
+const Tries = 5_000
+
 // First returns the first error, or nil.
 func First(errs []error) error {
 	for _, err := range errs {

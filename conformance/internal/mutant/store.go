@@ -13,6 +13,9 @@ import (
 // method as it is. They are shared by all handles of a harness and must be safe
 // for concurrent use.
 type Hooks struct {
+	// Reopened is told when a harness opened the data anew.
+	Reopened func()
+
 	CommitBatch func(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error
 	Load        func(s persistence.Store, ctx context.Context, id string) (*stabilize.Workflow, error)
 	Summary     func(s persistence.Store, ctx context.Context, id string) (*stabilize.Header, error)
