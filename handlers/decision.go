@@ -121,6 +121,9 @@ func (x *Decision) Record(e events.Event, s *stabilize.Stage, t *stabilize.Task)
 	if t != nil {
 		e.TaskID, e.TaskName = t.ID, t.Name
 	}
+	if x.events == nil {
+		x.events = make([]events.Event, 0, 8) // what a step of a chain records
+	}
 	x.events = append(x.events, e)
 }
 
