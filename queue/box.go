@@ -150,7 +150,7 @@ func (b *Box) start(h *holding, fn func(context.Context) any) {
 	}
 	h.cancel, h.handling = cancel, false
 	p.mu.Unlock()
-	go func() {
+	p.pool.run(func() {
 		defer cancel(nil)
 		answer := fn(ctx)
 		p.mu.Lock()
@@ -160,7 +160,7 @@ func (b *Box) start(h *holding, fn func(context.Context) any) {
 			return // lost, canceled or stopped: the answer counts no more
 		}
 		p.post(b.key, Item{Delivery: h.delivery, Value: answer})
-	}()
+	})
 }
 
 // Settled forgets a delivery that a commit acknowledged.

@@ -67,9 +67,10 @@ type Processor struct {
 	ctlFree  int
 	stopping bool
 	due      dueTimes
-	claiming bool // a claim is in flight: what it got is not in held yet
-	starved  bool // the last claim left messages behind for want of room
-	jobs     sync.WaitGroup
+	claiming bool           // a claim is in flight: what it got is not in held yet
+	starved  bool           // the last claim left messages behind for want of room
+	jobs     sync.WaitGroup // mailboxes being served
+	pool     *pool
 	idle     chan struct{} // closed when stopping and nothing is left
 
 	wake    chan struct{}
@@ -126,7 +127,7 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 		cfg:    cfg,
 		worker: Worker{ID: cfg.IDs.New(), TTL: cfg.LeaseTTL},
 		boxes:  map[string]*Box{}, held: map[string]*holding{}, orphans: map[Receipt]bool{},
-		workFree: cfg.Concurrency, ctlFree: cfg.Backlog,
+		workFree: cfg.Concurrency, ctlFree: cfg.Backlog, pool: newPool(),
 		idle: make(chan struct{}), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
@@ -139,6 +140,7 @@ func (p *Processor) Worker() string { return p.worker.ID }
 // stop too. It returns when nothing of it runs any more.
 func (p *Processor) Run(ctx context.Context) error {
 	defer close(p.stopped)
+	defer p.pool.close()
 	// Work outlives ctx: a graceful stop lets it finish.
 	work, hard := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer hard(nil)
@@ -271,6 +273,6 @@ func (p *Processor) post(key string, it Item) {
 	if !b.busy {
 		b.busy = true
 		p.jobs.Add(1)
-		go b.serve()
+		p.pool.run(b.serve)
 	}
 }
