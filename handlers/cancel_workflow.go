@@ -20,7 +20,7 @@ func cancelWorkflow(x *Decision, m queue.CancelWorkflow) error {
 		x.draft.Header().Cancel = &stabilize.Cancellation{By: m.User, Reason: m.Reason, At: stabilize.Instant(x.Now())}
 		x.Record(events.Event{Type: events.WorkflowCanceling, From: w.Status, To: w.Status, Reason: m.Reason}, nil, nil)
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
-			return x.finishWorkflow(stabilize.Canceled, "", nil)
+			return x.finishWorkflow(stabilize.Canceled, nil)
 		}
 		x.completeWorkflow()
 		return nil

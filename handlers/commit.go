@@ -30,8 +30,8 @@ func (x *Decision) created() {
 func (t *turn) commit(ctx context.Context, x *Decision) error {
 	c, replies := t.build(x)
 	if c == nil { // nothing to write: only task runs of messages held already
-		t.launch(ctx, x, nil)
-		return t.done(x, replies)
+		t.launch(x, nil)
+		return t.done(replies)
 	}
 	born := t.leaseRuns(c)
 	err := t.r.env.Commit(ctx, c)
@@ -59,18 +59,18 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 			t.box.WakeAt(at)
 		}
 	}
-	t.launch(ctx, x, born)
+	t.launch(x, born)
 	if len(x.events) > 0 {
 		for i := range x.events {
 			x.events[i].Version = version
 		}
 		t.r.env.Recorder.Record(ctx, x.events)
 	}
-	return t.done(x, replies)
+	return t.done(replies)
 }
 
 // done ends the turn.
-func (t *turn) done(_ *Decision, replies []*Request) error {
+func (t *turn) done(replies []*Request) error {
 	t.r.cache.put(t.w)
 	t.w, t.inputs = nil, nil
 	for _, req := range replies {
@@ -133,7 +133,7 @@ func (t *turn) leaseRuns(c *persistence.Commit) []bornRun {
 }
 
 // launch starts the task runs that the decision asked for.
-func (t *turn) launch(ctx context.Context, x *Decision, born []bornRun) {
+func (t *turn) launch(x *Decision, born []bornRun) {
 	for _, b := range born {
 		max := b.out.MaxAttempts
 		if max == 0 {

@@ -28,7 +28,7 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 			if w.Active() > 0 {
 				return nil
 			}
-			return x.finishWorkflow(finalStatus(w), "", firstFailure(w))
+			return x.finishWorkflow(finalStatus(w), firstFailure(w))
 		}
 		if w.Active() > 0 {
 			return nil
@@ -49,7 +49,7 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 		case offered:
 			return nil
 		case len(stuck) > 0:
-			return x.finishWorkflow(stabilize.Terminal, "", &stabilize.Failure{
+			return x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{
 				Code:    stabilize.CodeDeadlock,
 				Message: fmt.Sprintf("nothing is under way, and these stages wait for stages that never end: %s", strings.Join(stuck, ", ")),
 			})
@@ -59,7 +59,7 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 			if status != stabilize.Succeeded {
 				failure = firstFailure(w)
 			}
-			return x.finishWorkflow(status, "", failure)
+			return x.finishWorkflow(status, failure)
 		}
 	})
 }
@@ -137,7 +137,7 @@ func firstFailure(w *stabilize.Workflow) *stabilize.Failure {
 
 // finishWorkflow ends the workflow: stages that never began say why, its place
 // under the concurrency limit is given back, and those who wait are told.
-func (x *Decision) finishWorkflow(status stabilize.Status, reason string, failure *stabilize.Failure) error {
+func (x *Decision) finishWorkflow(status stabilize.Status, failure *stabilize.Failure) error {
 	w := x.Workflow()
 	for _, s := range w.Stages {
 		if s.Status != stabilize.NotStarted {
@@ -152,7 +152,6 @@ func (x *Decision) finishWorkflow(status stabilize.Status, reason string, failur
 		}
 	}
 	h := x.draft.Header()
-	h.Reason = reason
 	h.Failure = failure
 	if err := x.SetWorkflowStatus(status); err != nil {
 		return err

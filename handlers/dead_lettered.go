@@ -22,7 +22,7 @@ func deadLettered(x *Decision, m queue.DeadLettered) error {
 		s := w.Stage(m.StageID)
 		if s == nil {
 			if w.Active() == 0 { // asking it to complete may be what failed
-				return x.finishWorkflow(stabilize.Terminal, "", failure)
+				return x.finishWorkflow(stabilize.Terminal, failure)
 			}
 			return x.failWorkflow(failure)
 		}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/events"
@@ -97,9 +98,16 @@ func (x *Decision) PushAt(m queue.Message, at time.Time) {
 // Discard removes a message from the queue; if it is a task run under way, the
 // run is told so through its context.
 func (x *Decision) Discard(messageID string) {
-	if messageID != "" {
-		x.discarded = append(x.discarded, messageID)
+	if messageID == "" {
+		return
 	}
+	// One that this decision itself was about to send is not in the queue yet.
+	unsent := slices.DeleteFunc(x.out, func(o queue.Outgoing) bool { return o.ID == messageID })
+	if len(unsent) < len(x.out) {
+		x.out = unsent
+		return
+	}
+	x.discarded = append(x.discarded, messageID)
 }
 
 // Admit asks for something under the workflow's concurrency limit. If the store

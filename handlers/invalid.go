@@ -57,7 +57,7 @@ func InvalidTaskType() Handler {
 func (x *Decision) failWorkflow(f *stabilize.Failure) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
-			return x.finishWorkflow(stabilize.Terminal, "", f)
+			return x.finishWorkflow(stabilize.Terminal, f)
 		}
 		if w.Failure == nil {
 			x.draft.Header().Failure = f

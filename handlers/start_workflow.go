@@ -21,7 +21,7 @@ func startWorkflow(x *Decision, _ queue.StartWorkflow) error {
 			return nil
 		}
 		if w.IsCanceled() {
-			return x.finishWorkflow(stabilize.Canceled, "", nil)
+			return x.finishWorkflow(stabilize.Canceled, nil)
 		}
 		if !w.StartExpiry.IsZero() && x.Now().After(w.StartExpiry) {
 			x.Push(queue.CancelWorkflow{
@@ -32,7 +32,7 @@ func startWorkflow(x *Decision, _ queue.StartWorkflow) error {
 		}
 		initial := w.InitialStages()
 		if len(initial) == 0 {
-			return x.finishWorkflow(stabilize.Terminal, "", &stabilize.Failure{
+			return x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{
 				Code: stabilize.CodeNoInitialStage, Message: "no stage can be the first",
 			})
 		}

@@ -27,6 +27,7 @@ type DSN struct {
 //	sqlite://work.db                 a SQLite file, relative to the working directory
 //	sqlite://work.db?synchronous=normal
 //
+// In the path ? is written as %3F and % as %25.
 // Anything else is ErrInvalid and says what is wrong; the DSN itself is not
 // repeated, because it may hold a password.
 func ParseDSN(dsn string) (DSN, error) {
@@ -56,6 +57,10 @@ func parseSQLite(rest string) (DSN, error) {
 		return DSN{}, stabilize.Invalid("DSN", "sqlite: is followed by //, then the path of the file")
 	}
 	path, query, _ := strings.Cut(path, "?")
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return DSN{}, stabilize.Invalid("DSN", "a %% in the path is written as %%25")
+	}
 	if path == "" {
 		return DSN{}, stabilize.Invalid("DSN", "sqlite:// is followed by the path of the file")
 	}

@@ -58,7 +58,11 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEngine(store, cfg, true)
+	e, err := newEngine(store, cfg, true)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return e, nil
 }
 
 func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error) {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -335,6 +336,32 @@ func TestStopIsGracefulAndThenHard(t *testing.T) {
 		}
 		r.start()
 		r.wantStatus(r.wait(graceful), stabilize.Succeeded)
+		r.close()
+	})
+}
+
+// unhurried takes a second for a batch of commits, so that what arrives
+// meanwhile is decided together.
+type unhurried struct{ persistence.Store }
+
+func (u unhurried) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	time.Sleep(time.Second)
+	return u.Store.CommitBatch(ctx, commits)
+}
+
+func TestAPollDecidedTogetherWithACancelLeavesNoMessage(t *testing.T) {
+	stores(t, func(t *testing.T, d data) {
+		r := newRigOn(t, unhurried{d()})
+		r.task("poll", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			time.Sleep(200 * time.Millisecond)
+			return stabilize.StillRunning(time.Hour), nil
+		})
+		r.start()
+		id := r.begin(stage("a").Do("ok"), stage("b").Do("poll"))
+		// The commit of a's answer is in flight when b answers and the cancel comes.
+		time.Sleep(500 * time.Millisecond)
+		r.must(r.Cancel(r.Context(), id, "", ""))
+		r.wantStatus(r.wait(id), stabilize.Canceled)
 		r.close()
 	})
 }
