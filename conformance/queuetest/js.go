@@ -17,7 +17,7 @@ func values() []check {
 	return []check{
 		clause("JS-01", "The least and greatest int64 and 2^53+1 come back exactly from a message's values and fields.", js01),
 		clause("JS-03", "A message whose values are no JSON (NaN, Infinity, broken text) is ErrInvalid on push.", js03),
-		clause("JS-05", "A message with values nested 100 deep comes back, and whatever is accepted can be delivered.", js05),
+		clause("JS-05", "A message with values nested 100 deep comes back, so does one 100 levels below stabilize.MaxDepth, and whatever is accepted can be delivered.", js05),
 		clause("JS-06", "Emoji, combining marks, right-to-left text, BOM, U+2028, quotes, backslashes and every byte 0x01 to 0x7F come back in a message's values, keys and text fields.", js06),
 		clause("JS-07", "U+0000 is kept in a message's values and text fields.", js07),
 		clause("JS-08", "Invalid UTF-8 in a message's text, or in the cause of a release, is ErrInvalid or is mended by the documented rule; no message is changed silently.", js08),
@@ -66,6 +66,7 @@ func js03(e *env) {
 
 func js05(e *env) {
 	e.comes(signal("", stabilize.Values{"k": nested(100)}).Message, "a value 100 deep")
+	e.comes(signal("", stabilize.Values{"k": nested(stabilize.MaxDepth - 100)}).Message, "a value 100 less deep than stabilize.MaxDepth")
 	for _, depth := range []int{stabilize.MaxDepth - 1, stabilize.MaxDepth, stabilize.MaxDepth + 1, 9_998, 9_999, 10_000, 10_001} {
 		o := signal("m", stabilize.Values{"k": nested(depth)})
 		if err := e.a.Push(e.Ctx(), o); err != nil {
