@@ -159,8 +159,7 @@ func (t *turn) snapshot(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	switch {
-	case t.w == nil:
+	if t.w == nil {
 		if t.w = t.r.cache.take(t.id); t.w != nil {
 			return nil
 		}
@@ -168,7 +167,7 @@ func (t *turn) snapshot(ctx context.Context) error {
 			return nil
 		}
 		t.w, err = t.r.env.Store.Load(ctx, t.id)
-	default:
+	} else {
 		t.w, err = refresh(ctx, t.r.env.Store, t.w)
 	}
 	t.stale = false

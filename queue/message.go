@@ -83,12 +83,15 @@ type OfTask struct {
 // Task returns the task's id.
 func (o OfTask) Task() string { return o.TaskID }
 
-// ToWorkflow, ToStage and ToTask make addresses.
-
+// ToWorkflow addresses a workflow.
 func ToWorkflow(workflowID string) OfWorkflow { return OfWorkflow{workflowID} }
+
+// ToStage addresses a stage.
 func ToStage(workflowID, stageID string) OfStage {
 	return OfStage{OfWorkflow{workflowID}, stageID}
 }
+
+// ToTask addresses a task.
 func ToTask(workflowID, stageID, taskID string) OfTask {
 	return OfTask{OfStage{OfWorkflow{workflowID}, stageID}, taskID}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -34,7 +33,7 @@ type station struct {
 
 func newStation(t *testing.T, store *memstore.Store, h queue.Handler, change func(*queue.ProcessorConfig)) *station {
 	t.Helper()
-	cfg := queue.ProcessorConfig{Queue: store, Handler: h, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	cfg := queue.ProcessorConfig{Queue: store, Handler: h, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&cfg)
 	}

@@ -36,7 +36,7 @@ func Env(lookup func(name string) (value string, ok bool), prefix string, target
 	filled.Elem().Set(at.Elem())
 	e := env{lookup: lookup, prefix: prefix}
 	e.fill(filled.Elem())
-	if v, ok := filled.Interface().(interface{ Validate() error }); ok {
+	if v, ok := reflect.TypeAssert[interface{ Validate() error }](filled); ok {
 		e.problem(v.Validate())
 	}
 	if len(e.problems) > 0 {

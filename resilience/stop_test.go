@@ -74,7 +74,7 @@ func TestTimeoutOfNothingIsOver(t *testing.T) {
 
 func TestGuard(t *testing.T) {
 	plain := errors.New("plain")
-	if err := resilience.Guard(func() error { return plain }); err != plain {
+	if err := resilience.Guard(func() error { return plain }); !errors.Is(err, plain) {
 		t.Errorf("the error of the function became %v", err)
 	}
 	var nothing map[string]int
@@ -85,7 +85,7 @@ func TestGuard(t *testing.T) {
 	}{
 		{"text", func() { panic("boom") }, "panic: boom"},
 		{"an error", func() { panic(&fs.PathError{Op: "open", Path: "x", Err: stabilize.ErrTransient}) }, "panic: open x: transient failure"},
-		{"nil", func() { panic(nil) }, "panic: panic called with nil argument"},
+		{"nil", func() { panic(any(nil)) }, "panic: panic called with nil argument"}, //nolint:govet // that is the case
 		{"the runtime", func() { nothing["x"] = 1 }, "panic: assignment to entry in nil map"},
 		{"an error whose text panics", func() { panic((*fs.PathError)(nil)) }, "panic: <nil>"},
 	} {
@@ -138,7 +138,7 @@ func TestCancels(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": func(t *rapid.T) {
 				for _, r := range all {
-					if context.Cause(r.ctx) != r.cause {
+					if !errors.Is(context.Cause(r.ctx), r.cause) {
 						t.Fatalf("one under %q has the cause %v, want %v", r.key, context.Cause(r.ctx), r.cause)
 					}
 				}

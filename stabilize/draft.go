@@ -219,8 +219,7 @@ func (d *Draft) Rollback() {
 		return
 	}
 	added := false
-	for i := len(d.order) - 1; i >= 0; i-- {
-		slot := d.order[i]
+	for _, slot := range slices.Backward(d.order) {
 		if old := d.before[slot]; old != nil {
 			d.w.idx.recount(slot, d.w.Stages[slot], old)
 			d.w.Stages[slot] = old

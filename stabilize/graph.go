@@ -262,9 +262,9 @@ func (w *Workflow) checkCycles() error {
 			case up == nil || state[up.Ref] == cleared:
 			case state[up.Ref] == onPath:
 				refs := []string{up.Ref}
-				for i := len(path) - 1; i >= 0; i-- {
-					refs = append(refs, path[i].s.Ref)
-					if path[i].s.Ref == up.Ref {
+				for _, f := range slices.Backward(path) {
+					refs = append(refs, f.s.Ref)
+					if f.s.Ref == up.Ref {
 						break
 					}
 				}

@@ -93,7 +93,7 @@ type shape struct {
 	Map    map[string]uint64 `json:"map"`
 	At     time.Time         `json:"at"`
 	Plain  bool
-	hidden string
+	hidden string //nolint:unused // unexported fields are left out
 }
 
 func TestValuesKeepWhatTheyAreGiven(t *testing.T) {

@@ -500,13 +500,14 @@ func TestDifference18_ATransientFailureIsRetriedUpToItsLimit(t *testing.T) {
 		if w.Failure == nil || w.Failure.Code != stabilize.CodeRetriesExhausted {
 			t.Errorf("the failure is %+v", w.Failure)
 		}
-		want := []time.Duration{1, 2, 4, 8, 10} // seconds, growing to the maximum
+		want := []int{1, 2, 4, 8, 10} // seconds, growing to the maximum
 		if len(at) != len(want)+1 {
 			t.Fatalf("%d tries, want %d", len(at), len(want)+1)
 		}
-		for i, d := range want {
-			if gap := at[i+1].Sub(at[i]); gap < d*time.Second || gap > d*time.Second+time.Second {
-				t.Errorf("try %d came %s after the one before, want %ds", i+2, gap, d)
+		for i, seconds := range want {
+			d := time.Duration(seconds) * time.Second
+			if gap := at[i+1].Sub(at[i]); gap < d || gap > d+time.Second {
+				t.Errorf("try %d came %s after the one before, want %s", i+2, gap, d)
 			}
 		}
 	})

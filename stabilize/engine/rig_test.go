@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -96,7 +95,7 @@ func newRigOn(t *testing.T, store persistence.Store, opts ...engine.Option) *rig
 	r := &rig{T: t, stop: func() {}}
 	opts = append([]engine.Option{
 		engine.WithRecorder(events.RecorderFunc(r.record)),
-		engine.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		engine.WithLogger(slog.New(slog.DiscardHandler)),
 	}, opts...)
 	e, err := engine.New(store, opts...)
 	r.must(err)
