@@ -129,7 +129,7 @@ func TestDifference02_NoWaitHasAHiddenDeadline(t *testing.T) {
 		w = r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "d", stabilize.Succeeded, "")
-	})
+	}, engine.WithConfig(engine.Config{MaxPoll: time.Minute, LeaseTTL: time.Hour}))
 }
 
 // flaky refuses every n-th commit before it reaches the store.
@@ -456,6 +456,10 @@ func takeover(t *testing.T, d data, pause time.Duration) time.Duration {
 	id := first.begin(stage("a").Do("work"), stage("b", "a").Do("work"))
 	synctest.Wait()
 	close(store.dead)
+	killed, cancel := context.WithCancel(t.Context())
+	cancel()
+	first.Stop(killed) // hard; its store lets nothing through any more
+	first.stop()
 	time.Sleep(pause)
 	second := newRig(t, d)
 	attempt := 0
@@ -473,10 +477,6 @@ func takeover(t *testing.T, d data, pause time.Duration) time.Duration {
 		t.Errorf("the second run of the task was told it is attempt %d", attempt)
 	}
 	close(hang)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	first.Stop(ctx) // hard
-	first.stop()
 	second.close()
 	return took
 }
@@ -525,7 +525,7 @@ func TestDifference20_ASlowWorkerKeepsItsWork(t *testing.T) {
 	both(t, func(r *rig) {
 		other := newRig(r.T, r.data, engine.WithRecorder(events.RecorderFunc(r.record)))
 		slow := func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			time.Sleep(time.Hour)
+			time.Sleep(10 * time.Minute) // two hundred leases
 			return stabilize.Success(), nil
 		}
 		r.task("slow", slow)
