@@ -82,7 +82,9 @@ func loaded(f func(w *stabilize.Workflow)) func() *hooks {
 				return nil, err
 			}
 			f(w)
-			return w.Clone(), nil // without the index of what it was
+			changed := w.Clone() // without the index of what it was
+			changed.Index()
+			return changed, nil
 		}}
 	}
 }
