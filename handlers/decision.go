@@ -142,7 +142,7 @@ func (x *Decision) SetWorkflowStatus(to stabilize.Status) error {
 		return err
 	}
 	w := x.Workflow()
-	x.Record(events.Event{Type: workflowEvent(from, to), From: from, To: to, Reason: w.Reason, Failure: w.Failure}, nil, nil)
+	x.Record(events.Event{Type: workflowEvents().of(from, to), From: from, To: to, Reason: w.Reason, Failure: w.Failure}, nil, nil)
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (x *Decision) SetStageStatus(id string, to stabilize.Status) (*stabilize.St
 		return nil, err
 	}
 	s := x.draft.Stage(id)
-	if typ := stageEvent(from, to); from != to && typ != "" {
+	if typ := stageEvents().of(from, to); from != to && typ != "" {
 		x.Record(events.Event{Type: typ, From: from, To: to, Reason: s.Reason, Failure: s.Failure}, s, nil)
 	}
 	return s, nil
@@ -174,59 +174,10 @@ func (x *Decision) SetTaskStatus(stageID, taskID string, to stabilize.Status) (*
 		return nil, err
 	}
 	t := x.draft.Task(stageID, taskID)
-	if typ := taskEvent(from, to); from != to && typ != "" {
+	if typ := taskEvents().of(from, to); from != to && typ != "" {
 		x.Record(events.Event{Type: typ, From: from, To: to, Reason: t.Reason, Failure: t.Failure}, x.Workflow().Stage(stageID), t)
 	}
 	return t, nil
-}
-
-func workflowEvent(from, to stabilize.Status) events.Type {
-	switch {
-	case to.IsComplete():
-		return events.WorkflowCompleted
-	case to == stabilize.Buffered:
-		return events.WorkflowBuffered
-	case to == stabilize.Paused:
-		return events.WorkflowPaused
-	case from == stabilize.Paused:
-		return events.WorkflowResumed
-	default:
-		return events.WorkflowStarted
-	}
-}
-
-func stageEvent(from, to stabilize.Status) events.Type {
-	switch {
-	case to.IsComplete():
-		return events.StageCompleted
-	case to == stabilize.Suspended:
-		return events.StageSuspended
-	case to == stabilize.Paused:
-		return events.StagePaused
-	case to == stabilize.Running && from == stabilize.NotStarted:
-		return events.StageStarted
-	case to == stabilize.Running:
-		return events.StageResumed
-	default:
-		return ""
-	}
-}
-
-func taskEvent(from, to stabilize.Status) events.Type {
-	switch {
-	case to.IsComplete():
-		return events.TaskCompleted
-	case to == stabilize.Suspended:
-		return events.TaskSuspended
-	case to == stabilize.Paused:
-		return events.TaskPaused
-	case to == stabilize.Running && from == stabilize.NotStarted:
-		return events.TaskStarted
-	case to == stabilize.Running:
-		return events.TaskResumed
-	default:
-		return ""
-	}
 }
 
 // execution is what code of the task may know.
