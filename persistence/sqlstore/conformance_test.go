@@ -23,7 +23,7 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
 }
 
-const harnessPayload = 32 << 20
+const harnessPayload = 12 << 20
 
 // harness opens two handles on one file, and a third way past both. The second
 // handle is given a database of one connection, unless both are.
