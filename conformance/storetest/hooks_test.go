@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/mutant"
@@ -205,13 +204,4 @@ func (l *locked[K, V]) set(k K, v V) {
 		l.m = map[K]V{}
 	}
 	l.m[k] = v
-}
-
-func contains(list []string, part string) bool {
-	for _, s := range list {
-		if strings.Contains(s, part) {
-			return true
-		}
-	}
-	return false
 }
