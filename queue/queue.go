@@ -14,7 +14,8 @@ const DefaultMaxAttempts = 10
 
 // Outgoing is a message to be stored.
 type Outgoing struct {
-	// ID is unique among all messages ever; empty: the store assigns a ULID.
+	// ID is unique among the messages stored, dead letters included; empty: the
+	// store assigns a ULID.
 	ID      string
 	Message Message
 	// At is when it is due; zero or past: now.

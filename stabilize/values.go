@@ -11,7 +11,8 @@ import (
 
 // Values are named JSON values: a stage's context and outputs, a trigger's
 // parameters. Each value is kept as the exact JSON text it was written with, so
-// no store can widen, round, reorder or drop anything.
+// no store can widen, round, reorder or drop anything. (White space around raw
+// text that the caller put there by hand may go.)
 //
 // Rules, the same on every store:
 //   - nil and empty Values are the same and come back nil.
