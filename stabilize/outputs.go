@@ -91,42 +91,53 @@ func (w *Workflow) writersOf(slot int) []int {
 	return w.findWriters(slot, order)
 }
 
-// findWriters must be called with the index's mu held.
+// findWriters must be called with the index's mu held. It visits each ancestor
+// once, and none above one whose writers are remembered.
 func (w *Workflow) findWriters(slot int, order []int32) []int {
-	if known, ok := w.idx.writers[slot]; ok {
+	x := w.idx
+	if known, ok := x.writers[slot]; ok {
 		return known
 	}
-	var out []int
-	final, sorted := true, true
-	for _, up := range w.Upstream(w.Stages[slot]) {
-		upSlot := w.idx.byID[up.ID]
-		if order[upSlot] >= order[slot] {
-			continue // a cycle, which Validate refuses: never run in circles
+	var out, walked []int
+	final := true
+	visited, listed := make([]bool, len(w.Stages)), make([]bool, len(w.Stages))
+	list := func(writer int) {
+		if !listed[writer] {
+			listed[writer] = true
+			out = append(out, writer)
 		}
-		inherited := w.findWriters(upSlot, order)
-		if len(out) == 0 {
-			out = inherited
-		} else if len(inherited) > 0 {
-			out, sorted = append(slices.Clone(out), inherited...), false
-		}
-		if w.writes(up) {
-			out = append(slices.Clip(out), upSlot)
-			sorted = sorted && len(w.Stages[slot].Requisites) == 1
-		}
-		_, known := w.idx.writers[upSlot]
-		final = final && up.Status.IsComplete() && (known || up.IsInitial())
 	}
-	if !sorted {
-		slices.SortFunc(out, func(a, b int) int { return int(order[a] - order[b]) })
-		out = slices.Compact(out)
+	for todo := []int{slot}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, ref := range w.Stages[at].Requisites {
+			up, ok := x.latest[ref]
+			if !ok || visited[up] || order[up] >= order[at] {
+				continue // dangling, done, or a cycle, which Validate refuses
+			}
+			visited[up] = true
+			walked = append(walked, up)
+			final = final && w.Stages[up].Status.IsComplete()
+			if w.writes(w.Stages[up]) {
+				list(up)
+			}
+			if known, ok := x.writers[up]; ok {
+				for _, writer := range known {
+					list(writer)
+				}
+			} else {
+				todo = append(todo, up)
+			}
+		}
 	}
+	slices.SortFunc(out, func(a, b int) int { return int(order[a] - order[b]) })
 	if final {
-		if w.idx.writers == nil {
-			w.idx.writers, w.idx.settled = map[int][]int{}, map[int]bool{}
+		if x.writers == nil {
+			x.writers, x.settled = map[int][]int{}, map[int]bool{}
 		}
-		w.idx.writers[slot] = out
-		for _, up := range w.Upstream(w.Stages[slot]) {
-			w.idx.settled[w.idx.byID[up.ID]] = true
+		x.writers[slot] = out
+		for _, up := range walked {
+			x.settled[up] = true
 		}
 	}
 	return out
