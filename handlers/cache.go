@@ -33,9 +33,9 @@ func (c *cache) take(id string) *stabilize.Workflow {
 	return c.order.Remove(e).(*stabilize.Workflow)
 }
 
-// put keeps a workflow; one that ended is let go.
+// put keeps a workflow; one that ended, or was never stored, is let go.
 func (c *cache) put(w *stabilize.Workflow) {
-	if w == nil || w.Status.IsComplete() || c.max <= 0 {
+	if w == nil || w.Version == 0 || w.Status.IsComplete() || c.max <= 0 {
 		return
 	}
 	c.mu.Lock()

@@ -14,12 +14,13 @@ func CancelWorkflow() Handler { return Handle(cancelWorkflow) }
 
 func cancelWorkflow(x *Decision, m queue.CancelWorkflow) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
-		if w.IsCanceled() {
+		waiting := w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered
+		if w.IsCanceled() || m.OnlyWaiting && !waiting {
 			return nil
 		}
 		x.draft.Header().Cancel = &stabilize.Cancellation{By: m.User, Reason: m.Reason, At: stabilize.Instant(x.Now())}
 		x.Record(events.Event{Type: events.WorkflowCanceling, From: w.Status, To: w.Status, Reason: m.Reason}, nil, nil)
-		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
+		if waiting {
 			return x.finishWorkflow(stabilize.Canceled, nil)
 		}
 		x.completeWorkflow()

@@ -8,6 +8,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -18,7 +19,7 @@ func (x *Decision) created() {
 	w := x.Workflow()
 	x.Record(events.Event{Type: events.WorkflowCreated, To: w.Status}, nil, nil)
 	start := queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)}
-	if w.ConcurrencyKey() != "" {
+	if w.ConcurrencyKey() != "" && !x.cut[keyOf(start)] {
 		x.local = append(x.local, start)
 		return
 	}
@@ -30,13 +31,13 @@ func (x *Decision) created() {
 func (t *turn) commit(ctx context.Context, x *Decision) error {
 	c, replies := t.build(x)
 	if c == nil { // nothing to write: only task runs of messages held already
-		t.launch(x, nil)
+		t.launch(ctx, x, nil)
 		return t.done(replies)
 	}
 	born := t.leaseRuns(c)
 	err := t.r.env.Commit(ctx, c)
 	if err != nil {
-		t.box.Unreserve(len(born))
+		t.box.Unreserve(idsOf(born)...)
 		if x.draft != nil {
 			x.draft.Rollback()
 		}
@@ -59,14 +60,22 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 			t.box.WakeAt(at)
 		}
 	}
-	t.launch(x, born)
+	t.launch(ctx, x, born)
 	if len(x.events) > 0 {
 		for i := range x.events {
 			x.events[i].Version = version
 		}
-		t.r.env.Recorder.Record(ctx, x.events)
+		t.record(ctx, x.events)
 	}
 	return t.done(replies)
+}
+
+// record tells the recorder; its panic is its own affair.
+func (t *turn) record(ctx context.Context, evs []events.Event) {
+	err := resilience.Guard(func() error { t.r.env.Recorder.Record(ctx, evs); return nil })
+	if err != nil {
+		t.r.env.Logger.Error("recording events", "workflow", t.id, "error", err)
+	}
 }
 
 // done ends the turn.
@@ -129,11 +138,20 @@ func (t *turn) leaseRuns(c *persistence.Commit) []bornRun {
 		due[i].Lease = &queue.Lease{Worker: t.box.Worker(), Token: token}
 		born[i] = bornRun{due[i], token}
 	}
+	t.box.Expect(idsOf(born)...)
 	return born
 }
 
+func idsOf(born []bornRun) []string {
+	ids := make([]string, len(born))
+	for i, b := range born {
+		ids[i] = b.out.ID
+	}
+	return ids
+}
+
 // launch starts the task runs that the decision asked for.
-func (t *turn) launch(x *Decision, born []bornRun) {
+func (t *turn) launch(ctx context.Context, x *Decision, born []bornRun) {
 	for _, b := range born {
 		max := b.out.MaxAttempts
 		if max == 0 {
@@ -146,12 +164,14 @@ func (t *turn) launch(x *Decision, born []bornRun) {
 		if run := t.prepare(d); run != nil {
 			t.box.Adopt(d, run)
 		} else { // gone by a later message of the same batch
-			t.box.Unreserve(1)
+			t.box.Unreserve(d.ID)
 		}
 	}
 	for _, d := range x.runs {
 		if run := t.prepare(d); run != nil {
 			t.box.Run(d, run)
+		} else { // gone by a later message of the same batch
+			t.box.Return(ctx, d)
 		}
 	}
 }
@@ -160,6 +180,7 @@ func (t *turn) launch(x *Decision, born []bornRun) {
 func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err error) error {
 	if lost, ok := errors.AsType[*stabilize.LeaseLostError](err); ok {
 		// Another worker has that message now: decide without it.
+		before := len(t.inputs)
 		t.inputs = slices.DeleteFunc(t.inputs, func(in *input) bool {
 			mine := in.delivery != nil && in.delivery.ID == lost.ID
 			if mine {
@@ -167,6 +188,9 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 			}
 			return mine
 		})
+		if len(t.inputs) == before {
+			return stabilize.Transient(err) // none of ours: nothing to leave out
+		}
 		return errAgain
 	}
 	switch {
@@ -203,9 +227,9 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 		return errAgain
 	}
 	in := t.inputs[0]
-	if in.answer != nil && in.answer.err == nil {
+	if in.answer != nil && in.answer.failed == nil {
 		// What the task answered cannot be stored: that is its failure.
-		in.answer = &answer{err: &stabilize.PermanentError{Cause: err, Code: stabilize.CodeInvalidResult}}
+		in.answer = &answer{failed: &failed{text: errorText(err), code: stabilize.CodeInvalidResult}}
 		return errAgain
 	}
 	t.fail(ctx, in, err)

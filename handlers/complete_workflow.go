@@ -151,14 +151,18 @@ func (x *Decision) finishWorkflow(status stabilize.Status, failure *stabilize.Fa
 			return err
 		}
 	}
-	h := x.draft.Header()
-	h.Failure = failure
+	begun := w.Status.IsActive()
+	x.draft.Header().Failure = failure
 	if err := x.SetWorkflowStatus(status); err != nil {
 		return err
 	}
 	if w.ConcurrencyKey() != "" {
-		x.Admit(persistence.LeavePlace)
-		x.Push(queue.StartWaitingWorkflows{Key: w.ConcurrencyKey(), Limit: w.MaxConcurrent, Purge: !w.KeepWaiting})
+		// One that begins and ends in the same commit needs a place all the same;
+		// ended, it holds none.
+		if x.admission == nil || x.admission.Op != persistence.TakePlace {
+			x.Admit(persistence.LeavePlace)
+		}
+		x.Push(queue.StartWaitingWorkflows{Key: w.ConcurrencyKey(), Limit: w.MaxConcurrent, Purge: begun && !w.KeepWaiting})
 	}
 	return nil
 }

@@ -47,17 +47,14 @@ func (x *Decision) deadTask(s *stabilize.Stage, t *stabilize.Task, m queue.DeadL
 	if isRun && t.Run != m.DeadLetterID {
 		return nil // of a run that is over
 	}
+	if !isRun && t.Run != "" {
+		return nil // the task is under way: its own message will move it on
+	}
 	to := queue.ToTask(x.Workflow().ID, s.ID, t.ID)
 	if isRun && (t.Phase == stabilize.RunCleanup || t.Phase == stabilize.RunCancel) {
 		edit := x.draft.Task(s.ID, t.ID)
-		edit.Run, edit.LastError = "", failure.Message
-		if t.Phase == stabilize.RunCleanup {
-			edit.CleanedUp = true
-		} else if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Canceled); err != nil {
-			return err
-		}
-		x.Push(queue.CompleteStage{OfStage: to.OfStage})
-		return nil
+		edit.Run = ""
+		return x.withoutHook(s, edit, failure.Message)
 	}
 	x.Push(queue.CompleteTask{OfTask: to, Status: stabilize.Terminal, Failure: failure})
 	return nil

@@ -66,9 +66,10 @@ func (x *Decision) completeWorkflow() {
 	}
 }
 
-// offer starts or skips a stage if its tokens say so, and reports whether it did.
+// offer starts or skips a stage if its tokens say so, and reports whether it
+// did. In a workflow on its way to an early end nothing new may start.
 func (x *Decision) offer(s *stabilize.Stage) bool {
-	if s.Status != stabilize.NotStarted {
+	if s.Status != stabilize.NotStarted || x.Workflow().Halting() {
 		return false
 	}
 	to := queue.ToStage(x.Workflow().ID, s.ID)

@@ -2,9 +2,9 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -26,28 +26,13 @@ func (p ConflictPolicy) orDefault() ConflictPolicy {
 
 // RetryOnConcurrencyError calls decide until it answers anything but a
 // concurrency error: ErrConflict, because another worker was faster, and
-// ErrTransient, because the store was briefly unable. The first try after a
-// conflict comes at once, the later ones after growing delays on the clock.
-// decide must look at a fresh snapshot each time. When the tries are used up
-// the last error is returned; when ctx ends, its error.
-func RetryOnConcurrencyError(ctx context.Context, clock stabilize.Clock, policy ConflictPolicy, decide func(try int) error) error {
+// ErrTransient, because the store was briefly unable, with growing delays on
+// the clock in between. decide must look at a fresh snapshot each time. When the
+// tries are used up the last error is returned; when ctx ends, its cause.
+func RetryOnConcurrencyError(ctx context.Context, clock stabilize.Clock, policy ConflictPolicy, decide func(context.Context) error) error {
 	policy = policy.orDefault()
-	for try := 0; ; try++ {
-		err := decide(try)
-		conflict := errors.Is(err, stabilize.ErrConflict)
-		if err == nil || !conflict && !errors.Is(err, stabilize.ErrTransient) || try+1 >= policy.Attempts {
-			return err
-		}
-		if conflict && try == 0 {
-			continue
-		}
-		timer, stop := clock.Timer(policy.Backoff.Delay(try))
-		select {
-		case <-ctx.Done():
-			stop()
-			return ctx.Err()
-		case <-timer:
-		}
-		stop()
-	}
+	return resilience.Retry(ctx, clock, resilience.Policy{
+		Tries: policy.Attempts, Backoff: resilience.Jitter{Backoff: policy.Backoff},
+		When: resilience.Any(stabilize.ErrConflict, stabilize.ErrTransient),
+	}, decide)
 }

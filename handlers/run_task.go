@@ -1,13 +1,11 @@
 package handlers
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
-	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -24,9 +22,7 @@ func runTask(x *Decision, m queue.RunTask) error {
 		}
 		if x.answer == nil {
 			if _, _, err := x.env.Registry.Task(t.Type); err != nil {
-				x.draft.Task(s.ID, t.ID).Run = ""
-				x.Push(queue.InvalidTaskType{OfTask: m.OfTask, TaskType: t.Type})
-				return nil
+				return x.unknownType(s, t, m)
 			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
@@ -42,8 +38,8 @@ func runTask(x *Decision, m queue.RunTask) error {
 			return nil
 		case stabilize.RunCleanup:
 			t.CleanedUp = true
-			if err := x.answer.err; err != nil {
-				t.LastError = errorText(err)
+			if f := x.answer.failed; f != nil {
+				t.LastError = f.text
 			}
 			x.Push(queue.CompleteStage{OfStage: m.OfStage})
 			return nil
@@ -53,10 +49,36 @@ func runTask(x *Decision, m queue.RunTask) error {
 	})
 }
 
+// unknownType ends a run whose code this worker does not have. A hook that
+// cannot run must not keep its stage from ending.
+func (x *Decision) unknownType(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask) error {
+	edit := x.draft.Task(s.ID, t.ID)
+	edit.Run = ""
+	switch m.Phase {
+	case stabilize.RunCancel, stabilize.RunCleanup:
+		return x.withoutHook(s, edit, "task type "+t.Type+" is not registered")
+	default:
+		x.Push(queue.InvalidTaskType{OfTask: m.OfTask, TaskType: t.Type})
+		return nil
+	}
+}
+
+// withoutHook goes on as if a task's on-cancel or cleanup hook had run.
+func (x *Decision) withoutHook(s *stabilize.Stage, t *stabilize.Task, why string) error {
+	t.LastError = why
+	if t.Phase == stabilize.RunCleanup {
+		t.CleanedUp = true
+	} else if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Canceled); err != nil {
+		return err
+	}
+	x.Push(queue.CompleteStage{OfStage: queue.ToStage(x.Workflow().ID, s.ID)})
+	return nil
+}
+
 // answeredTask applies what Execute answered.
 func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
-	if err := x.answer.err; err != nil {
-		x.failedTask(s, t, err)
+	if x.answer.failed != nil {
+		x.failedTask(s, t, x.answer.failed)
 		return nil
 	}
 	r := x.answer.result
@@ -80,6 +102,10 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		return err
 	case stabilize.Redirect:
 		if r.Target != "" {
+			if _, err := x.env.Handlers.For(queue.JumpToStage{}.Kind()); err != nil {
+				x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: "jumps are not handled here: " + errorText(err)})
+				return nil
+			}
 			x.Push(queue.JumpToStage{OfStage: queue.ToStage(x.Workflow().ID, s.ID), Target: r.Target, Context: r.Context})
 			return nil
 		}
@@ -97,64 +123,38 @@ func (x *Decision) completeTask(s *stabilize.Stage, t *stabilize.Task, status st
 // failedTask decides between another try and the end. A transient failure is
 // tried again with growing delays, up to the limit; the count is the task's own
 // and survives every hop.
-func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, err error) {
+func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) {
 	_, powers, lookup := x.env.Registry.Task(t.Type)
-	timeout, timedOut := errors.AsType[*stabilize.TimeoutError](err)
-	if timedOut && x.answer.timedOut {
-		if lookup == nil && powers.OnTimeout != nil {
-			t.LastError = timeout.Error()
-			x.sendRun(s, t, stabilize.RunTimeout)
-			return
-		}
-		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeTimeout, Message: timeout.Error()})
+	end := func(code, message string) {
+		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: code, Message: message})
+	}
+	if f.timedOut && lookup == nil && powers.OnTimeout != nil {
+		t.LastError = f.text
+		x.sendRun(s, t, stabilize.RunTimeout)
 		return
 	}
-	if !worthAnotherTry(err) {
-		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: fitText(codeOf(err)), Message: errorText(err)})
+	if !f.retry {
+		end(f.code, f.text)
 		return
 	}
+	if err := f.context.Check("context of a transient error"); err != nil {
+		end(stabilize.CodeInvalidResult, errorText(err))
+		return
+	}
+	s.Context = s.Context.Merge(f.context)
 	t.Failures++
-	t.LastError = errorText(err)
+	t.LastError = f.text
 	policy := powers.Retry
-	delay := policy.Backoff.Delay(t.Failures)
-	if transient, ok := errors.AsType[*stabilize.TransientError](err); ok {
-		if check := transient.Context.Check("context of a transient error"); check != nil {
-			x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(check)})
-			return
-		}
-		s.Context = s.Context.Merge(transient.Context)
-		if transient.RetryAfter > 0 {
-			delay = transient.RetryAfter
-		}
-	}
 	if t.Failures >= policy.Limit() {
-		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{
-			Code: stabilize.CodeRetriesExhausted, Message: fmt.Sprintf("failed %d times, at last: %s", t.Failures, errorText(err)),
-		})
+		end(stabilize.CodeRetriesExhausted, fmt.Sprintf("failed %d times, at last: %s", t.Failures, f.text))
 		return
+	}
+	delay := policy.Backoff.Delay(t.Failures)
+	if f.after > 0 {
+		delay = f.after
 	}
 	x.recordTask(events.TaskRetried, s, t, t.LastError)
 	x.runAgain(s, t, delay)
-}
-
-func worthAnotherTry(err error) bool {
-	if v, ok := errors.AsType[*stabilize.VerificationError](err); ok {
-		return v.Retry
-	}
-	return errors.Is(err, stabilize.ErrTransient)
-}
-
-func codeOf(err error) string {
-	if p, ok := errors.AsType[*resilience.PanicError](err); ok && p != nil {
-		return stabilize.CodePanic
-	}
-	if p, ok := errors.AsType[*stabilize.PermanentError](err); ok && p.Code != "" {
-		return p.Code
-	}
-	if errors.Is(err, stabilize.ErrVerification) {
-		return stabilize.CodeVerification
-	}
-	return stabilize.CodeTaskFailed
 }
 
 func (x *Decision) pollDelay(t *stabilize.Task, asked time.Duration) time.Duration {
@@ -175,15 +175,23 @@ func (x *Decision) runAgain(s *stabilize.Stage, t *stabilize.Task, delay time.Du
 	x.out[len(x.out)-1].At = x.now.Add(delay)
 }
 
-// canceledTask ends a task whose on-cancel hook has run, keeping what it answered.
-func (x *Decision) canceledTask(s *stabilize.Stage, t *stabilize.Task) error {
-	r, err := x.answer.result, x.answer.err
-	if err == nil {
-		r.Status = stabilize.Canceled // the hook has no say in that
-		err = r.Check()
+// hookAnswer is what an on-cancel or on-timeout hook answered, and what is wrong
+// with it, "" if nothing is.
+func (x *Decision) hookAnswer() (r stabilize.Result, wrong string) {
+	if f := x.answer.failed; f != nil {
+		return r, f.text
 	}
-	if err != nil {
-		t.LastError = "on-cancel hook: " + errorText(err)
+	if err := x.answer.result.Check(); err != nil {
+		return r, errorText(err)
+	}
+	return x.answer.result, ""
+}
+
+// canceledTask ends a task whose on-cancel hook has run, keeping what it
+// answered; the hook has no say in the status.
+func (x *Decision) canceledTask(s *stabilize.Stage, t *stabilize.Task) error {
+	if r, wrong := x.hookAnswer(); wrong != "" {
+		t.LastError = "on-cancel hook: " + wrong
 	} else {
 		s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
 	}
@@ -197,16 +205,13 @@ func (x *Decision) canceledTask(s *stabilize.Stage, t *stabilize.Task) error {
 
 // timedOutTask ends a task as its on-timeout hook said, or TERMINAL.
 func (x *Decision) timedOutTask(s *stabilize.Stage, t *stabilize.Task) {
-	r, err := x.answer.result, x.answer.err
-	if err == nil {
-		err = r.Check()
+	r, wrong := x.hookAnswer()
+	if wrong == "" && !r.Status.IsComplete() {
+		wrong = "it cannot answer " + r.Status.String()
 	}
-	if err == nil && !r.Status.IsComplete() {
-		err = stabilize.Invalid("result status", "an on-timeout hook cannot answer %s", r.Status)
-	}
-	if err != nil {
+	if wrong != "" {
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{
-			Code: stabilize.CodeTimeout, Message: fmt.Sprintf("%s; its on-timeout hook: %s", t.LastError, errorText(err)),
+			Code: stabilize.CodeTimeout, Message: fmt.Sprintf("%s; its on-timeout hook: %s", t.LastError, wrong),
 		})
 		return
 	}

@@ -67,6 +67,8 @@ func (r *Runner) Handle(ctx context.Context, box *queue.Box, items []queue.Item)
 		switch v := it.Value.(type) {
 		case *answer:
 			in.answer = v
+		case queue.Exited:
+			in.answer = exited()
 		case *Request:
 			in.request = v
 		}
@@ -90,7 +92,7 @@ func (r *Runner) workflowOf(in *input) string {
 // decide brings the inputs to an end: committed, given back, or answered.
 func (r *Runner) decide(ctx context.Context, box *queue.Box, id string, inputs []*input) {
 	t := &turn{r: r, box: box, id: id, inputs: inputs}
-	err := RetryOnConcurrencyError(ctx, r.env.Clock, r.env.Conflicts, func(int) error { return t.try(ctx) })
+	err := RetryOnConcurrencyError(ctx, r.env.Clock, r.env.Conflicts, t.try)
 	if err == nil {
 		return
 	}
@@ -115,9 +117,14 @@ type turn struct {
 	inputs  []*input
 	w       *stabilize.Workflow
 	stale   bool              // w must be refreshed
+	cached  bool              // w was never compared with the store
+	again   int               // tries that began at once
 	refused error             // why the last try was not admitted
 	cut     map[followUp]bool // follow-ups that failed and go through the queue
 }
+
+// maxAgain is how many tries may follow each other at once.
+const maxAgain = 32
 
 // errAgain asks for another try at once with fewer inputs or another course; it
 // is a conflict with oneself.
@@ -141,14 +148,22 @@ func (t *turn) try(ctx context.Context) error {
 			if x.draft != nil {
 				x.draft.Rollback()
 			}
+			if t.cached { // perhaps it is not the message but the snapshot
+				t.stale = true
+				continue
+			}
 			if culprit != nil && (errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrClosed) || ctx.Err() != nil) {
 				return err // the store's trouble, not the message's
 			}
 			t.fail(ctx, culprit, err)
 			continue
 		}
-		if err := t.commit(ctx, x); !errors.Is(err, errAgain) || err == nil {
+		err = t.commit(ctx, x)
+		if !errors.Is(err, errAgain) {
 			return err
+		}
+		if t.again++; t.again%maxAgain == 0 {
+			return err // and try again after a while
 		}
 	}
 }
@@ -161,6 +176,7 @@ func (t *turn) snapshot(ctx context.Context) error {
 	var err error
 	if t.w == nil {
 		if t.w = t.r.cache.take(t.id); t.w != nil {
+			t.cached = true
 			return nil
 		}
 		if t.takeCreate() {
@@ -170,7 +186,7 @@ func (t *turn) snapshot(ctx context.Context) error {
 	} else {
 		t.w, err = refresh(ctx, t.r.env.Store, t.w)
 	}
-	t.stale = false
+	t.stale, t.cached = false, false
 	switch {
 	case err == nil:
 		return nil
@@ -209,7 +225,7 @@ func (t *turn) missing(ctx context.Context, err error) {
 		marker := queue.InvalidWorkflowID{OfWorkflow: queue.ToWorkflow(t.id), Handling: in.message().Kind()}
 		x := &Decision{env: t.r.env, now: t.r.env.Clock.Now(), current: marker}
 		if h, err := t.r.env.Handlers.For(marker.Kind()); err == nil {
-			if err := h.Decide(x, marker); err != nil {
+			if err := resilience.Guard(func() error { return h.Decide(x, marker) }); err != nil {
 				t.r.env.Logger.Error("deciding", "message", marker.Kind(), "error", err)
 			}
 		}
@@ -286,6 +302,9 @@ func (t *turn) fail(ctx context.Context, culprit *input, err error) {
 		return
 	}
 	t.inputs = slices.DeleteFunc(t.inputs, func(in *input) bool { return in == culprit })
+	if culprit.request != nil && culprit.request.Create != nil && culprit.request.Create == t.w {
+		t.w = nil // it was not created
+	}
 	if culprit.request != nil {
 		culprit.request.Done <- err
 		return

@@ -173,6 +173,9 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 		return nil, planningFailure("synthetic stages", err)
 	}
 	for _, c := range family {
+		if x.Workflow().StageByRef(c.Ref) != nil {
+			return nil, planningFailure("synthetic stages", &stabilize.ExistsError{Kind: "stage", ID: c.Ref})
+		}
 		for _, ref := range c.Requisites {
 			if !refs[ref] {
 				return nil, planningFailure("synthetic stages", stabilize.Invalid("stage "+c.Ref+" requisites", "no stage of the family has the ref %q", ref))

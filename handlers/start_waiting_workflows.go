@@ -22,14 +22,15 @@ func startWaitingWorkflows(x *Decision, m queue.StartWaitingWorkflows) error {
 	waiting := x.places.Waiting
 	free := len(waiting)
 	if m.Limit > 0 {
-		free = min(free, max(m.Limit-len(x.places.Holding), 0))
+		// The first in line is always asked: its own limit may be another.
+		free = min(free, max(m.Limit-len(x.places.Holding), 1))
 	}
 	for _, id := range waiting[:free] {
 		x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(id)})
 	}
 	if m.Purge {
 		for _, id := range waiting[free:] {
-			x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: "system", Reason: purgeReason})
+			x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: "system", Reason: purgeReason, OnlyWaiting: true})
 		}
 	}
 	return nil

@@ -16,9 +16,35 @@ import (
 
 // answer is what a run of a task's code came to.
 type answer struct {
-	result   stabilize.Result
-	err      error
-	timedOut bool // err is the end of the time allowed, not the task's own error
+	result stabilize.Result
+	failed *failed // nil: the code answered with result
+}
+
+// failed is what is known of a failure, read from the user's error while his
+// code was still guarded: nothing of his runs later.
+type failed struct {
+	text, code string
+	retry      bool
+	after      time.Duration    // asked for by a transient error; 0: the backoff's delay
+	context    stabilize.Values // to be merged before another try
+	timedOut   bool             // the time allowed was over, whatever the code says
+}
+
+func readFailure(err error) *failed {
+	f := &failed{text: errorText(err), code: stabilize.CodeTaskFailed}
+	if v, ok := errors.AsType[*stabilize.VerificationError](err); ok {
+		f.code, f.retry = stabilize.CodeVerification, v.Retry
+		return f
+	}
+	if p, ok := errors.AsType[*stabilize.PermanentError](err); ok && p.Code != "" {
+		f.code = fitText(p.Code)
+	}
+	if f.retry = errors.Is(err, stabilize.ErrTransient); f.retry {
+		if t, ok := errors.AsType[*stabilize.TransientError](err); ok {
+			f.after, f.context = t.RetryAfter, t.Context
+		}
+	}
+	return f
 }
 
 // prepare makes the function that runs a task's code, on what the snapshot says
@@ -72,9 +98,9 @@ func phaseCode(phase stabilize.RunPhase, typ stabilize.TaskType, powers stabiliz
 	}
 }
 
-// runCode runs the user's code. It returns when the code does, or as soon as
-// the context ends, whichever is first: code that ignores its context holds
-// up nobody, and what it answers later is dropped.
+// runCode runs the user's code. It returns when the code does, or when the time
+// allowed is over: code that ignores its context does not get more, and what it
+// answers later is dropped.
 func runCode(ctx context.Context, env *Env, x *stabilize.Execution, phase stabilize.RunPhase, timeout time.Duration,
 	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
 ) *answer {
@@ -92,12 +118,8 @@ func runCode(ctx context.Context, env *Env, x *stabilize.Execution, phase stabil
 	})
 	defer span.End()
 	a := runWithin(ctx, env, x, timeout, code)
-	if a.err != nil {
-		span.SetStatus(codes.Error, a.err.Error())
-		if p, ok := errors.AsType[*resilience.PanicError](a.err); ok {
-			env.Logger.Error("a task panicked", "workflow", x.Workflow.ID, "stage", x.Stage.Ref,
-				"task", x.Task.Name, "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
-		}
+	if a.failed != nil {
+		span.SetStatus(codes.Error, a.failed.text)
 	}
 	return a
 }
@@ -106,31 +128,53 @@ func runWithin(ctx context.Context, env *Env, x *stabilize.Execution, timeout ti
 	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
 ) *answer {
 	ctx = stabilize.WithExecution(ctx, x)
-	run := func(ctx context.Context) *answer {
-		a := &answer{}
-		a.err = resilience.Guard(func() (err error) {
-			a.result, err = code(ctx, x)
-			return err
-		})
-		return a
-	}
 	if timeout <= 0 {
-		return run(ctx)
+		return runGuarded(ctx, env, x, code)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	late := &stabilize.TimeoutError{What: fmt.Sprintf("task %q of stage %q", x.Task.Name, x.Stage.Ref), After: timeout}
-	timer, stop := env.Clock.Timer(timeout)
-	defer stop()
+	what := fmt.Sprintf("task %q of stage %q", x.Task.Name, x.Stage.Ref)
+	limited, cancel := resilience.WithTimeout(ctx, env.Clock, timeout, what)
+	defer cancel()
 	done := make(chan *answer, 1)
-	go func() { done <- run(ctx) }()
+	go func() {
+		a := exited()
+		defer func() { done <- a }()
+		a = runGuarded(limited, env, x, code)
+	}()
 	select {
 	case a := <-done:
 		return a
-	case <-ctx.Done():
-		return &answer{err: context.Cause(ctx)} // nobody listens any more
-	case <-timer:
-		cancel(late)
-		return &answer{err: late, timedOut: true}
+	case <-limited.Done():
 	}
+	if ctx.Err() != nil {
+		return &answer{} // nobody listens any more
+	}
+	return &answer{failed: &failed{text: context.Cause(limited).Error(), code: stabilize.CodeTimeout, timedOut: true}}
+}
+
+// runGuarded runs the code to its end and reads what it answered; a panic, of
+// the code or of the error it answered with, is a failure.
+func runGuarded(ctx context.Context, env *Env, x *stabilize.Execution,
+	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
+) *answer {
+	a := &answer{}
+	err := resilience.Guard(func() error {
+		result, err := code(ctx, x)
+		if err != nil {
+			a.failed = readFailure(err)
+			return nil
+		}
+		a.result = result
+		return nil
+	})
+	if p, ok := errors.AsType[*resilience.PanicError](err); ok {
+		a = &answer{failed: &failed{text: fitText(p.Error()), code: stabilize.CodePanic}}
+		env.Logger.Error("a task panicked", "workflow", x.Workflow.ID, "stage", x.Stage.Ref,
+			"task", x.Task.Name, "panic", a.failed.text, "stack", string(p.Stack))
+	}
+	return a
+}
+
+// exited is the answer of code that ended its goroutine.
+func exited() *answer {
+	return &answer{failed: &failed{text: "the task ended its goroutine (runtime.Goexit)", code: stabilize.CodePanic}}
 }

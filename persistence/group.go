@@ -3,6 +3,8 @@ package persistence
 import (
 	"context"
 	"sync"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // Group is group commit, once above all stores: commits that arrive while a
@@ -103,21 +105,25 @@ func (g *Group) lead(ctx context.Context) {
 		commits[i] = e.commit
 	}
 	// One caller's end must not undo the others' commits.
-	errs := g.store.CommitBatch(context.WithoutCancel(ctx), commits)
-
-	g.mu.Lock()
-	if len(g.waiting) > 0 {
-		g.waiting[0].wake <- leads
-	} else {
-		g.busy = false
-	}
-	g.mu.Unlock()
-	for i, e := range batch {
-		e.err = errs[i]
-		if i > 0 { // the first is the leader's own
-			e.wake <- answered
+	var errs []error
+	defer func() { // also when the store panics: the others must not wait for ever
+		g.mu.Lock()
+		if len(g.waiting) > 0 {
+			g.waiting[0].wake <- leads
+		} else {
+			g.busy = false
 		}
-	}
+		g.mu.Unlock()
+		for i, e := range batch {
+			if e.err = stabilize.ErrUnknownOutcome; len(errs) == n {
+				e.err = errs[i]
+			}
+			if i > 0 { // the first is the leader's own
+				e.wake <- answered
+			}
+		}
+	}()
+	errs = g.store.CommitBatch(context.WithoutCancel(ctx), commits)
 }
 
 // Counts returns how many batches and commits have been sent.

@@ -103,14 +103,30 @@ func (b *Box) Reserve(n int) int {
 	return own + free
 }
 
-// Unreserve gives n reserved places back.
-func (b *Box) Unreserve(n int) {
-	if b == nil || n == 0 {
+// Expect names the messages that a commit is about to store leased to this
+// worker, so that nobody takes them for orphans before it is known.
+func (b *Box) Expect(messageIDs ...string) {
+	if b == nil || len(messageIDs) == 0 {
 		return
 	}
 	b.p.mu.Lock()
 	defer b.p.mu.Unlock()
-	b.p.workFree += n
+	for _, id := range messageIDs {
+		b.p.expected[id] = true
+	}
+}
+
+// Unreserve gives the places reserved for those messages back.
+func (b *Box) Unreserve(messageIDs ...string) {
+	if b == nil || len(messageIDs) == 0 {
+		return
+	}
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	for _, id := range messageIDs {
+		delete(b.p.expected, id)
+	}
+	b.p.workFree += len(messageIDs)
 	b.p.roomMade()
 }
 
@@ -121,6 +137,7 @@ func (b *Box) Adopt(d *Delivery, fn func(context.Context) any) {
 	h := &holding{delivery: d, lane: Work, slot: true}
 	p.mu.Lock()
 	p.held[d.ID] = h
+	delete(p.expected, d.ID)
 	p.mu.Unlock()
 	b.start(h, fn)
 }
@@ -141,27 +158,32 @@ func (b *Box) Run(d *Delivery, fn func(context.Context) any) {
 
 func (b *Box) start(h *holding, fn func(context.Context) any) {
 	p := b.p
-	ctx, cancel := context.WithCancelCause(context.Background())
 	p.mu.Lock()
-	if p.held[h.delivery.ID] != h {
-		p.mu.Unlock()
-		cancel(nil)
-		return
+	defer p.mu.Unlock()
+	if p.held[h.delivery.ID] != h || p.work.Err() != nil {
+		return // lost meanwhile, or the worker is stopping: its leases end with it
 	}
+	ctx, cancel := context.WithCancelCause(p.work)
 	h.cancel, h.handling = cancel, false
-	p.mu.Unlock()
 	p.pool.run(func() {
 		defer cancel(nil)
-		answer := fn(ctx)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		h.cancel = nil
-		if p.held[h.delivery.ID] != h || ctx.Err() != nil {
-			return // lost, canceled or stopped: the answer counts no more
-		}
-		p.post(b.key, Item{Delivery: h.delivery, Value: answer})
+		var answer any = Exited{}
+		defer func() { // also when fn ends its goroutine
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			h.cancel = nil
+			if p.held[h.delivery.ID] != h || ctx.Err() != nil {
+				return // lost, canceled or stopped: the answer counts no more
+			}
+			p.post(b.key, Item{Delivery: h.delivery, Value: answer})
+		}()
+		answer = fn(ctx)
 	})
 }
+
+// Exited is the answer of a run that ended its goroutine without returning
+// (runtime.Goexit).
+type Exited struct{}
 
 // Settled forgets a delivery that a commit acknowledged.
 func (b *Box) Settled(d *Delivery) {

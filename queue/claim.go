@@ -120,6 +120,9 @@ func (p *Processor) hold(h *holding) {
 	if key == "" {
 		key = "\x00" + h.delivery.ID // belongs to none: a mailbox of its own
 	}
+	if old := p.held[h.delivery.ID]; old != nil { // ours before, lost and claimed again
+		p.lose(old, &stabilize.LeaseLostError{Kind: "message", ID: h.delivery.ID})
+	}
 	p.held[h.delivery.ID] = h
 	p.post(key, Item{Delivery: h.delivery})
 }
@@ -191,7 +194,7 @@ func (p *Processor) heartbeat(work context.Context) {
 			continue
 		}
 		switch {
-		case claiming || p.claiming:
+		case claiming || p.claiming || p.expected[r.ID]:
 		case p.orphans[r]:
 			handBack = append(handBack, r) // unknown twice in a row
 		default:

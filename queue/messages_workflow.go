@@ -21,6 +21,8 @@ type CancelWorkflow struct {
 	OfWorkflow
 	User   string `json:"user,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// OnlyWaiting leaves a workflow alone that has begun meanwhile.
+	OnlyWaiting bool `json:"onlyWaiting,omitempty"`
 }
 
 // Kind implements Message.

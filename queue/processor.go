@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -63,6 +64,7 @@ type Processor struct {
 	boxes    map[string]*Box
 	held     map[string]*holding // by message id
 	orphans  map[Receipt]bool    // leased to us, seen in one heartbeat, unknown to us
+	expected map[string]bool     // ids of messages that a commit under way leases to us
 	workFree int
 	ctlFree  int
 	stopping bool
@@ -126,7 +128,7 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 	return &Processor{
 		cfg:    cfg,
 		worker: Worker{ID: cfg.IDs.New(), TTL: cfg.LeaseTTL},
-		boxes:  map[string]*Box{}, held: map[string]*holding{}, orphans: map[Receipt]bool{},
+		boxes:  map[string]*Box{}, held: map[string]*holding{}, orphans: map[Receipt]bool{}, expected: map[string]bool{},
 		workFree: cfg.Concurrency, ctlFree: cfg.Backlog, pool: newPool(),
 		idle: make(chan struct{}), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
@@ -139,15 +141,17 @@ func (p *Processor) Worker() string { return p.worker.ID }
 // Run claims and dispatches until Stop, or until ctx ends, which is a graceful
 // stop too. It returns when nothing of it runs any more.
 func (p *Processor) Run(ctx context.Context) error {
+	if !p.begin(ctx) {
+		return fmt.Errorf("%w: a Processor runs once", stabilize.ErrInvalidTransition)
+	}
 	defer close(p.stopped)
 	defer p.pool.close()
-	// Work outlives ctx: a graceful stop lets it finish.
-	work, hard := context.WithCancelCause(context.WithoutCancel(ctx))
+	work, hard := p.work, p.hard
 	defer hard(nil)
-	p.mu.Lock()
-	p.work, p.hard = work, hard
-	p.mu.Unlock()
 	if _, err := p.cfg.Queue.Heartbeat(work, p.worker); err != nil {
+		hard(errStopped)
+		p.drain(work)
+		p.jobs.Wait()
 		return err
 	}
 	beats := make(chan struct{})
@@ -162,6 +166,18 @@ func (p *Processor) Run(ctx context.Context) error {
 	p.jobs.Wait()
 	// The leases end with the worker even if the caller's context has.
 	return p.cfg.Queue.Retire(context.WithoutCancel(ctx), p.worker.ID)
+}
+
+// begin makes the context of the work, which outlives the caller's: a graceful
+// stop lets it finish. False: Run was called before.
+func (p *Processor) begin(ctx context.Context) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hard != nil {
+		return false
+	}
+	p.work, p.hard = context.WithCancelCause(context.WithoutCancel(ctx))
+	return true
 }
 
 // Stop ends the processor: it claims nothing more, lets what runs finish and
@@ -201,10 +217,8 @@ func (p *Processor) drain(work context.Context) {
 	left := make([]Receipt, 0, len(p.held))
 	for _, h := range p.held {
 		left = append(left, h.delivery.Receipt())
-		if h.cancel != nil {
-			h.cancel(errStopped)
-		}
 	}
+	clear(p.held) // nothing of it is begun or answered any more
 	p.mu.Unlock()
 	for _, r := range left {
 		if err := p.cfg.Queue.Return(context.WithoutCancel(work), r); err != nil {

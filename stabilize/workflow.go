@@ -1,7 +1,10 @@
 package stabilize
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -134,7 +137,12 @@ func (h *Header) ConcurrencyKey() string {
 	if !h.LimitConcurrent || h.ConfigID == "" {
 		return ""
 	}
-	return h.Application + "\x1f" + h.ConfigID
+	key := strconv.Itoa(len(h.Application)) + ":" + h.Application + ":" + h.ConfigID
+	if CheckID("key", key) != nil { // too long, or with a line break
+		sum := sha256.Sum256([]byte(key))
+		key = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return key
 }
 
 // IsCanceled reports whether cancelling was requested.

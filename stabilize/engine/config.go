@@ -110,6 +110,9 @@ func newConfig(opts []Option) (Config, error) {
 			return c, stabilize.Invalid("engine "+n.field, "%d is negative", n.value)
 		}
 	}
+	if c.LeaseTTL > 0 && c.LeaseTTL < 100*time.Millisecond || c.MaxPoll > 0 && c.MaxPoll < time.Millisecond {
+		return c, stabilize.Invalid("engine lease TTL or max poll", "is shorter than 100ms or 1ms")
+	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 10 * time.Second
 	}

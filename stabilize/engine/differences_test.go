@@ -57,7 +57,7 @@ func TestDifference01_ConcurrencyLimitsAreExact(t *testing.T) {
 				break
 			}
 		}
-		places, err := r.Store().Admissions(r.Context(), "app\x1fcfg")
+		places, err := r.Store().Admissions(r.Context(), "3:app:cfg")
 		r.must(err)
 		if len(places.Holding)+len(places.Waiting) > 0 {
 			t.Errorf("all have ended, and these are left: %+v", places)

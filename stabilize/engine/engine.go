@@ -30,6 +30,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	proc   *queue.Processor // while Run is under way
+	ended  chan struct{}    // closed when that Run has ended
 	closed bool
 }
 
@@ -132,12 +133,14 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.mu.Unlock()
 		return errors.Join(stabilize.ErrInvalidTransition, errors.New("the engine is running already"))
 	}
-	e.proc = proc
+	ended := make(chan struct{})
+	e.proc, e.ended = proc, ended
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
 		e.proc = nil
 		e.mu.Unlock()
+		close(ended)
 	}()
 	sweep, cancel := context.WithCancel(ctx)
 	swept := make(chan struct{})
@@ -170,7 +173,7 @@ func (e *Engine) processor() *queue.Processor {
 // Open opened it. Closing twice is no error.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	again := e.closed
+	again, ended := e.closed, e.ended
 	e.closed = true
 	e.mu.Unlock()
 	if again {
@@ -188,6 +191,9 @@ func (e *Engine) Close() error {
 		}
 	}()
 	e.Stop(ctx)
+	if ended != nil {
+		<-ended
+	}
 	e.waiters.close()
 	if e.owned {
 		return e.store.Close()

@@ -16,12 +16,15 @@ import (
 // StartOption changes how a workflow is started.
 type StartOption func(*startConfig)
 
-type startConfig struct{ key string }
+type startConfig struct {
+	key   string
+	keyed bool
+}
 
 // WithKey makes the start idempotent: among workflows of the same application
 // and name, one key starts one workflow, however often and from wherever Start
 // is called.
-func WithKey(key string) StartOption { return func(c *startConfig) { c.key = key } }
+func WithKey(key string) StartOption { return func(c *startConfig) { c.key, c.keyed = key, true } }
 
 // Start creates a workflow and returns its id when it is durable. It begins at
 // once if this engine runs, else when one on the same data does. With a key
@@ -43,7 +46,10 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 	if err := e.registry.Check(w); err != nil {
 		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
 	}
-	if cfg.key != "" {
+	if cfg.keyed {
+		if cfg.key == "" {
+			return "", stabilize.Invalid("key", "is empty")
+		}
 		if err := stabilize.CheckText("key", cfg.key); err != nil {
 			return "", err
 		}
@@ -62,7 +68,7 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 
 // keyedID is the id that a key stands for.
 func keyedID(application, name, key string) string {
-	sum := sha256.Sum256([]byte(application + "\x1f" + name + "\x1f" + key))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(application), application, len(name), name, key))
 	return "K" + base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])[:31]
 }
 
@@ -77,6 +83,12 @@ func (e *Engine) request(ctx context.Context, id string, req *handlers.Request) 
 	}
 	select {
 	case err := <-req.Done:
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			// It was in the mailbox of a worker that stopped hard.
+			req.Done = make(chan error, 1)
+			e.runner.Handle(ctx, nil, []queue.Item{{Value: req}})
+			return <-req.Done
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
