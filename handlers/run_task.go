@@ -86,7 +86,13 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)})
 		return nil
 	}
+	before := *s
 	s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
+	if err := x.env.checkRoom(s); err != nil {
+		s.Context, s.Outputs = before.Context, before.Outputs
+		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)})
+		return nil
+	}
 	switch r.Status {
 	case stabilize.Running:
 		t.Polls++

@@ -249,6 +249,11 @@ func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err 
 			if req.Create != t.w || t.w.Version != 0 {
 				return x, in, &stabilize.ExistsError{Kind: "workflow", ID: t.id}
 			}
+			for _, s := range t.w.Stages {
+				if err := t.r.env.checkRoom(s); err != nil {
+					return x, in, err
+				}
+			}
 			x.current = queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(t.id)}
 			x.created()
 		} else if err := t.decideOne(ctx, x, in); err != nil {

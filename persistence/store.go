@@ -73,6 +73,13 @@ type Delta struct {
 	Whole bool
 }
 
+// Limits is an optional power of a WorkflowStore: saying what it takes.
+type Limits interface {
+	// MaxPayload is the largest stored header, stage or message in bytes; a
+	// larger one is ErrTooLarge.
+	MaxPayload() int64
+}
+
 // WaitingKeys is an optional power of a WorkflowStore: listing the admission
 // keys under which someone waits, for a sweeper that mends lost wake-ups after
 // a holder vanished without a commit of its own.

@@ -203,3 +203,6 @@ func (s *Store) ping(claimable bool) {
 }
 
 func (s *Store) now() time.Time { return stabilize.Instant(s.cfg.Clock.Now()) }
+
+// MaxPayload implements persistence.Limits.
+func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
