@@ -67,6 +67,9 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 		}
 		t.record(ctx, x.events)
 	}
+	if t.r.env.Ended != nil && t.w != nil && t.w.Status.IsComplete() {
+		t.r.env.Ended(t.w)
+	}
 	return t.done(replies)
 }
 

@@ -122,15 +122,15 @@ func (x *Decision) Refused() error { return x.refused }
 
 // Record adds an event of the workflow, or of a stage, or of a task.
 func (x *Decision) Record(e events.Event, s *stabilize.Stage, t *stabilize.Task) {
+	if x.env.unrecorded {
+		return
+	}
 	e.WorkflowID, e.At, e.Causation = x.Workflow().ID, x.now, x.MessageID()
 	if s != nil {
 		e.StageID, e.StageRef, e.Round = s.ID, s.Ref, s.Round
 	}
 	if t != nil {
 		e.TaskID, e.TaskName = t.ID, t.Name
-	}
-	if x.events == nil {
-		x.events = make([]events.Event, 0, 8) // what a step of a chain records
 	}
 	x.events = append(x.events, e)
 }

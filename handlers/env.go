@@ -26,6 +26,11 @@ type Env struct {
 	Logger   *slog.Logger
 	Tracer   trace.Tracer // nil: nothing is traced
 	Recorder events.Recorder
+	// Ended is told of a workflow whose end was just committed. It must neither
+	// keep nor change it, and be quick; nil: nobody is.
+	Ended func(*stabilize.Workflow)
+
+	unrecorded bool // the recorder is events.Nop: no event is put together
 
 	// Cascade decides follow-up messages for the same workflow in memory and
 	// commits them together. Without it every message goes through the queue,
@@ -74,6 +79,7 @@ func (env Env) Defaults() (*Env, error) {
 	if env.Recorder == nil {
 		env.Recorder = events.Nop{}
 	}
+	_, env.unrecorded = env.Recorder.(events.Nop)
 	if env.CacheSize == 0 {
 		env.CacheSize = 1000
 	}

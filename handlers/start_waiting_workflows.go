@@ -22,8 +22,11 @@ func startWaitingWorkflows(x *Decision, m queue.StartWaitingWorkflows) error {
 	waiting := x.places.Waiting
 	free := len(waiting)
 	if m.Limit > 0 {
-		// The first in line is always asked: its own limit may be another.
-		free = min(free, max(m.Limit-len(x.places.Holding), 1))
+		least := 1 // the first in line is always asked: its own limit may be another
+		if m.Purge {
+			least = 0 // the next may have been started already
+		}
+		free = min(free, max(m.Limit-len(x.places.Holding), least))
 	}
 	for _, id := range waiting[:free] {
 		x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(id)})

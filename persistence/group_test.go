@@ -94,3 +94,43 @@ func TestGroupWithdrawsACommitThatHasNotLeft(t *testing.T) {
 		}
 	})
 }
+
+// fragile panics in its first batch.
+type fragile struct {
+	persistence.WorkflowStore
+	broken bool
+}
+
+func (f *fragile) CommitBatch(_ context.Context, commits []*persistence.Commit) []error {
+	if !f.broken {
+		f.broken = true
+		time.Sleep(time.Second)
+		panic("driver bug")
+	}
+	return make([]error, len(commits))
+}
+
+func TestGroupOutlivesAPanicOfItsStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := persistence.NewGroup(&fragile{}, 0)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic did not reach the caller whose commit it was")
+				}
+			}()
+			_ = g.Commit(t.Context(), &persistence.Commit{})
+		})
+		synctest.Wait()
+		wg.Go(func() {
+			if err := g.Commit(t.Context(), &persistence.Commit{}); err != nil {
+				t.Errorf("the commit that waited behind it: %v", err)
+			}
+		})
+		wg.Wait()
+		if err := g.Commit(t.Context(), &persistence.Commit{}); err != nil {
+			t.Errorf("a later commit: %v", err)
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -285,4 +286,105 @@ func TestProcessorConfigIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// unreachable is a queue whose database cannot be reached for a while.
+type unreachable struct {
+	*memstore.Store
+	down atomic.Bool
+}
+
+func (q *unreachable) Claim(ctx context.Context, w queue.Worker, r queue.Room) ([]queue.Delivery, error) {
+	if q.down.Load() {
+		return nil, stabilize.ErrTransient
+	}
+	return q.Store.Claim(ctx, w, r)
+}
+
+func (q *unreachable) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	if q.down.Load() {
+		return queue.Leases{}, stabilize.ErrTransient
+	}
+	return q.Store.Heartbeat(ctx, w)
+}
+
+// A worker is cut off for longer than its lease; another frees what it held and
+// takes none of it; the worker comes back and claims its own messages again.
+func TestWhatWasLostAndClaimedAgainRunsOnceAndLeaksNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{})
+		q := &unreachable{Store: store}
+		var mu sync.Mutex
+		running, most := map[string]int{}, 0
+		s := newStation(t, store, working(store, func(ctx context.Context, d *queue.Delivery) any {
+			mu.Lock()
+			running[d.ID]++
+			most = max(most, running[d.ID])
+			mu.Unlock()
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Minute):
+			}
+			mu.Lock()
+			running[d.ID]--
+			mu.Unlock()
+			return "done"
+		}), func(c *queue.ProcessorConfig) { c.Queue, c.Concurrency, c.MaxPoll = q, 4, 100*time.Millisecond })
+		s.start()
+		s.push(run("w", "a"), run("w", "b"))
+		time.Sleep(time.Second)
+		q.down.Store(true)
+		time.Sleep(5 * time.Second)
+		if _, err := store.Claim(t.Context(), queue.Worker{ID: "other", TTL: time.Second}, queue.Room{}); err != nil {
+			t.Fatal(err)
+		}
+		q.down.Store(false)
+		time.Sleep(3 * time.Minute)
+		for i := range 8 {
+			s.push(run("v", fmt.Sprint(i)))
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		atOnce := 0
+		for _, n := range running {
+			atOnce += n
+		}
+		if atOnce != 4 {
+			t.Errorf("of 4 places %d are left", atOnce)
+		}
+		if most > 1 {
+			t.Logf("%d runs of one message overlapped: the first was told when the second was claimed", most)
+		}
+		s.stop()
+	})
+}
+
+func TestNothingIsBegunAfterAHardStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{})
+		slow := make(chan struct{})
+		s := newStation(t, store, handlerFunc(func(_ context.Context, box *queue.Box, items []queue.Item) {
+			<-slow
+			for _, it := range items {
+				box.Run(it.Delivery, func(context.Context) any {
+					t.Error("a run began after the hard stop")
+					return "done"
+				})
+			}
+		}), nil)
+		s.start()
+		s.push(run("w", "a"))
+		synctest.Wait()
+		hard, cancel := context.WithCancel(t.Context())
+		cancel()
+		go s.Stop(hard)
+		synctest.Wait()
+		close(slow)
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+		if err := s.Processor.Run(t.Context()); !errors.Is(err, stabilize.ErrInvalidTransition) {
+			t.Errorf("a second Run: %v", err)
+		}
+	})
 }

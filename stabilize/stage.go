@@ -121,35 +121,13 @@ func (s *Stage) Label() string {
 
 // Clone returns a copy that shares nothing mutable with s.
 func (s *Stage) Clone() *Stage {
-	c := s.cloneWithTasks()
+	c := *s
 	c.Requisites = cloneSlice(s.Requisites)
 	c.Failure = clonePtr(s.Failure)
 	c.Tokens.Except = cloneSlice(s.Tokens.Except)
 	c.Context, c.Outputs = s.Context.Clone(), s.Outputs.Clone()
-	return c
-}
-
-// cloneWithTasks copies the stage and its tasks, sharing the rest. A stage of
-// one task, which is what most are, is copied in one piece: stages are copied
-// for every commit.
-func (s *Stage) cloneWithTasks() *Stage {
-	switch len(s.Tasks) {
-	case 0:
-		c := *s
-		c.Tasks = nil
-		return &c
-	case 1:
-		c := &struct {
-			stage Stage
-			task  Task
-			tasks [1]*Task
-		}{stage: *s, task: *s.Tasks[0]}
-		c.task.Failure = clonePtr(c.task.Failure)
-		c.tasks[0] = &c.task
-		c.stage.Tasks = c.tasks[:]
-		return &c.stage
-	default:
-		c := *s
+	c.Tasks = nil
+	if len(s.Tasks) > 0 {
 		c.Tasks = make([]*Task, len(s.Tasks))
 		block := make([]Task, len(s.Tasks))
 		for i, t := range s.Tasks {
@@ -157,8 +135,8 @@ func (s *Stage) cloneWithTasks() *Stage {
 			block[i].Failure = clonePtr(t.Failure)
 			c.Tasks[i] = &block[i]
 		}
-		return &c
 	}
+	return &c
 }
 
 func cloneSlice[T any](s []T) []T {

@@ -82,7 +82,7 @@ func TestDifference01_PurgeCancelsThoseBehindTheNext(t *testing.T) {
 		for i, id := range ids {
 			w := r.wait(id)
 			r.wantStatus(w, want[i])
-			if want[i] == stabilize.Canceled && w.Cancel.Reason != "Queue purged by keepWaitingPipelines=False policy" {
+			if want[i] == stabilize.Canceled && w.Cancel != nil && w.Cancel.Reason != "Queue purged by keepWaitingPipelines=False policy" {
 				t.Errorf("purged with the reason %q", w.Cancel.Reason)
 			}
 		}

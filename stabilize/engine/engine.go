@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/handlers"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -76,23 +75,14 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 	runner, err := handlers.NewRunner(handlers.Env{
 		Store: store, Registry: e.registry, Handlers: cfg.handlers, Commit: e.group.Commit,
 		Clock: cfg.clock, IDs: cfg.ids, Logger: cfg.logger, Tracer: cfg.tracer,
-		Recorder: events.RecorderFunc(e.record),
-		Cascade:  !cfg.noCascade, CacheSize: cfg.CacheSize, TaskTimeout: cfg.TaskTimeout,
+		Recorder: cfg.recorder, Ended: e.waiters.ended,
+		Cascade: !cfg.noCascade, CacheSize: cfg.CacheSize, TaskTimeout: cfg.TaskTimeout,
 	})
 	if err != nil {
 		return nil, err
 	}
 	e.runner = runner
 	return e, nil
-}
-
-func (e *Engine) record(ctx context.Context, evs []events.Event) {
-	e.cfg.recorder.Record(ctx, evs)
-	for i := range evs {
-		if evs[i].Type == events.WorkflowCompleted {
-			e.waiters.ended(evs[i].WorkflowID)
-		}
-	}
 }
 
 // RegisterTask makes a task type known by name. Errors: ErrExists, ErrInvalid.

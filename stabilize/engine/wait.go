@@ -29,11 +29,12 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 		case <-ctx.Done():
 			stop()
 			return nil, ctx.Err()
-		case _, open := <-ended:
+		case w, open := <-ended:
+			stop()
 			if !open {
-				stop()
 				return nil, stabilize.ErrClosed
 			}
+			return w, nil
 		case <-timer:
 		}
 		stop()
@@ -45,14 +46,14 @@ func (c *Config) waitPoll() time.Duration { return 50 * time.Millisecond }
 // waiters are those who wait in this process for workflows to end.
 type waiters struct {
 	mu     sync.Mutex
-	byID   map[string]map[chan struct{}]struct{}
+	byID   map[string]map[chan *stabilize.Workflow]struct{}
 	closed bool
 }
 
-func newWaiters() *waiters { return &waiters{byID: map[string]map[chan struct{}]struct{}{}} }
+func newWaiters() *waiters { return &waiters{byID: map[string]map[chan *stabilize.Workflow]struct{}{}} }
 
-func (w *waiters) add(id string) (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
+func (w *waiters) add(id string) (<-chan *stabilize.Workflow, func()) {
+	c := make(chan *stabilize.Workflow, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -60,7 +61,7 @@ func (w *waiters) add(id string) (<-chan struct{}, func()) {
 		return c, func() {}
 	}
 	if w.byID[id] == nil {
-		w.byID[id] = map[chan struct{}]struct{}{}
+		w.byID[id] = map[chan *stabilize.Workflow]struct{}{}
 	}
 	w.byID[id][c] = struct{}{}
 	return c, func() {
@@ -72,12 +73,15 @@ func (w *waiters) add(id string) (<-chan struct{}, func()) {
 	}
 }
 
-func (w *waiters) ended(id string) {
+// ended gives each who waits for the workflow a copy of its own.
+func (w *waiters) ended(x *stabilize.Workflow) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for c := range w.byID[id] {
+	for c := range w.byID[x.ID] {
+		end := x.Clone()
+		end.Index()
 		select {
-		case c <- struct{}{}:
+		case c <- end:
 		default:
 		}
 	}
@@ -92,7 +96,7 @@ func (w *waiters) close() {
 			close(c)
 		}
 	}
-	w.byID = map[string]map[chan struct{}]struct{}{}
+	w.byID = map[string]map[chan *stabilize.Workflow]struct{}{}
 }
 
 // sweepWaiting wakes waiting lists whose place-holder vanished without a
