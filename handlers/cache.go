@@ -33,6 +33,14 @@ func (c *cache) take(id string) *stabilize.Workflow {
 	return c.order.Remove(e).(*stabilize.Workflow)
 }
 
+// has reports whether a workflow is kept: as far as this process knows it has
+// not ended.
+func (c *cache) has(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byID[id] != nil
+}
+
 // put keeps a workflow; one that ended, or was never stored, is let go.
 func (c *cache) put(w *stabilize.Workflow) {
 	if w == nil || w.Version == 0 || w.Status.IsComplete() || c.max <= 0 {

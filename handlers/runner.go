@@ -35,6 +35,10 @@ func NewRunner(env Env) (*Runner, error) {
 // Env returns what the runner works with, defaults filled in. Read it only.
 func (r *Runner) Env() *Env { return r.env }
 
+// Knows reports whether this process has decided about the workflow lately and
+// saw no end of it.
+func (r *Runner) Knows(id string) bool { return r.cache.has(id) }
+
 // Request asks for something outside the queue: a message to be decided at
 // once, or, with Create, a new workflow.
 type Request struct {

@@ -15,15 +15,20 @@ import (
 func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, error) {
 	ended, forget := e.waiters.add(id)
 	defer forget()
-	// A workflow that another process ends is found by looking.
-	for delay := e.cfg.waitPoll(); ; delay = min(2*delay, time.Second) {
-		h, err := e.store.Summary(ctx, id)
-		if err != nil {
-			return nil, err
+	// A workflow that another process ends is found by looking; one that is
+	// being moved here need not be looked at first.
+	look := !e.runner.Knows(id)
+	for delay := firstLook; ; delay = min(2*delay, time.Second) {
+		if look {
+			h, err := e.store.Summary(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			if h.Status.IsComplete() {
+				return e.store.Load(ctx, id)
+			}
 		}
-		if h.Status.IsComplete() {
-			return e.store.Load(ctx, id)
-		}
+		look = true
 		timer, stop := e.cfg.clock.Timer(delay)
 		select {
 		case <-ctx.Done():
@@ -41,7 +46,8 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	}
 }
 
-func (c *Config) waitPoll() time.Duration { return 50 * time.Millisecond }
+// firstLook is how long Wait waits to be told before it looks again.
+const firstLook = 50 * time.Millisecond
 
 // waiters are those who wait in this process for workflows to end.
 type waiters struct {
