@@ -10,6 +10,11 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
+// defaultGOGC trades memory for speed, as a server built for throughput does:
+// workflows under way are small, and collecting often is what costs most on the
+// memory store.
+const defaultGOGC = 400
+
 // defaultConcurrency is the default of -concurrency: as many tasks at once as
 // B2 has chains, so that all of them can travel in one commit. More changes
 // nothing that can be measured, fewer make smaller groups.
@@ -25,6 +30,7 @@ type options struct {
 	memProfile string
 
 	concurrency int
+	gogc        int
 	starters    int
 
 	workflows int // 0: the scenario's own number
@@ -53,6 +59,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of what is measured, without the raw limit, to `FILE` (with several scenarios FILE.B1 and so on)")
 	f.StringVar(&o.memProfile, "memprofile", "", "write a profile of allocations to `FILE` (as -cpuprofile)")
+	f.IntVar(&o.gogc, "gogc", defaultGOGC, "garbage collector target in percent, as GOGC (100 is Go's own)")
 	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "how many tasks the engine runs at once")
 	f.IntVar(&o.starters, "starters", 64, "how many goroutines start workflows")
 	f.IntVar(&o.workflows, "workflows", 0, "number of workflows (default by scenario: B1, B5 2000, B2 200, B3 20, B4 300, B6 5 long chains)")
@@ -74,7 +81,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		return nil, stabilize.Invalid("-dsn", "is missing")
 	}
 	for name, n := range map[string]int{
-		"runs": o.runs, "concurrency": o.concurrency, "starters": o.starters, "stages": o.stages, "width": o.width,
+		"runs": o.runs, "concurrency": o.concurrency, "gogc": o.gogc, "starters": o.starters, "stages": o.stages, "width": o.width,
 		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups,
 	} {
 		if n <= 0 {

@@ -39,7 +39,7 @@ func columns() []column {
 // writeTable writes the results for a reader, with the ratios that the
 // scenarios are there for.
 func writeTable(w io.Writer, o *options, results []result) error {
-	fmt.Fprintf(w, "concurrency %d, %d starting goroutines, median of %d runs\n\n", o.concurrency, o.starters, o.runs)
+	fmt.Fprintf(w, "concurrency %d, GOGC %d, %d starting goroutines, median of %d runs\n\n", o.concurrency, o.gogc, o.starters, o.runs)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, c := range columns() {
 		fmt.Fprint(tw, c.name, "\t")
