@@ -2,6 +2,7 @@ package queuetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -164,7 +165,7 @@ func js08(e *env) {
 	}
 	e.Push(e.a, kit.Send("m"))
 	d := e.ClaimOne(e.a, "worker")
-	if err := e.a.Release(e.Ctx(), d.Receipt(), e.Now(), fmt.Errorf(bad)); err != nil {
+	if err := e.a.Release(e.Ctx(), d.Receipt(), e.Now(), errors.New(bad)); err != nil {
 		e.Want(stabilize.ErrInvalid, err, "releasing with a cause of invalid UTF-8")
 		return
 	}

@@ -19,7 +19,7 @@ func vl06(e *env) {
 	self, err := os.Executable()
 	e.Must(err, "finding the test's own program")
 	var pattern []string
-	for _, part := range strings.Split(parent, "/") {
+	for part := range strings.SplitSeq(parent, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	for _, zone := range []string{"America/New_York", "Asia/Tokyo"} {

@@ -116,8 +116,7 @@ func refusals() []refusal {
 				c.Messages = append(c.Messages, kit.Send("in-use"))
 			}, names: []string{"in-use"},
 			typed: func(err error) (any, any) {
-				var got *stabilize.ExistsError
-				if errors.As(err, &got) {
+				if got, ok := errors.AsType[*stabilize.ExistsError](err); ok {
 					return "in-use", got.ID
 				}
 				return "in-use", ""

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -72,9 +73,7 @@ func bi01(e *env) {
 		},
 	}
 	bad := map[string]string{"an empty id": ""}
-	for name, id := range badIDs {
-		bad[name] = id
-	}
+	maps.Copy(bad, badIDs)
 	for where, put := range places {
 		for name, id := range bad {
 			w := kit.Workflow("w", e.Now(), "s")

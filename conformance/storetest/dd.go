@@ -56,7 +56,6 @@ func dd04(e *env) {
 		errs := kit.Race(2, func(i int) error {
 			d := []queue.Delivery{first, second}[i]
 			h := kit.Workflow([]string{x, y}[i], e.Now()).Header
-			h.CreatedAt = first.CreatedAt
 			return e.one(e.both(i), &persistence.Commit{WorkflowID: h.ID, Expect: 1, Handled: []queue.Receipt{d.Receipt()},
 				Messages: []queue.Outgoing{about(h.ID, h.ID+" applied")}})
 		})

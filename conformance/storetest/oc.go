@@ -244,8 +244,7 @@ func oc09(e *env) {
 		c := kit.Update(w, "refused", "s")
 		c.Expect = expect
 		err := e.one(e.a, c)
-		var conflict *stabilize.ConflictError
-		if !errors.As(err, &conflict) {
+		if conflict, ok := errors.AsType[*stabilize.ConflictError](err); !ok {
 			e.Errorf("a commit from version %d at version 3 returned %s, which is no ConflictError", expect, kit.Quote(err))
 		} else if *conflict != (stabilize.ConflictError{WorkflowID: "w", Expected: expect, Actual: 3}) {
 			e.Errorf("a commit on w from version %d at version 3 returned %+v", expect, *conflict)

@@ -35,7 +35,7 @@ func walkTimes(path string, v reflect.Value, set func(string, *time.Time)) {
 			walkTimes(fmt.Sprintf("%s[%d]", path, i), v.Index(i), set)
 		}
 	case reflect.Struct:
-		if t, ok := v.Addr().Interface().(*time.Time); ok {
+		if t, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok {
 			set(path, t)
 			return
 		}

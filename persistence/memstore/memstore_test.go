@@ -231,13 +231,14 @@ func TestIndexesAgree(t *testing.T) {
 			n++
 			o := queue.Outgoing{ID: fmt.Sprint("m", n), MaxAttempts: 1 + rapid.IntRange(0, 1).Draw(t, "max")}
 			o.At = clock.Now().Add(time.Duration(rapid.IntRange(-3, 1).Draw(t, "delay")) * time.Minute)
-			if id := ids.Draw(t, "to"); rapid.IntRange(0, 3).Draw(t, "unknown") == 0 {
+			switch id := ids.Draw(t, "to"); {
+			case rapid.IntRange(0, 3).Draw(t, "unknown") == 0:
 				o.Message = custom{OfWorkflow: queue.ToWorkflow(id)}
-			} else if rapid.Bool().Draw(t, "work") {
+			case rapid.Bool().Draw(t, "work"):
 				o.Message = queue.RunTask{OfTask: queue.ToTask(id, "s", "t")}
-			} else if id == "c" {
+			case id == "c":
 				o.Message = queue.StartWaitingWorkflows{}
-			} else {
+			default:
 				o.Message = queue.SignalStage{OfStage: queue.ToStage(id, "s")}
 			}
 			return o

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -225,12 +226,7 @@ func (ch *change) frees(id string) bool {
 			return true
 		}
 	}
-	for _, d := range ch.Discard {
-		if d == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(ch.Discard, id)
 }
 
 func (b *batch) drop(id string) error {

@@ -55,7 +55,7 @@ func (s *Store) idle(ctx context.Context, w queue.Worker, room queue.Room) (idle
 		}
 		left, ttl := expires.Int64-now, w.TTL.Microseconds()
 		idle = expires.Valid && left >= ttl*2/3 && left <= ttl &&
-			!others && !(control && room.Control > 0) && !(work && room.Work > 0)
+			!others && (!control || room.Control <= 0) && (!work || room.Work <= 0)
 		return nil
 	})
 	return idle, err

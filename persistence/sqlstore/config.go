@@ -56,9 +56,9 @@ type Config struct {
 type Synchronous uint8
 
 const (
-	// Full: it survives a loss of power.
+	// Full survives a loss of power.
 	Full Synchronous = iota
-	// Normal: it survives a crash of the program; a loss of power may lose the
+	// Normal survives a crash of the program; a loss of power may lose the
 	// last commits, but never corrupts the database. Faster by far for single
 	// commits, hardly for large batches.
 	Normal

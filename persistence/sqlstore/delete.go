@@ -36,7 +36,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 				{"places", "workflow_id"},
 			} {
 				_, err := tx.NewDelete().Table(s.cfg.Prefix+of.table).
-					Where("? IN (?)", bun.Ident(of.column), bun.In(pass)).Exec(tx.ctx)
+					Where("? IN (?)", bun.Ident(of.column), bun.List(pass)).Exec(tx.ctx)
 				if err != nil {
 					return err
 				}

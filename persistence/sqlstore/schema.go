@@ -139,7 +139,7 @@ func (s *Store) migrateTo(ctx context.Context, db *bun.DB, known migrate.Migrati
 // all a migrator does happens in the transaction opened on it.
 type borrowed struct{ conn driver.Conn }
 
-func (b borrowed) Connect(context.Context) (driver.Conn, error) { return lent{b.conn}, nil }
+func (b borrowed) Connect(context.Context) (driver.Conn, error) { return lent(b), nil }
 func (b borrowed) Driver() driver.Driver                        { return nil }
 
 type lent struct{ conn driver.Conn }

@@ -23,7 +23,7 @@ func diff(path string, want, got reflect.Value) string {
 	case want.Type() != got.Type():
 		return fmt.Sprintf("%s: got a %s, want a %s", name(path), got.Type(), want.Type())
 	}
-	if t, ok := want.Interface().(time.Time); ok {
+	if t, ok := reflect.TypeAssert[time.Time](want); ok {
 		u := got.Interface().(time.Time)
 		switch {
 		case !t.Equal(u):

@@ -87,7 +87,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		for i := range 3 {
 			f.fill(path, v.Index(i))
 		}
-		if texts, ok := v.Interface().([]string); ok {
+		if texts, ok := reflect.TypeAssert[[]string](v); ok {
 			slices.Sort(texts)
 		}
 	case reflect.Struct:

@@ -15,9 +15,7 @@ func Race(n int, f func(i int) error) []error {
 	var ready, done sync.WaitGroup
 	for i := range n {
 		ready.Add(1)
-		done.Add(1)
-		go func() {
-			defer done.Done()
+		done.Go(func() {
 			defer func() {
 				if p := recover(); p != nil {
 					errs[i] = fmt.Errorf("panic: %v", p)
@@ -26,7 +24,7 @@ func Race(n int, f func(i int) error) []error {
 			ready.Done()
 			<-line
 			errs[i] = f(i)
-		}()
+		})
 	}
 	ready.Wait()
 	close(line)
@@ -52,8 +50,8 @@ func First(errs []error) error {
 func ContextMethods[I any]() []string {
 	var out []string
 	t, ctx := reflect.TypeFor[I](), reflect.TypeFor[context.Context]()
-	for i := range t.NumMethod() {
-		if m := t.Method(i); m.Type.NumIn() > 0 && m.Type.In(0) == ctx {
+	for m := range t.Methods() {
+		if m := m; m.Type.NumIn() > 0 && m.Type.In(0) == ctx {
 			out = append(out, m.Name)
 		}
 	}
