@@ -15,10 +15,14 @@ import (
 func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, error) {
 	ended, forget := e.waiters.add(id)
 	defer forget()
-	// A workflow that another process ends is found by looking; one that is
-	// being moved here need not be looked at first.
-	look := !e.runner.Knows(id)
-	for delay := firstLook; ; delay = min(2*delay, time.Second) {
+	// A workflow that another process ends is found by looking. One that this
+	// process was just moving is likely to end here any moment: its end is
+	// waited for a little before the first look.
+	look, delay := true, lookInterval
+	if e.processor() != nil && e.runner.Knows(id) {
+		look, delay = false, anyMoment
+	}
+	for ; ; delay = min(2*delay, time.Second) {
 		if look {
 			h, err := e.store.Summary(ctx, id)
 			if err != nil {
@@ -27,6 +31,7 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 			if h.Status.IsComplete() {
 				return e.store.Load(ctx, id)
 			}
+			delay = max(delay, lookInterval)
 		}
 		look = true
 		timer, stop := e.cfg.clock.Timer(delay)
@@ -46,8 +51,13 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	}
 }
 
-// firstLook is how long Wait waits to be told before it looks again.
-const firstLook = 50 * time.Millisecond
+// anyMoment is how long Wait waits to be told before it looks at a workflow that
+// this process was moving, lookInterval how long before it looks again; the
+// latter doubles up to a second.
+const (
+	anyMoment    = 3 * time.Millisecond
+	lookInterval = 50 * time.Millisecond
+)
 
 // waiters are those who wait in this process for workflows to end.
 type waiters struct {
