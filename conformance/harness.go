@@ -60,6 +60,20 @@ const (
 	CanExplain Power = "Explain"
 )
 
+// Lacking is a harness that declares which powers its backend does not have. A
+// missing power that is not declared fails the suite, so that losing one is
+// noticed.
+type Lacking interface {
+	Lacks() []Power
+}
+
+func lackedBy(harness any) []Power {
+	if l, ok := Find[Lacking](harness); ok {
+		return l.Lacks()
+	}
+	return nil
+}
+
 // RowCounter counts rows by table, the tables found by schema introspection and
 // never listed by hand. Tables that hold nothing of workflows and messages
 // (schema versions, worker leases) are left out by name.

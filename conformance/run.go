@@ -10,28 +10,46 @@ import (
 	"testing"
 )
 
-// Run runs every check in a sub-test named by its id, on a harness of its own,
-// and logs what the backend does not have. Suites call it.
+// Run runs every check in a sub-test named by its id, on a harness of its own.
+// Nothing is skipped: a check that needs a power which the harness declares the
+// backend lacks (Lacking) is no sub-test, and the log says so; a power that is
+// missing without being declared, or there in spite of it, is a failure that
+// names it. Suites call it.
 func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, handle func(H) any) {
 	effort := Full
 	if testing.Short() {
 		effort = Short
 	}
-	ran, absent := 0, []string{}
+	probe := newHarness(t)
+	lacks := lackedBy(probe)
+	var lacking []string
 	for _, c := range checks {
-		t.Run(c.ID, func(t *testing.T) {
-			h := newHarness(t)
-			if !has(c.Needs, h, handle(h)) {
-				absent = append(absent, fmt.Sprintf("%s (needs %s)", c.ID, c.Needs))
-				t.Skipf("%s: this backend does not have %s: %s", c.ID, c.Needs, c.Sentence)
-			}
-			ran++
-			c.Run(Named(t, c.Clause), h, effort)
-		})
+		run, problem := admit(c.Needs, has(c.Needs, probe, handle(probe)), slices.Contains(lacks, c.Needs))
+		switch {
+		case problem != "":
+			t.Errorf("%s: %s", c.ID, problem)
+		case !run:
+			lacking = append(lacking, fmt.Sprintf("%s (%s)", c.ID, c.Needs))
+		default:
+			t.Run(c.ID, func(t *testing.T) { c.Run(Named(t, c.Clause), newHarness(t), effort) })
+		}
 	}
-	t.Logf("%d of %d clauses ran", ran, len(checks))
-	if len(absent) > 0 {
-		t.Logf("absent: %s", strings.Join(absent, ", "))
+	t.Logf("%d of %d clauses apply", len(checks)-len(lacking), len(checks))
+	if len(lacking) > 0 {
+		t.Logf("this backend declares that it lacks: %s", strings.Join(lacking, ", "))
+	}
+}
+
+// admit decides whether a clause that needs a power is run, or what is wrong
+// with what the harness declares.
+func admit(needs Power, present, lacked bool) (run bool, problem string) {
+	switch {
+	case present && lacked && needs != "":
+		return false, fmt.Sprintf("the harness declares that the backend lacks %s, and it has it", needs)
+	case !present && !lacked:
+		return false, fmt.Sprintf("the backend has no %s, and the harness does not declare that it lacks it (conformance.Lacking)", needs)
+	default:
+		return present, ""
 	}
 }
 

@@ -42,6 +42,14 @@ type Receipt struct {
 	Token string
 }
 
+// Check returns ErrInvalid unless the receipt has both parts.
+func (r Receipt) Check() error {
+	if r.ID == "" || r.Token == "" {
+		return stabilize.Invalid("receipt", "has no id or no token")
+	}
+	return nil
+}
+
 // Delivery is a message as it is handed to a worker.
 type Delivery struct {
 	ID          string

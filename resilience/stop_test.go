@@ -3,16 +3,11 @@ package resilience_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -105,95 +100,5 @@ func TestGuard(t *testing.T) {
 	err := resilience.Guard(func() error { panic(&fs.PathError{Path: "x"}) })
 	if pathErr, ok := errors.AsType[*fs.PathError](err); !ok || pathErr.Path != "x" {
 		t.Error("the error that was panicked with cannot be reached")
-	}
-}
-
-// TestCancels compares the set with a plain list over random histories.
-func TestCancels(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		type running struct {
-			key    string
-			ctx    context.Context
-			cause  error // first it was told
-			remove func()
-		}
-		var set resilience.Cancels
-		var all []*running
-		keys := rapid.SampledFrom([]string{"", "a", "b"})
-		causes := 0
-		tell := func(t *rapid.T, got int, told func(*running) bool, cause error) {
-			want := 0
-			for _, r := range all {
-				if r.remove != nil && told(r) {
-					want++
-					if r.cause == nil {
-						r.cause = cause
-					}
-				}
-			}
-			if got != want {
-				t.Fatalf("%d were told, want %d", got, want)
-			}
-		}
-		t.Repeat(map[string]func(*rapid.T){
-			"": func(t *rapid.T) {
-				for _, r := range all {
-					if !errors.Is(context.Cause(r.ctx), r.cause) {
-						t.Fatalf("one under %q has the cause %v, want %v", r.key, context.Cause(r.ctx), r.cause)
-					}
-				}
-			},
-			"add": func(t *rapid.T) {
-				ctx, cancel := context.WithCancelCause(context.Background())
-				r := &running{key: keys.Draw(t, "key"), ctx: ctx}
-				r.remove = set.Add(r.key, cancel)
-				all = append(all, r)
-			},
-			"remove": func(t *rapid.T) {
-				if len(all) > 0 {
-					r := rapid.SampledFrom(all).Draw(t, "which")
-					if r.remove != nil {
-						r.remove()
-						r.remove()
-						r.remove = nil
-					}
-				}
-			},
-			"cancel": func(t *rapid.T) {
-				key, cause := keys.Draw(t, "key"), fmt.Errorf("cause %d", causes)
-				causes++
-				tell(t, set.Cancel(key, cause), func(r *running) bool { return r.key == key }, cause)
-			},
-			"cancel all": func(t *rapid.T) {
-				cause := fmt.Errorf("cause %d", causes)
-				causes++
-				tell(t, set.CancelAll(cause), func(*running) bool { return true }, cause)
-			},
-		})
-	})
-}
-
-func TestCancelsConcurrently(t *testing.T) {
-	var set resilience.Cancels
-	var wg sync.WaitGroup
-	var ended atomic.Int64
-	start := make(chan struct{})
-	for i := range 50 {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		remove := set.Add(fmt.Sprint(i%5), cancel)
-		wg.Go(func() {
-			<-ctx.Done()
-			ended.Add(1)
-			remove() // while the canceling is under way
-		})
-	}
-	for i := range 4 {
-		wg.Go(func() { <-start; set.Cancel(fmt.Sprint(i), nil) })
-	}
-	wg.Go(func() { <-start; set.CancelAll(nil) })
-	close(start)
-	wg.Wait()
-	if n := set.CancelAll(nil); ended.Load() != 50 || n != 0 {
-		t.Errorf("%d of 50 ended, %d are left", ended.Load(), n)
 	}
 }

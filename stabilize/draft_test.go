@@ -82,11 +82,14 @@ func TestDraft(t *testing.T) {
 		}
 		d := stabilize.NewDraft(w)
 		before, added := fresh(w), 0
-		someStage := func(t *rapid.T) *stabilize.Stage {
-			if len(w.Stages) == 0 {
-				t.Skip("no stage")
+		someStage := func(t *rapid.T) *stabilize.Stage { return rapid.SampledFrom(w.Stages).Draw(t, "stage") }
+		// withStage is an action on a stage; where there is none it does nothing.
+		withStage := func(act func(*rapid.T, *stabilize.Stage)) func(*rapid.T) {
+			return func(t *rapid.T) {
+				if len(w.Stages) > 0 {
+					act(t, someStage(t))
+				}
 			}
-			return rapid.SampledFrom(w.Stages).Draw(t, "stage")
 		}
 		status := rapid.SampledFrom(stabilize.Statuses())
 		t.Repeat(map[string]func(*rapid.T){
@@ -112,16 +115,16 @@ func TestDraft(t *testing.T) {
 			"workflow status": func(t *rapid.T) {
 				_ = d.SetWorkflowStatus(status.Draw(t, "status"), noon())
 			},
-			"stage": func(t *rapid.T) {
-				s := d.Stage(someStage(t).ID)
+			"stage": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				s := d.Stage(some.ID)
 				s.Outputs = randomOutputs(t, s.ID)
 				s.Tokens.Except = append(s.Tokens.Except, "x")
 				for _, task := range s.Tasks {
 					task.Failure.Code = "NEW"
 				}
-			},
-			"stage status": func(t *rapid.T) {
-				s := someStage(t)
+			}),
+			"stage status": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				s := some
 				to := status.Draw(t, "status")
 				if to == stabilize.Canceled && s.Status.CanTransition(to) && s.Status != to && rapid.Bool().Draw(t, "withdrawn") {
 					d.Stage(s.ID).Reason = stabilize.ReasonWithdrawn
@@ -131,12 +134,12 @@ func TestDraft(t *testing.T) {
 				if (err == nil) != from.CanTransition(to) {
 					t.Fatalf("from %s to %s: %v", from, to, err)
 				}
-			},
-			"task status": func(t *rapid.T) {
-				if s := someStage(t); len(s.Tasks) > 0 {
+			}),
+			"task status": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				if s := some; len(s.Tasks) > 0 {
 					_ = d.SetTaskStatus(s.ID, s.Tasks[0].ID, status.Draw(t, "status"), noon())
 				}
-			},
+			}),
 			"add": func(t *rapid.T) {
 				added++
 				s := &stabilize.Stage{ID: fmt.Sprint("added", added), Ref: fmt.Sprint("a", added), Status: status.Draw(t, "status"), Outputs: randomOutputs(t, "new")}
@@ -156,13 +159,13 @@ func TestDraft(t *testing.T) {
 					t.Fatalf("an added stage stands at %d", s.Position)
 				}
 			},
-			"remove": func(t *rapid.T) {
-				id := someStage(t).ID
+			"remove": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				id := some.ID
 				d.RemoveStage(id)
 				if w.Stage(id) != nil {
 					t.Fatalf("%s is still there", id)
 				}
-			},
+			}),
 			"seal": func(t *rapid.T) {
 				_, changed, _ := d.Changes()
 				version := w.Version + 1

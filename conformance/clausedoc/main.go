@@ -31,8 +31,8 @@ func groups() map[string]string {
 func write(to io.Writer) error {
 	w := bufio.NewWriter(to)
 	fmt.Fprint(w, "# The clauses\n\nWritten by `go run ./conformance/clausedoc > conformance/CLAUSES.md` from the suites' own data; do not edit.\n")
-	fmt.Fprint(w, "Each line is one promise and one sub-test named by its id. A clause that needs a power is skipped, in words,\n")
-	fmt.Fprint(w, "where the backend or its harness does not have it.\n")
+	fmt.Fprint(w, "Each line is one promise and one sub-test named by its id. A clause that needs a power applies\n")
+	fmt.Fprint(w, "unless the harness declares that the backend lacks it; lacking it without a word is a failure.\n")
 	suite(w, "Stores: package storetest", storetest.Clauses())
 	suite(w, "Queues: package queuetest", queuetest.Clauses())
 	fmt.Fprint(w, "\n## Left out\n\nClauses of the contract's list that these suites do not test.\n\n")

@@ -8,7 +8,8 @@ import (
 )
 
 // Run tests a queue: one sub-test per clause, named by its id, each on a harness
-// of its own. What the backend does not have is skipped, and logged at the end.
+// of its own. What the backend lacks is declared by the harness
+// (conformance.Lacking), and logged.
 func Run(t *testing.T, newHarness func(t *testing.T) conformance.QueueHarness) {
 	conformance.Run(t, checks(), newHarness, func(h conformance.QueueHarness) any { return h.Queue() })
 }

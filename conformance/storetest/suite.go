@@ -8,7 +8,8 @@ import (
 )
 
 // Run tests a store: one sub-test per clause, named by its id, each on a harness
-// of its own. What the backend does not have is skipped, and logged at the end.
+// of its own. What the backend lacks is declared by the harness
+// (conformance.Lacking), and logged.
 func Run(t *testing.T, newHarness func(t *testing.T) conformance.Harness) {
 	conformance.Run(t, checks(), newHarness, func(h conformance.Harness) any { return h.Store() })
 }

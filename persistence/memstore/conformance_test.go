@@ -45,6 +45,11 @@ func (h *harness) Store() persistence.Store      { return h.first }
 func (h *harness) Second() persistence.Store     { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 
+// Lacks implements conformance.Lacking: there are no rows, queries or limits.
+func (h *harness) Lacks() []conformance.Power {
+	return []conformance.Power{conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain}
+}
+
 func (h *harness) Reopen() persistence.Store {
 	for _, s := range []*Store{h.first, h.second} {
 		if err := s.Close(); err != nil {

@@ -131,7 +131,7 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 		return err
 	}
 	for _, r := range receipts {
-		if err := checkReceipt(r); err != nil {
+		if err := r.Check(); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func (s *Store) giveBack(ctx context.Context, r queue.Receipt, change func(*mess
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if err := checkReceipt(r); err != nil {
+	if err := r.Check(); err != nil {
 		return err
 	}
 	now := s.now()
@@ -181,13 +181,6 @@ func (s *Store) giveBack(ctx context.Context, r queue.Receipt, change func(*mess
 	m.token = ""
 	change(m, now)
 	s.data.free(m, now)
-	return nil
-}
-
-func checkReceipt(r queue.Receipt) error {
-	if r.ID == "" || r.Token == "" {
-		return stabilize.Invalid("receipt", "has no id or no token")
-	}
 	return nil
 }
 

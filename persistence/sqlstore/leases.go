@@ -54,7 +54,7 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 		return err
 	}
 	for _, r := range receipts {
-		if err := checkReceipt(r); err != nil {
+		if err := r.Check(); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
 
 // give gives a delivery back by the statement.
 func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, id statement, args ...any) error {
-	if err := checkReceipt(r); err != nil {
+	if err := r.Check(); err != nil {
 		return err
 	}
 	return s.write(ctx, doing, func(tx *wtx) error {
@@ -128,13 +128,6 @@ func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, id stat
 		}
 		return err
 	})
-}
-
-func checkReceipt(r queue.Receipt) error {
-	if r.ID == "" || r.Token == "" {
-		return stabilize.Invalid("receipt", "has no id or no token")
-	}
-	return nil
 }
 
 // Heartbeat implements queue.Queue.
