@@ -73,25 +73,9 @@ func (b *WorkflowSpec) Build(ids *IDs, now time.Time) (*Workflow, error) {
 	}
 	w := &Workflow{Header: b.header.clone(), Stages: make([]*Stage, 0, len(b.stages))}
 	w.ID, w.CreatedAt = ids.New(), Instant(now)
-	refs := make(map[string]bool, len(b.stages))
-	for i, spec := range b.stages {
-		if spec == nil {
-			return nil, Invalid("stages", "stage %d is nil", i)
-		}
-		s, err := spec.Build(ids)
-		if err != nil {
-			return nil, err
-		}
-		s.Position = i
-		refs[s.Ref] = true
-		w.Stages = append(w.Stages, s)
-	}
-	for _, s := range w.Stages {
-		for _, ref := range s.Requisites {
-			if !refs[ref] {
-				return nil, Invalid(s.field("requisites"), "no stage has the ref %q", ref)
-			}
-		}
+	var err error
+	if w.Stages, err = buildStages(ids, "stages", b.stages); err != nil {
+		return nil, err
 	}
 	if err := w.Validate(); err != nil {
 		return nil, err
@@ -99,9 +83,60 @@ func (b *WorkflowSpec) Build(ids *IDs, now time.Time) (*Workflow, error) {
 	return w, nil
 }
 
+// buildStages makes stages that know only each other.
+func buildStages(ids *IDs, field string, specs []*StageSpec) ([]*Stage, error) {
+	stages := make([]*Stage, 0, len(specs))
+	refs := make(map[string]bool, len(specs))
+	for i, spec := range specs {
+		if spec == nil {
+			return nil, Invalid(field, "stage %d is nil", i)
+		}
+		s, err := spec.Build(ids)
+		if err != nil {
+			return nil, err
+		}
+		s.Position = i
+		refs[s.Ref] = true
+		stages = append(stages, s)
+	}
+	for _, s := range stages {
+		for _, ref := range s.Requisites {
+			if !refs[ref] {
+				return nil, Invalid(s.field("requisites"), "no stage has the ref %q", ref)
+			}
+		}
+		if err := s.checkRefs(refs); err != nil {
+			return nil, err
+		}
+	}
+	return stages, nil
+}
+
+// checkRefs finds rules that name stages which do not exist.
+func (s *Stage) checkRefs(refs map[string]bool) error {
+	if s.Rules == nil {
+		return nil
+	}
+	for _, b := range s.Rules.Branches {
+		if !refs[b.To] {
+			return Invalid(s.field("branches"), "no stage has the ref %q", b.To)
+		}
+	}
+	if m := s.Rules.Milestone; m != nil {
+		if !refs[m.Reached] {
+			return Invalid(s.field("milestone"), "no stage has the ref %q", m.Reached)
+		}
+		if m.Until != "" && !refs[m.Until] {
+			return Invalid(s.field("milestone"), "no stage has the ref %q", m.Until)
+		}
+	}
+	return nil
+}
+
 // StageSpec describes a stage, of a workflow or a synthetic one of a StageType.
 type StageSpec struct {
 	stage Stage
+	body  []*StageSpec
 	err   error
 }
 
@@ -168,7 +203,8 @@ func (b *StageSpec) StartBefore(t time.Time) *StageSpec {
 	return b
 }
 
-// Timeout limits each run of a task that has no timeout of its own.
+// Timeout ends the stage TERMINAL when it has run that long from its start, time
+// paused not counted: its tasks are told so through their contexts.
 func (b *StageSpec) Timeout(d time.Duration) *StageSpec { b.stage.Timeout = d; return b }
 
 // Build makes a stage with fresh ids. Requisites are sorted and duplicates
@@ -179,6 +215,22 @@ func (b *StageSpec) Build(ids *IDs) (*Stage, error) {
 	}
 	s := b.stage.Clone()
 	s.ID = ids.New()
+	if r := s.Rules; r != nil {
+		slices.Sort(r.Regions)
+		if r.Verify != nil {
+			slices.Sort(r.Verify.Required)
+		}
+	}
+	if len(b.body) > 0 {
+		if s.Rules == nil {
+			s.Rules = &Rules{}
+		}
+		body, err := buildStages(ids, s.field("body"), b.body)
+		if err != nil {
+			return nil, err
+		}
+		s.Rules.Body = body
+	}
 	slices.Sort(s.Requisites)
 	s.Requisites = slices.Compact(s.Requisites)
 	for _, t := range s.Tasks {

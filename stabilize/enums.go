@@ -12,10 +12,35 @@ const (
 	JoinAnd JoinType = iota
 	// JoinOr needs a token on every edge and one of them live (patterns 7, 37).
 	JoinOr
-	// JoinDiscriminator fires on the first live token (patterns 5, 9).
+	// JoinDiscriminator fires on the first live token and then waits for a token
+	// on every other edge before it may fire again (patterns 9, 28, 29).
 	JoinDiscriminator
-	// JoinNOfM fires on the Threshold-th live token (pattern 30).
+	// JoinNOfM is JoinDiscriminator for the Threshold-th live token (patterns 30
+	// to 32).
 	JoinNOfM
+	// JoinExclusive fires on each live token; its branches exclude each other, so
+	// that is once (pattern 5).
+	JoinExclusive
+	// JoinMulti fires on each live token: the stage has one execution for each
+	// branch that arrives (pattern 8).
+	JoinMulti
+	// JoinMerge fires once for every Threshold live tokens, of whatever edges
+	// (thread merge, pattern 41).
+	JoinMerge
+)
+
+// SplitType says which outgoing edges of a stage that ended well get a live
+// token. The zero value is SplitAnd.
+type SplitType uint8
+
+// The splits.
+const (
+	// SplitAnd: all of them (pattern 2).
+	SplitAnd SplitType = iota
+	// SplitOr: those whose condition is true (pattern 6).
+	SplitOr
+	// SplitExclusive: the first whose condition is true (pattern 4).
+	SplitExclusive
 )
 
 // OnFailure says what a stage's failure means for the workflow.
@@ -33,6 +58,9 @@ const (
 	StopBranch
 	// FailAfterOthers is StopBranch, and the workflow ends TERMINAL at last.
 	FailAfterOthers
+	// TolerateFailure is StopBranch as long as a join further down can do without
+	// the branch; if none could, the workflow ends TERMINAL.
+	TolerateFailure
 )
 
 // Owner says when a synthetic stage runs in its parent's life.
@@ -40,10 +68,11 @@ type Owner uint8
 
 // The owners.
 const (
-	NoOwner      Owner = iota // not synthetic
-	OwnerBefore               // before the parent's tasks
-	OwnerAfter                // after them
-	OwnerFailure              // after the parent failed; changes nothing about that
+	NoOwner       Owner = iota // not synthetic
+	OwnerBefore                // before the parent's tasks
+	OwnerAfter                 // after them
+	OwnerFailure               // after the parent failed; changes nothing about that
+	OwnerInstance              // an instance or iteration of the parent's body
 )
 
 // RunPhase is what a RunTask message is to run of its task.
@@ -68,9 +97,10 @@ const (
 )
 
 var (
-	joinNames    = []string{"AND", "OR", "DISCRIMINATOR", "N_OF_M"}
-	failureNames = []string{"FAIL_WORKFLOW", "CONTINUE", "STOP_BRANCH", "FAIL_AFTER_OTHERS"}
-	ownerNames   = []string{"", "STAGE_BEFORE", "STAGE_AFTER", "STAGE_ON_FAILURE"}
+	joinNames    = []string{"AND", "OR", "DISCRIMINATOR", "N_OF_M", "EXCLUSIVE", "MULTI", "MERGE"}
+	splitNames   = []string{"AND", "OR", "EXCLUSIVE"}
+	failureNames = []string{"FAIL_WORKFLOW", "CONTINUE", "STOP_BRANCH", "FAIL_AFTER_OTHERS", "TOLERATE"}
+	ownerNames   = []string{"", "STAGE_BEFORE", "STAGE_AFTER", "STAGE_ON_FAILURE", "STAGE_INSTANCE"}
 	phaseNames   = []string{"EXECUTE", "CANCEL", "TIMEOUT", "CLEANUP"}
 	tokenNames   = []string{"NONE", "LIVE", "DEAD"}
 )
@@ -82,6 +112,11 @@ func (j JoinType) String() string                { return enumName(joinNames, j)
 func (j JoinType) Valid() bool                   { return int(j) < len(joinNames) }
 func (j JoinType) MarshalText() ([]byte, error)  { return enumText("join type", joinNames, j) }
 func (j *JoinType) UnmarshalText(b []byte) error { return enumParse("join type", joinNames, b, j) }
+
+func (s SplitType) String() string                { return enumName(splitNames, s) }
+func (s SplitType) Valid() bool                   { return int(s) < len(splitNames) }
+func (s SplitType) MarshalText() ([]byte, error)  { return enumText("split", splitNames, s) }
+func (s *SplitType) UnmarshalText(b []byte) error { return enumParse("split", splitNames, b, s) }
 
 func (o OnFailure) String() string               { return enumName(failureNames, o) }
 func (o OnFailure) Valid() bool                  { return int(o) < len(failureNames) }

@@ -138,6 +138,8 @@ func (s *Stage) Validate() error {
 		return Invalid(s.field("owner"), "a stage has an owner exactly when it has a parent")
 	case s.Join == JoinNOfM && (s.Threshold < 1 || s.Threshold > len(s.Requisites)):
 		return Invalid(s.field("threshold"), "%d of %d cannot be met", s.Threshold, len(s.Requisites))
+	case s.Join == JoinMerge && s.Threshold < 1:
+		return Invalid(s.field("threshold"), "%d threads cannot be merged", s.Threshold)
 	case s.Timeout < 0:
 		return Invalid(s.field("timeout"), "%s is negative", s.Timeout)
 	case !s.Failure.isText():
@@ -146,6 +148,9 @@ func (s *Stage) Validate() error {
 		return Invalid(s.field("tokens"), "is not valid UTF-8")
 	}
 	if err := s.validateRequisites(); err != nil {
+		return err
+	}
+	if err := s.validateRules(); err != nil {
 		return err
 	}
 	if s.Context.Check("") != nil {

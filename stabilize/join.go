@@ -10,6 +10,8 @@ type Tokens struct {
 	// Except lists the refs whose edge got the other kind than the rest, as a
 	// split does for the branches it did not choose.
 	Except []string `json:"except,omitempty"`
+	// Threads is how many tokens each live edge got; 0 means one.
+	Threads int `json:"threads,omitempty"`
 }
 
 // On returns the token on the edge to the stage with the given ref.

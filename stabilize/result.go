@@ -13,9 +13,10 @@ type Result struct {
 	Context Values // laid over the stage's context, for later tasks of the stage
 	Failure *Failure
 
-	After  time.Duration // Running: look again after this long; 0: the task's poll delay
+	After  time.Duration // Running: look again after this long; 0: the task's poll delay. Suspended: run again if no signal came by then; 0: wait for ever
 	Signal string        // Suspended: name of the signal that ends the wait
 	Target string        // Redirect: ref of the stage to jump to; empty: back to the first task
+	Child  *WorkflowSpec // Suspended: a workflow to start and wait for; Succeeded: one to start and forget
 
 	err error
 }
@@ -51,6 +52,21 @@ func Stop() Result { return Result{Status: Stopped} }
 
 // Suspend parks the task until a signal of that name arrives.
 func Suspend(signal string) Result { return Result{Status: Suspended, Signal: signal} }
+
+// SuspendFor is Suspend for a time: if no signal has come by then the task is
+// run again with none received, and WaitOver set.
+func SuspendFor(signal string, d time.Duration) Result {
+	return Result{Status: Suspended, Signal: signal, After: d}
+}
+
+// AwaitChild starts a workflow and ends the task with it: SUCCEEDED with the
+// child's outputs, or as the child failed or was canceled. Canceling the task
+// cancels the child. The child is started once, however often the task runs.
+func AwaitChild(spec *WorkflowSpec) Result { return Result{Status: Suspended, Child: spec} }
+
+// StartChild starts a workflow and ends the task SUCCEEDED at once, with the
+// child's id as the output "child".
+func StartChild(spec *WorkflowSpec) Result { return Result{Status: Succeeded, Child: spec} }
 
 // RedirectTask runs the tasks of the stage again from the first, as fresh tasks
 // with idempotency keys of their own.
@@ -90,7 +106,13 @@ func (r Result) Check() error {
 		return Invalid("result status", "a task cannot answer %s", r.Status)
 	case r.After < 0:
 		return Invalid("result delay", "%s is negative", r.After)
-	case r.Status == Suspended && r.Signal == "":
+	case r.Child != nil && r.Status != Suspended && r.Status != Succeeded:
+		return Invalid("result child", "goes with SUSPENDED or SUCCEEDED, not with %s", r.Status)
+	case r.Child != nil && r.Signal != "":
+		return Invalid("result child", "is waited for, but so is the signal %q", r.Signal)
+	case !areText(r.Signal, r.Target):
+		return Invalid("result signal or target", "is not valid UTF-8")
+	case r.Status == Suspended && r.Signal == "" && r.Child == nil:
 		return Invalid("result signal", "is empty: nothing could end the wait")
 	case r.Target != "" && r.Status != Redirect:
 		return Invalid("result target", "goes with REDIRECT, not with %s", r.Status)

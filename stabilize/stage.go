@@ -20,6 +20,7 @@ type Stage struct {
 	Threshold  int       `json:"threshold,omitempty"` // how many live tokens JoinNOfM needs
 	OnFailure  OnFailure `json:"onFailure,omitempty"`
 	Disabled   bool      `json:"disabled,omitempty"` // skipped when its turn comes; its tokens are live
+	Rules      *Rules    `json:"rules,omitempty"`    // nil for a plain stage
 
 	// A synthetic stage belongs to a parent and runs before its tasks, after
 	// them, or when it failed.
@@ -31,6 +32,10 @@ type Stage struct {
 	Reason  string   `json:"reason,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
 	Tokens  Tokens   `json:"tokens,omitzero"` // what it put on its outgoing edges when it ended
+	// Superseded: a jump or a restart opened a later round in its place; it is
+	// history, whatever it does now has no effect on others.
+	Superseded bool        `json:"superseded,omitempty"`
+	State      *StageState `json:"state,omitempty"` // nil for most
 	// Ending is the status the stage will take once what is still in flight in
 	// it (children, cancel hooks, cleanup) has ended; NotStarted: none decided.
 	Ending Status `json:"ending,omitempty"`
@@ -46,7 +51,7 @@ type Stage struct {
 	StartedAt   time.Time     `json:"startedAt,omitzero"`
 	EndedAt     time.Time     `json:"endedAt,omitzero"`
 	StartExpiry time.Time     `json:"startExpiry,omitzero"` // not begun by then: skipped
-	Timeout     time.Duration `json:"timeout,omitempty"`    // for each task run of the stage that names none; 0: none
+	Timeout     time.Duration `json:"timeout,omitempty"`    // from start to end, time paused not counted; 0: none
 
 	// Version is the workflow version of the commit that last changed the
 	// stage; kept by the store.
@@ -70,10 +75,13 @@ type Task struct {
 	// CleanedUp: the cleanup hook has run (or there is none to run).
 	CleanedUp bool `json:"cleanedUp,omitempty"`
 
-	Failures  int    `json:"failures,omitempty"`  // tries that failed transiently
-	Polls     int    `json:"polls,omitempty"`     // runs that answered RUNNING
-	Signal    string `json:"signal,omitempty"`    // name of the signal a suspended task waits for
-	LastError string `json:"lastError,omitempty"` // of the last try that failed transiently
+	Failures  int     `json:"failures,omitempty"`  // tries that failed transiently
+	Polls     int     `json:"polls,omitempty"`     // runs that answered RUNNING
+	Signal    string  `json:"signal,omitempty"`    // name of the signal a suspended task waits for
+	Received  *Signal `json:"received,omitempty"`  // the signal that ended its wait, until its run has answered
+	Child     string  `json:"child,omitempty"`     // id of the workflow it started, or waits for
+	Planned   bool    `json:"planned,omitempty"`   // by the stage's type; not declared
+	LastError string  `json:"lastError,omitempty"` // of the last try that failed transiently
 
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
@@ -86,9 +94,10 @@ func (s *Stage) IsSynthetic() bool { return s.ParentID != "" }
 func (s *Stage) IsInitial() bool { return len(s.Requisites) == 0 }
 
 // HaltsWorkflow reports whether the stage ended so that its workflow ends with
-// it: a declared stage that failed, or was canceled without being withdrawn.
+// it: a declared stage that failed, or was canceled without being withdrawn,
+// and was not superseded since.
 func (s *Stage) HaltsWorkflow() bool {
-	return !s.IsSynthetic() && (s.Status == Terminal || s.Status == Canceled && s.Reason != ReasonWithdrawn)
+	return !s.Superseded && !s.IsSynthetic() && (s.Status == Terminal || s.Status == Canceled && s.Reason != ReasonWithdrawn)
 }
 
 // Task returns the task with that id, or nil.
@@ -125,6 +134,7 @@ func (s *Stage) Clone() *Stage {
 	c.Requisites = cloneSlice(s.Requisites)
 	c.Failure = clonePtr(s.Failure)
 	c.Tokens.Except = cloneSlice(s.Tokens.Except)
+	c.Rules, c.State = s.Rules.Clone(), s.State.Clone()
 	c.Context, c.Outputs = s.Context.Clone(), s.Outputs.Clone()
 	c.Tasks = nil
 	if len(s.Tasks) > 0 {
@@ -133,6 +143,9 @@ func (s *Stage) Clone() *Stage {
 		for i, t := range s.Tasks {
 			block[i] = *t
 			block[i].Failure = clonePtr(t.Failure)
+			if block[i].Received = clonePtr(t.Received); t.Received != nil {
+				block[i].Received.Data = t.Received.Data.Clone()
+			}
 			c.Tasks[i] = &block[i]
 		}
 	}

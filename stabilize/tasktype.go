@@ -109,6 +109,11 @@ type Execution struct {
 	Attempt int
 	Polls   int
 
+	// Signal is what ended the task's wait, nil if it did not wait or none came.
+	// WaitOver: the time of SuspendFor is over.
+	Signal   *Signal
+	WaitOver bool
+
 	Logger *slog.Logger
 }
 

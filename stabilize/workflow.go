@@ -52,6 +52,60 @@ type Header struct {
 
 	Cancel *Cancellation `json:"cancel,omitempty"` // set once: the first request wins
 	Pause  *Pause        `json:"pause,omitempty"`
+
+	// Signals are those sent to the workflow that nobody has consumed yet, in
+	// order, and those with a key that were, so that they are not taken twice.
+	Signals []Signal `json:"signals,omitempty"`
+	// Canceled are the regions and stages canceled on their own.
+	CanceledRegions []string `json:"canceledRegions,omitempty"`
+	// Locks are the global exclusion keys that the workflow holds or waits for.
+	Locks []Lock `json:"locks,omitempty"`
+	// Leftover are the tokens that no join had consumed when the workflow ended.
+	Leftover []Token `json:"leftover,omitempty"`
+	// StrictTokens ends a workflow with Leftover tokens TERMINAL.
+	StrictTokens bool `json:"strictTokens,omitempty"`
+
+	Jumps    int           `json:"jumps,omitempty"`    // so far
+	MaxJumps int           `json:"maxJumps,omitempty"` // 0: DefaultMaxJumps; negative: none
+	Timeout  time.Duration `json:"timeout,omitempty"`  // from start to end, time paused not counted; 0: none
+	Timer    string        `json:"timer,omitempty"`    // id of the message that ends it then
+	// Done: a stage that Ends the workflow has succeeded.
+	Done bool `json:"done,omitempty"`
+
+	// Parent is the task that started this workflow, if one did.
+	Parent *ParentTask `json:"parent,omitempty"`
+}
+
+// DefaultMaxJumps bounds the jumps of a workflow that names no MaxJumps; it is
+// the reference's (jump_to_stage/handler.py).
+const DefaultMaxJumps = 10
+
+// ParentTask is the task that started a workflow.
+type ParentTask struct {
+	WorkflowID string `json:"workflow"`
+	StageID    string `json:"stage"`
+	TaskID     string `json:"task"`
+	// Waits: the task ends as the workflow does.
+	Waits bool `json:"waits,omitempty"`
+	// Depth is how many workflows stand above this one.
+	Depth int `json:"depth,omitempty"`
+}
+
+// Signal is a message from outside to whoever waits for its name.
+type Signal struct {
+	Name string    `json:"name"`
+	Key  string    `json:"key,omitempty"`   // the sender's idempotency key
+	Ref  string    `json:"stage,omitempty"` // only for waits of that stage
+	Data Values    `json:"data,omitempty"`
+	At   time.Time `json:"at,omitzero"`
+	// Consumed: kept for its key only.
+	Consumed bool `json:"consumed,omitempty"`
+}
+
+// Lock is a global exclusion key as one workflow sees it.
+type Lock struct {
+	Key  string `json:"key"`
+	Held bool   `json:"held,omitempty"` // false: it waits its turn
 }
 
 // Trigger says what started the run.
@@ -116,6 +170,19 @@ const (
 	CodeNoInitialStage   = "NO_INITIAL_STAGE"
 	CodeInvalidReference = "INVALID_REFERENCE"
 	CodeAborted          = "ABORTED"
+	CodeExpression       = "EXPRESSION"
+	CodeNoBranch         = "NO_BRANCH"
+	CodeUnreachable      = "UNREACHABLE"
+	CodeIncompleteMerge  = "INCOMPLETE_MERGE"
+	CodeLeftoverToken    = "LEFTOVER_TOKEN"
+	CodeBadCount         = "BAD_COUNT"
+	CodeConditionUnmet   = "CONDITION_UNMET"
+	CodeLoopLimit        = "LOOP_LIMIT"
+	CodeJumpLimit        = "JUMP_LIMIT"
+	CodeJumpTarget       = "JUMP_TARGET"
+	CodeDepth            = "DEPTH"
+	CodeChildFailed      = "CHILD_FAILED"
+	CodeReduction        = "REDUCTION"
 )
 
 // Reasons of a status that the status alone does not explain.
@@ -129,6 +196,12 @@ const (
 	ReasonCanceled       = "workflow_canceled" // the workflow was asked to cancel
 	ReasonFailed         = "workflow_failed"   // another stage failed for good
 	ReasonNothingToDo    = "nothing_to_do"     // a stage without tasks and synthetic stages
+	ReasonMilestone      = "milestone_passed"  // its milestone has passed or cannot be reached
+	ReasonManualSkip     = "manual_skip"       // somebody skipped it
+	ReasonJumped         = "jumped"            // it ended with a jump to another stage
+	ReasonSuperseded     = "superseded"        // a later round was opened in its place
+	ReasonTimeout        = "timeout"           // its time was over, which counts as success
+	ReasonParentEnded    = "parent_ended"      // the workflow that started this one was canceled
 )
 
 // ConcurrencyKey is the key of the workflow's concurrency limit, empty when it
@@ -151,6 +224,13 @@ func (h *Header) IsCanceled() bool { return h.Cancel != nil }
 func (h *Header) clone() Header {
 	c := *h
 	c.Failure, c.Cancel, c.Pause = clonePtr(h.Failure), clonePtr(h.Cancel), clonePtr(h.Pause)
+	c.Parent = clonePtr(h.Parent)
+	c.CanceledRegions, c.Locks, c.Leftover = cloneSlice(h.CanceledRegions), cloneSlice(h.Locks), cloneSlice(h.Leftover)
+	if c.Signals = cloneSlice(h.Signals); c.Signals != nil {
+		for i := range c.Signals {
+			c.Signals[i].Data = c.Signals[i].Data.Clone()
+		}
+	}
 	c.Context = h.Context.Clone()
 	c.Trigger.Parameters = h.Trigger.Parameters.Clone()
 	c.Trigger.Payload = h.Trigger.Payload.Clone()
