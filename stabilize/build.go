@@ -2,6 +2,7 @@ package stabilize
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -226,10 +227,16 @@ func (b *StageSpec) Build(ids *IDs) (*Stage, error) {
 			s.Rules = &Rules{}
 		}
 		body, err := buildStages(ids, s.field("body"), b.body)
+		if err == nil {
+			err = (&Workflow{Header: Header{ID: "body"}, Stages: body}).Validate()
+		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("body of stage %q: %w", s.Ref, err)
 		}
 		s.Rules.Body = body
+	}
+	if err := s.checkRules(); err != nil {
+		return nil, err
 	}
 	slices.Sort(s.Requisites)
 	s.Requisites = slices.Compact(s.Requisites)

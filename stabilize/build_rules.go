@@ -19,7 +19,9 @@ func (b *StageSpec) ChooseAll(branches ...Branch) *StageSpec { return b.split(Sp
 
 // ChooseOne makes the stage an exclusive split: the first branch whose condition
 // is true is taken (pattern 4).
-func (b *StageSpec) ChooseOne(branches ...Branch) *StageSpec { return b.split(SplitExclusive, branches) }
+func (b *StageSpec) ChooseOne(branches ...Branch) *StageSpec {
+	return b.split(SplitExclusive, branches)
+}
 
 func (b *StageSpec) split(split SplitType, branches []Branch) *StageSpec {
 	r := b.rules()

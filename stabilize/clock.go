@@ -117,3 +117,47 @@ func (c *ManualClock) set(now time.Time) {
 		}
 	}
 }
+
+// Instants calls f for every instant of the header, to bring them to a stored
+// form. Stores use it, so that none is forgotten.
+func (h *Header) Instants(f func(*time.Time)) {
+	f(&h.CreatedAt)
+	f(&h.StartedAt)
+	f(&h.EndedAt)
+	f(&h.StartExpiry)
+	if h.Cancel != nil {
+		f(&h.Cancel.At)
+	}
+	if h.Pause != nil {
+		f(&h.Pause.At)
+		f(&h.Pause.ResumedAt)
+	}
+	for i := range h.Signals {
+		f(&h.Signals[i].At)
+	}
+}
+
+// Instants is Header.Instants for a stage with its tasks and body.
+func (s *Stage) Instants(f func(*time.Time)) {
+	f(&s.StartedAt)
+	f(&s.EndedAt)
+	f(&s.StartExpiry)
+	for _, t := range s.Tasks {
+		f(&t.StartedAt)
+		f(&t.EndedAt)
+		if t.Received != nil {
+			f(&t.Received.At)
+		}
+	}
+	if s.State != nil {
+		f(&s.State.PausedAt)
+		if s.State.Origin != nil {
+			f(&s.State.Origin.At)
+		}
+	}
+	if s.Rules != nil {
+		for _, c := range s.Rules.Body {
+			c.Instants(f)
+		}
+	}
+}

@@ -25,6 +25,17 @@ func fill(t *testing.T, v reflect.Value) {
 	case json.RawMessage:
 		v.SetBytes([]byte(`"raw"`))
 		return
+	case *stabilize.Rules: // it holds stages, which hold rules: once is enough
+		rules := &stabilize.Rules{}
+		for i := range reflect.TypeFor[stabilize.Rules]().NumField() {
+			if f := reflect.ValueOf(rules).Elem().Field(i); f.Type() == reflect.TypeFor[[]*stabilize.Stage]() {
+				rules.Body = []*stabilize.Stage{{Ref: "inside", Requisites: []string{"a"}, Context: stabilize.Values{"k": []byte("1")}}}
+			} else {
+				fill(t, f)
+			}
+		}
+		v.Set(reflect.ValueOf(rules))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -147,7 +147,7 @@ func (d *Draft) SetStageStatus(id string, to Status, now time.Time) error {
 	from := *s
 	s.Status = to
 	stamp(to, now, &s.StartedAt, &s.EndedAt)
-	d.w.idx.recount(d.w.idx.byID[id], &from, s)
+	d.w.idx.recount(&from, s)
 	return nil
 }
 
@@ -162,6 +162,43 @@ func (d *Draft) SetTaskStatus(stageID, taskID string, to Status, now time.Time) 
 	}
 	t.Status = to
 	stamp(to, now, &t.StartedAt, &t.EndedAt)
+	return nil
+}
+
+// Supersede makes a stage execution history: a later round takes its place.
+func (d *Draft) Supersede(id string) {
+	cur := d.w.Stage(id)
+	if cur == nil || cur.Superseded {
+		return
+	}
+	s := d.Stage(id)
+	from := *s
+	s.Superseded = true
+	d.w.idx.recount(&from, s)
+	d.w.idx.forgetWriters()
+}
+
+// OpenRound adds the next round of a stage, fresh as it was declared, and
+// returns it.
+func (d *Draft) OpenRound(ref string, ids *IDs, origin Origin) *Stage {
+	s := d.w.StageByRef(ref).nextRound(ids)
+	s.Note().Origin = &origin
+	d.AddStage(s)
+	return s
+}
+
+// Reopen takes a workflow that has ended back to NOT_STARTED, to be started
+// again: the one path out of an end. In any other status it is
+// ErrInvalidTransition.
+func (d *Draft) Reopen() error {
+	if !d.w.Status.IsComplete() {
+		return &TransitionError{Kind: "workflow", ID: d.w.ID, From: d.w.Status, To: NotStarted}
+	}
+	h := d.Header()
+	h.Status, h.Reason, h.Failure, h.Cancel, h.Done = NotStarted, "", nil, nil, false
+	h.EndedAt = time.Time{}
+	h.StartExpiry = time.Time{} // it did begin in time
+	h.Leftover = nil
 	return nil
 }
 
@@ -221,7 +258,7 @@ func (d *Draft) Rollback() {
 	added := false
 	for _, slot := range slices.Backward(d.order) {
 		if old := d.before[slot]; old != nil {
-			d.w.idx.recount(slot, d.w.Stages[slot], old)
+			d.w.idx.recount(d.w.Stages[slot], old)
 			d.w.Stages[slot] = old
 			continue
 		}

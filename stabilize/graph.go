@@ -92,6 +92,9 @@ func (h *Header) Validate() error {
 	case h.Pause != nil && !areText(h.Pause.By):
 		return Invalid("workflow pause", "is not valid UTF-8")
 	}
+	if err := h.validateExtras(); err != nil {
+		return err
+	}
 	for i, raw := range h.Trigger.Artifacts {
 		if err := checkRaw(fmt.Sprintf("trigger artifact %d", i), raw); err != nil {
 			return err
@@ -107,6 +110,37 @@ func (h *Header) Validate() error {
 	}
 	if h.LimitConcurrent && h.ConfigID == "" {
 		return Invalid("config id", "is empty, but the workflow limits concurrent runs of its configuration")
+	}
+	return nil
+}
+
+// validateExtras checks what few workflows have.
+func (h *Header) validateExtras() error {
+	for _, g := range h.Signals {
+		if !areText(g.Name, g.Key, g.Ref) {
+			return Invalid("workflow signal", "is not valid UTF-8")
+		}
+		if err := g.Data.Check("workflow signal"); err != nil {
+			return err
+		}
+	}
+	for _, l := range h.Locks {
+		if !areText(l.Key) {
+			return Invalid("workflow lock", "is not valid UTF-8")
+		}
+	}
+	for _, t := range h.Leftover {
+		if !areText(t.Ref) {
+			return Invalid("workflow leftover", "is not valid UTF-8")
+		}
+	}
+	switch p := h.Parent; {
+	case h.Timeout < 0:
+		return Invalid("workflow timeout", "%s is negative", h.Timeout)
+	case !areText(h.Timer) || !areText(h.CanceledRegions...):
+		return Invalid("workflow timer or canceled regions", "is not valid UTF-8")
+	case p != nil && !areText(p.WorkflowID, p.StageID, p.TaskID):
+		return Invalid("workflow parent", "is not valid UTF-8")
 	}
 	return nil
 }
@@ -150,8 +184,18 @@ func (s *Stage) Validate() error {
 	if err := s.validateRequisites(); err != nil {
 		return err
 	}
-	if err := s.validateRules(); err != nil {
-		return err
+	if s.Rules != nil {
+		if !s.Rules.areText() {
+			return Invalid(s.field("rules"), "are not valid UTF-8")
+		}
+		if err := s.validateBody(); err != nil {
+			return err
+		}
+	}
+	if s.State != nil {
+		if err := s.State.check(s.field("state")); err != nil {
+			return err
+		}
 	}
 	if s.Context.Check("") != nil {
 		return s.Context.Check(s.field("context"))
@@ -200,7 +244,9 @@ func (s *Stage) validateTasks() error {
 			return CheckID(field(".type"), t.Type)
 		}
 		switch {
-		case !areText(t.Name, t.Reason, t.Signal, t.LastError, t.Run) || !t.Failure.isText():
+		case t.Received != nil && (!areText(t.Received.Name, t.Received.Key, t.Received.Ref) || t.Received.Data.Check("") != nil):
+			return Invalid(field(".received"), "cannot be stored")
+		case !areText(t.Name, t.Reason, t.Signal, t.LastError, t.Run, t.Child) || !t.Failure.isText():
 			return Invalid(field(""), "is not valid UTF-8")
 		case !t.Status.Valid() || !t.Phase.Valid():
 			return Invalid(s.field(fmt.Sprintf("task %q status", t.Name)), "%s is not one", t.Status)

@@ -1,6 +1,7 @@
 package stabilize
 
 import (
+	"cmp"
 	"container/heap"
 	"slices"
 	"sync"
@@ -12,14 +13,17 @@ type index struct {
 	latest     map[string]int   // ref → slot of its highest round
 	children   map[string][]int // parent id → slots
 	downstream map[string][]int // ref → slots of the stages that require it
+	rounds     map[string][]int // ref → slots of all its rounds, where there is more than one
 	active     int              // stages begun and not ended
-	halting    int              // declared stages, latest rounds, whose end ends the workflow
+	halting    int              // stages whose end ends the workflow
+	rules      ruleIndex
 
 	// What follows is filled in by readers, who may be several.
 	mu      sync.Mutex
-	order   []int32       // slot → place in topological order; nil until asked for
-	writers map[int][]int // slot → ancestors with outputs, see outputs.go
-	settled map[int]bool  // ancestors on whom writers relies
+	order   []int64          // slot → place in topological order; nil until asked for
+	ranks   map[string]int64 // ref → the upper half of that place
+	writers map[int][]int    // slot → ancestors with outputs, see outputs.go
+	settled map[int]bool     // ancestors on whom writers relies
 }
 
 // forgetWriters must be called when outputs that writers relies on may change.
@@ -49,13 +53,21 @@ func (w *Workflow) reindex() {
 func (w *Workflow) indexStage(slot int) {
 	s, x := w.Stages[slot], w.idx
 	x.byID[s.ID] = slot
-	if old, ok := x.latest[s.Ref]; !ok || w.Stages[old].Round < s.Round {
-		if ok {
-			x.halting -= halts(w.Stages[old])
+	old, again := x.latest[s.Ref]
+	if again {
+		if x.rounds == nil {
+			x.rounds = map[string][]int{}
 		}
-		x.latest[s.Ref] = slot
-		x.halting += halts(s)
+		if x.rounds[s.Ref] == nil {
+			x.rounds[s.Ref] = []int{old}
+		}
+		x.rounds[s.Ref] = append(x.rounds[s.Ref], slot)
+		slices.SortFunc(x.rounds[s.Ref], func(a, b int) int { return w.Stages[a].Round - w.Stages[b].Round })
 	}
+	if !again || w.Stages[old].Round < s.Round {
+		x.latest[s.Ref] = slot
+	}
+	x.halting += halts(s)
 	if s.IsSynthetic() {
 		x.children[s.ParentID] = append(x.children[s.ParentID], slot)
 	}
@@ -65,9 +77,30 @@ func (w *Workflow) indexStage(slot int) {
 	if s.Status.IsActive() {
 		x.active++
 	}
-	x.order = nil
-	x.forgetWriters()
+	if s.Rules != nil {
+		x.rules.add(slot, s)
+	}
+	x.place(slot, s, again)
 }
+
+// place puts a stage into the topological order, if that is known and the stage
+// does not change it.
+func (x *index) place(slot int, s *Stage, again bool) {
+	switch {
+	case x.order == nil:
+	case again:
+		x.order = append(x.order, placeOf(x.ranks[s.Ref], s.Round))
+		x.forgetWriters()
+	case len(x.downstream[s.Ref]) == 0: // nobody waits for it: it can come last
+		x.ranks[s.Ref] = int64(len(x.ranks))
+		x.order = append(x.order, placeOf(x.ranks[s.Ref], s.Round))
+	default:
+		x.order = nil
+		x.forgetWriters()
+	}
+}
+
+func placeOf(rank int64, round int) int64 { return rank<<24 | int64(min(round, 1<<24-1)) }
 
 // Stage returns the stage execution with that id, or nil.
 func (w *Workflow) Stage(id string) *Stage {
@@ -87,11 +120,13 @@ func (w *Workflow) StageByRef(ref string) *Stage {
 	return nil
 }
 
-// InitialStages returns the declared stages that wait for no other, by Position.
+// InitialStages returns the declared stages that wait for no other, latest
+// rounds, by Position.
 func (w *Workflow) InitialStages() []*Stage {
+	w.Index()
 	out := []*Stage{}
-	for _, s := range w.Stages {
-		if s.IsInitial() && !s.IsSynthetic() {
+	for slot, s := range w.Stages {
+		if s.IsInitial() && !s.IsSynthetic() && w.idx.latest[s.Ref] == slot {
 			out = append(out, s)
 		}
 	}
@@ -143,24 +178,22 @@ func (w *Workflow) Active() int {
 }
 
 // Halting reports whether the workflow is on its way to an early end: it was
-// asked to cancel, failed as a whole, or one of its stages ended so that
-// nothing new may start.
+// asked to cancel, failed as a whole, was ended with success by one of its
+// stages, or one ended so that nothing new may start.
 func (w *Workflow) Halting() bool {
 	w.Index()
-	return w.Cancel != nil || w.Failure != nil || w.idx.halting > 0
+	return w.Cancel != nil || w.Failure != nil || w.Done || w.idx.halting > 0
 }
 
 // recount follows a change of a stage in place.
-func (x *index) recount(slot int, from, to *Stage) {
+func (x *index) recount(from, to *Stage) {
 	if from.Status.IsActive() {
 		x.active--
 	}
 	if to.Status.IsActive() {
 		x.active++
 	}
-	if x.latest[to.Ref] == slot {
-		x.halting += halts(to) - halts(from)
-	}
+	x.halting += halts(to) - halts(from)
 }
 
 func halts(s *Stage) int {
@@ -174,61 +207,74 @@ func byPosition(a, b *Stage) int { return a.Position - b.Position }
 
 // TopologicalOrder returns the stages so that each comes after all it requires;
 // among those that could come next the one with the lowest Position does. So
-// the order is total and the same everywhere. Stages on a cycle, which
-// Validate refuses, come last by Position.
+// the order is total and the same everywhere. Rounds of one stage stand
+// together. Stages on a cycle, which Validate refuses, come last by Position.
 func (w *Workflow) TopologicalOrder() []*Stage {
 	order := w.topoOrder()
-	out := make([]*Stage, len(w.Stages))
-	for slot, place := range order {
-		out[place] = w.Stages[slot]
+	slots := make([]int, len(w.Stages))
+	for i := range slots {
+		slots[i] = i
+	}
+	slices.SortFunc(slots, func(a, b int) int { return cmp.Or(cmp.Compare(order[a], order[b]), a-b) })
+	out := make([]*Stage, len(slots))
+	for i, slot := range slots {
+		out[i] = w.Stages[slot]
 	}
 	return out
 }
 
-// topoOrder returns slot → place.
-func (w *Workflow) topoOrder() []int32 {
+// topoOrder returns slot → place, growing along the order.
+func (w *Workflow) topoOrder() []int64 {
 	w.Index()
-	w.idx.mu.Lock()
-	defer w.idx.mu.Unlock()
-	if w.idx.order != nil {
-		return w.idx.order
+	x := w.idx
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.order != nil {
+		return x.order
 	}
-	order, placed := make([]int32, len(w.Stages)), 0
-	open := make([]int, len(w.Stages))
+	ranks := make(map[string]int64, len(x.latest))
+	open := make(map[string]int, len(x.latest))
 	ready := &slotHeap{}
+	first := make(map[string]int, len(x.latest))
 	for slot, s := range w.Stages {
+		if _, seen := first[s.Ref]; seen {
+			continue
+		}
+		first[s.Ref] = slot
+		n := 0
 		for _, ref := range s.Requisites {
-			if w.StageByRef(ref) != nil {
-				open[slot]++
+			if _, exists := x.latest[ref]; exists {
+				n++
 			}
 		}
-		if open[slot] == 0 {
+		if open[s.Ref] = n; n == 0 {
 			*ready = append(*ready, slot) // slots ascend: already a heap
 		}
 	}
-	done := make([]bool, len(w.Stages))
 	for ready.Len() > 0 {
-		slot := heap.Pop(ready).(int)
-		order[slot], done[slot] = int32(placed), true
-		placed++
-		s := w.Stages[slot]
-		if w.idx.latest[s.Ref] != slot {
-			continue // edges start at the latest round
-		}
-		for _, down := range w.idx.downstream[s.Ref] {
-			if open[down]--; open[down] == 0 {
+		s := w.Stages[heap.Pop(ready).(int)]
+		ranks[s.Ref] = int64(len(ranks))
+		for _, down := range x.downstream[s.Ref] {
+			ref := w.Stages[down].Ref
+			if first[ref] != down {
+				continue
+			}
+			if open[ref]--; open[ref] == 0 {
 				heap.Push(ready, down)
 			}
 		}
 	}
-	for slot := range w.Stages {
-		if !done[slot] {
-			order[slot] = int32(placed)
-			placed++
+	x.order = make([]int64, len(w.Stages))
+	for slot, s := range w.Stages {
+		rank, ok := ranks[s.Ref]
+		if !ok { // on a cycle
+			rank = int64(len(ranks))
+			ranks[s.Ref] = rank
 		}
+		x.order[slot] = placeOf(rank, s.Round)
 	}
-	w.idx.order = order
-	return order
+	x.ranks = ranks
+	return x.order
 }
 
 type slotHeap []int

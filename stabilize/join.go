@@ -35,22 +35,40 @@ const (
 	Dead                     // its rule can no longer be met
 )
 
-// Readiness evaluates the stage's join over the tokens of its upstream stages
-// (latest rounds). It never looks at statuses, so a skip travels down a branch
-// and a join further down decides correctly. A requisite that names no stage
-// never gets a token.
+// Readiness evaluates the stage's join over the tokens of its upstream stages.
+// It never looks at statuses, so a skip travels down a branch and a join further
+// down decides correctly. A requisite that names no stage never gets a token. A
+// stage whose tokens are counted (see Counted) is ready once Arrive gave it some.
 func (w *Workflow) Readiness(s *Stage) Readiness {
+	if s.State != nil && (s.State.Bypass || len(s.State.Consumed) > 0) {
+		return Ready
+	}
+	if s.Rules != nil && s.Rules.OnCancelOf != "" {
+		if state := w.cancelState(s.Rules.OnCancelOf); state != Ready || s.IsInitial() {
+			return state
+		}
+	}
 	if s.IsInitial() {
 		return Ready
+	}
+	if w.Counted(s.Ref) {
+		switch a := w.Arrive(s.Ref, false); {
+		case len(a.Fire) > 0:
+			return Ready
+		case a.Dead:
+			return Dead
+		default:
+			return Waiting
+		}
 	}
 	need := 0
 	switch s.Join {
 	case JoinAnd:
 		need = len(s.Requisites)
-	case JoinDiscriminator, JoinOr:
-		need = 1
 	case JoinNOfM:
 		need = s.Threshold
+	default:
+		need = 1
 	}
 	live, waiting := 0, 0
 	for _, ref := range s.Requisites {
@@ -75,4 +93,66 @@ func (w *Workflow) Readiness(s *Stage) Readiness {
 	default:
 		return Waiting
 	}
+}
+
+// cancelState is Ready once the region, or the stage, was canceled on its own,
+// Dead once it has ended without.
+func (w *Workflow) cancelState(name string) Readiness {
+	if slices.Contains(w.CanceledRegions, name) {
+		return Ready
+	}
+	members := w.Region(name)
+	if len(members) == 0 {
+		members = w.Executions(name)
+	}
+	for _, s := range members {
+		if !s.Status.IsComplete() {
+			return Waiting
+		}
+	}
+	return Dead
+}
+
+// MilestoneState says whether the state that the stage's milestone names holds:
+// Ready, also without one; Waiting until it does; Dead when it has passed or can
+// no longer be reached (pattern 18).
+func (w *Workflow) MilestoneState(s *Stage) Readiness {
+	if s.Rules == nil || s.Rules.Milestone == nil {
+		return Ready
+	}
+	m := s.Rules.Milestone
+	for _, until := range w.Executions(m.Until) {
+		if !until.StartedAt.IsZero() {
+			return Dead
+		}
+	}
+	state := Dead
+	for _, reached := range w.Executions(m.Reached) {
+		switch reached.Tokens.Kind {
+		case TokenLive:
+			return Ready
+		case TokenNone:
+			state = Waiting
+		}
+	}
+	return state
+}
+
+// Resets returns the partial joins among the given stages that have fired and
+// still wait for tokens on other edges, by ref.
+func (w *Workflow) Resets(refs []string) []string {
+	var out []string
+	for _, ref := range refs {
+		s := w.StageByRef(ref)
+		if s == nil || s.Join != JoinDiscriminator && s.Join != JoinNOfM || s.StartedAt.IsZero() {
+			continue
+		}
+		for _, up := range s.Requisites {
+			if w.mayYetEnd(up, map[string]bool{}) {
+				out = append(out, ref)
+				break
+			}
+		}
+	}
+	return out
 }

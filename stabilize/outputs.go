@@ -1,6 +1,7 @@
 package stabilize
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -10,7 +11,10 @@ import (
 // so the answer is the same on every call, process and store. A stage counts
 // with its synthetic stages: those before it, then itself, then those after.
 // A synthetic stage sees what its parent sees and what the parent's family has
-// put out so far. The result is the caller's to change.
+// put out so far; instances are not seen, by each other nor by others: what
+// they put out is their parent's to pass on. An execution that was started with
+// certain tokens sees only where those came from. The result is the caller's to
+// change.
 func (w *Workflow) Inherited(s *Stage) Values {
 	w.Index()
 	out := Values{}
@@ -60,12 +64,16 @@ func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
 		maps.Copy(into, s.Outputs)
 		return
 	}
+	if s.bodied() {
+		maps.Copy(into, s.Outputs)
+		return
+	}
 	for _, c := range w.ordered(w.Children(s, OwnerBefore)) {
 		w.familyOutputs(c, except, into)
 	}
 	maps.Copy(into, s.Outputs)
 	for _, c := range w.ordered(w.Children(s, NoOwner)) {
-		if c.Owner != OwnerBefore {
+		if c.Owner == OwnerAfter || c.Owner == OwnerFailure {
 			w.familyOutputs(c, except, into)
 		}
 	}
@@ -76,7 +84,7 @@ func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
 func (w *Workflow) ordered(siblings []*Stage) []*Stage {
 	if slices.ContainsFunc(siblings, func(s *Stage) bool { return !s.IsInitial() }) {
 		order := w.topoOrder()
-		slices.SortFunc(siblings, func(a, b *Stage) int { return int(order[w.idx.byID[a.ID]] - order[w.idx.byID[b.ID]]) })
+		slices.SortFunc(siblings, func(a, b *Stage) int { return cmp.Compare(order[w.idx.byID[a.ID]], order[w.idx.byID[b.ID]]) })
 	}
 	return siblings
 }
@@ -93,7 +101,7 @@ func (w *Workflow) writersOf(slot int) []int {
 
 // findWriters must be called with the index's mu held. It visits each ancestor
 // once, and none above one whose writers are remembered.
-func (w *Workflow) findWriters(slot int, order []int32) []int {
+func (w *Workflow) findWriters(slot int, order []int64) []int {
 	x := w.idx
 	if known, ok := x.writers[slot]; ok {
 		return known
@@ -110,10 +118,9 @@ func (w *Workflow) findWriters(slot int, order []int32) []int {
 	for todo := []int{slot}; len(todo) > 0; {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, ref := range w.Stages[at].Requisites {
-			up, ok := x.latest[ref]
-			if !ok || visited[up] || order[up] >= order[at] {
-				continue // dangling, done, or a cycle, which Validate refuses
+		for _, up := range w.sources(at) {
+			if visited[up] || order[up] >= order[at] {
+				continue // done, or a cycle, which Validate refuses
 			}
 			visited[up] = true
 			walked = append(walked, up)
@@ -130,7 +137,7 @@ func (w *Workflow) findWriters(slot int, order []int32) []int {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b int) int { return int(order[a] - order[b]) })
+	slices.SortFunc(out, func(a, b int) int { return cmp.Or(cmp.Compare(order[a], order[b]), a-b) })
 	if final {
 		if x.writers == nil {
 			x.writers, x.settled = map[int][]int{}, map[int]bool{}

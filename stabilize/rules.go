@@ -293,20 +293,14 @@ func (s *Stage) Note() *StageState {
 	return s.State
 }
 
-// validateRules checks the declared rules on their own.
-func (s *Stage) validateRules() error {
+// checkRules checks the declared rules when a stage is made. What is stored is
+// checked for its text only: rules do not change.
+func (s *Stage) checkRules() error {
 	r := s.Rules
 	if r == nil {
 		return nil
 	}
 	bad := func(name, format string, args ...any) error { return Invalid(s.field(name), format, args...) }
-	for _, t := range [...]struct{ name, text string }{
-		{"condition", r.If}, {"choice", r.Choice}, {"on-cancel-of", r.OnCancelOf},
-	} {
-		if err := CheckText(s.field(t.name), t.text); err != nil {
-			return err
-		}
-	}
 	switch {
 	case !r.Split.Valid():
 		return bad("split", "%d is not one", uint8(r.Split))
@@ -322,69 +316,109 @@ func (s *Stage) validateRules() error {
 		return bad("loop", "the stage has instances already")
 	case r.SucceedOnTimeout && s.Timeout == 0:
 		return bad("timeout", "is missing, but the stage is to succeed when it is over")
+	case r.Milestone != nil && r.Milestone.Reached == "":
+		return bad("milestone", "names no stage to be reached")
+	case r.Exclusion != nil && r.Exclusion.Key == "":
+		return bad("exclusion key", "is empty")
+	case slices.Contains(r.Regions, ""):
+		return bad("region", "is empty")
+	case r.Loop != nil && ((r.Loop.While == "") == (r.Loop.Until == "") || r.Loop.Max < 0):
+		return bad("loop", "needs either a while or an until condition, and a maximum that is not negative")
 	}
-	if err := s.validateBranches(); err != nil {
+	if err := s.checkBranches(); err != nil {
 		return err
 	}
-	if m := r.Milestone; m != nil {
-		if err := CheckID(s.field("milestone"), m.Reached); err != nil {
-			return err
-		}
-		if err := CheckText(s.field("milestone"), m.Until); err != nil {
-			return err
-		}
-	}
-	if e := r.Exclusion; e != nil {
-		if err := CheckID(s.field("exclusion key"), e.Key); err != nil {
-			return err
-		}
-	}
-	for _, region := range r.Regions {
-		if err := CheckID(s.field("region"), region); err != nil {
-			return err
-		}
-	}
 	for _, red := range r.Reduce {
-		if red.Key == "" || red.With == "" || !areText(red.Key, red.With) {
+		if red.Key == "" || red.With == "" {
 			return bad("reduction", "names no output or no reducer")
 		}
 	}
-	if err := r.Multi.validate(s); err != nil {
-		return err
-	}
-	if l := r.Loop; l != nil && ((l.While == "") == (l.Until == "") || l.Max < 0 || !areText(l.While, l.Until)) {
-		return bad("loop", "needs either a while or an until condition, and a maximum that is not negative")
-	}
 	if v := r.Verify; v != nil {
-		if !areText(v.Required...) || !areText(v.With) {
-			return bad("verification", "is not valid UTF-8")
-		}
 		for _, t := range v.Types {
-			if !slices.Contains(jsonTypes(), t.Type) || !areText(t.Key) {
+			if !slices.Contains(jsonTypes(), t.Type) {
 				return bad("verification", "%q is no type", t.Type)
 			}
 		}
 	}
-	return s.validateBody()
+	return r.Multi.check(s)
+}
+
+// areText reports whether all text in the rules is valid UTF-8.
+func (r *Rules) areText() bool {
+	if r == nil {
+		return true
+	}
+	ok := areText(r.If, r.Choice, r.OnCancelOf) && areText(r.Regions...)
+	for _, b := range r.Branches {
+		ok = ok && areText(b.To, b.When)
+	}
+	for _, d := range r.Reduce {
+		ok = ok && areText(d.Key, d.With)
+	}
+	if m := r.Milestone; m != nil {
+		ok = ok && areText(m.Reached, m.Until)
+	}
+	if e := r.Exclusion; e != nil {
+		ok = ok && areText(e.Key)
+	}
+	if m := r.Multi; m != nil {
+		ok = ok && areText(m.CountOf, m.Over, m.Until)
+	}
+	if l := r.Loop; l != nil {
+		ok = ok && areText(l.While, l.Until)
+	}
+	if v := r.Verify; v != nil {
+		ok = ok && areText(v.With) && areText(v.Required...)
+		for _, t := range v.Types {
+			ok = ok && areText(t.Key, t.Type)
+		}
+	}
+	return ok
+}
+
+// check returns ErrInvalid unless the state can be stored.
+func (s *StageState) check(field string) error {
+	if s == nil {
+		return nil
+	}
+	ok := areText(s.Timer)
+	if o := s.Origin; o != nil {
+		ok = ok && areText(string(o.Kind), o.From, o.By) && o.Failure.isText()
+	}
+	for _, t := range s.Consumed {
+		ok = ok && areText(t.Ref)
+	}
+	if s.Multi != nil {
+		ok = ok && areText(s.Multi.Keys...)
+	}
+	if !ok || s.Jump != nil && !areText(s.Jump.Target) {
+		return Invalid(field, "is not valid UTF-8")
+	}
+	if s.Initial != nil {
+		if err := s.Initial.Check(field); err != nil {
+			return err
+		}
+	}
+	if s.Jump != nil {
+		return s.Jump.Context.Check(field)
+	}
+	return nil
 }
 
 func jsonTypes() []string {
 	return []string{"string", "integer", "number", "boolean", "array", "object", "null"}
 }
 
-func (s *Stage) validateBranches() error {
+func (s *Stage) checkBranches() error {
 	seen, defaults := map[string]bool{}, 0
 	for _, b := range s.Rules.Branches {
-		if err := CheckID(s.field("branch"), b.To); err != nil {
-			return err
-		}
 		switch {
+		case b.To == "":
+			return Invalid(s.field("branches"), "one leads nowhere")
 		case seen[b.To]:
 			return Invalid(s.field("branches"), "%q is listed twice", b.To)
 		case b.Default == (b.When != ""):
 			return Invalid(s.field("branches"), "%q needs a condition, or to be the default", b.To)
-		case !areText(b.When):
-			return Invalid(s.field("branches"), "%q has a condition that is not valid UTF-8", b.To)
 		case b.Default:
 			if defaults++; defaults > 1 && s.Rules.Split == SplitExclusive {
 				return Invalid(s.field("branches"), "%q is a second default of an exclusive split", b.To)
@@ -395,7 +429,7 @@ func (s *Stage) validateBranches() error {
 	return nil
 }
 
-func (m *Multi) validate(s *Stage) error {
+func (m *Multi) check(s *Stage) error {
 	if m == nil {
 		return nil
 	}
@@ -417,25 +451,32 @@ func (m *Multi) validate(s *Stage) error {
 		return bad("%d of %d can never end well", m.Need, m.Count)
 	case m.Detached && (m.Need > 0 || m.Until != "" || m.Open):
 		return bad("are not waited for, so they cannot complete the stage")
-	case !areText(m.CountOf, m.Over, m.Until):
-		return bad("have an expression that is not valid UTF-8")
 	}
 	return nil
 }
 
+// validateBody checks the stages inside the stage for what cannot be stored.
 func (s *Stage) validateBody() error {
-	refs := map[string]bool{}
 	for i, c := range s.Rules.Body {
 		if c == nil {
 			return Invalid(s.field(fmt.Sprintf("body[%d]", i)), "is nil")
 		}
-		if err := c.Validate(); err != nil {
+		field := s.field("body")
+		ok := areText(c.ID, c.Ref, c.Type, c.Name, c.ParentID, c.Reason) && areText(c.Requisites...) && c.Rules.areText()
+		if !ok {
+			return Invalid(field, "stage %d is not valid UTF-8", i)
+		}
+		if err := c.Context.Check(field); err != nil {
+			return err
+		}
+		if err := c.validateTasks(); err != nil {
 			return fmt.Errorf("body of stage %q: %w", s.Ref, err)
 		}
-		if refs[c.Ref] {
-			return Invalid(s.field("body"), "the ref %q is used twice", c.Ref)
+		if c.Rules != nil {
+			if err := c.validateBody(); err != nil {
+				return err
+			}
 		}
-		refs[c.Ref] = true
 	}
 	return nil
 }

@@ -120,6 +120,39 @@ func (s *Stage) TaskAfter(t *Task) *Task {
 	return nil
 }
 
+// nextRound makes the next round of the stage, as it was declared.
+func (s *Stage) nextRound(ids *IDs) *Stage {
+	c := &Stage{
+		ID: ids.New(), Ref: s.Ref, Round: s.Round + 1, Type: s.Type, Name: s.Name,
+		Requisites: cloneSlice(s.Requisites), Join: s.Join, Threshold: s.Threshold,
+		OnFailure: s.OnFailure, Disabled: s.Disabled, Rules: s.Rules.Clone(),
+		ParentID: s.ParentID, Owner: s.Owner, AllowSiblings: s.AllowSiblings,
+		Context: s.Context.Clone(), Timeout: s.Timeout,
+	}
+	if s.State != nil && s.State.Initial != nil {
+		c.Context = s.State.Initial.Clone()
+	}
+	for _, t := range s.Tasks {
+		if !t.Planned {
+			c.Tasks = append(c.Tasks, &Task{ID: ids.New(), Position: len(c.Tasks), Name: t.Name, Type: t.Type})
+		}
+	}
+	return c
+}
+
+// WriteContext lays v over the context of a stage of a draft, keeping the
+// declared one for later rounds.
+func (s *Stage) WriteContext(v Values) {
+	if len(v) == 0 {
+		return
+	}
+	if s.State == nil || s.State.Initial == nil {
+		initial := s.Context.Clone()
+		s.Note().Initial = &initial
+	}
+	s.Context = s.Context.Merge(v)
+}
+
 // Label is the name a person knows the stage by.
 func (s *Stage) Label() string {
 	if s.Name != "" {

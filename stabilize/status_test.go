@@ -154,13 +154,16 @@ func TestEnumNames(t *testing.T) {
 			}
 		})
 	}
-	check("JoinType", []string{"AND", "OR", "DISCRIMINATOR", "N_OF_M"},
+	check("JoinType", []string{"AND", "OR", "DISCRIMINATOR", "N_OF_M", "EXCLUSIVE", "MULTI", "MERGE"},
 		func(i uint8) enum { return stabilize.JoinType(i) },
 		func(b []byte) (enum, error) { var e stabilize.JoinType; err := e.UnmarshalText(b); return e, err })
-	check("OnFailure", []string{"FAIL_WORKFLOW", "CONTINUE", "STOP_BRANCH", "FAIL_AFTER_OTHERS"},
+	check("SplitType", []string{"AND", "OR", "EXCLUSIVE"},
+		func(i uint8) enum { return stabilize.SplitType(i) },
+		func(b []byte) (enum, error) { var e stabilize.SplitType; err := e.UnmarshalText(b); return e, err })
+	check("OnFailure", []string{"FAIL_WORKFLOW", "CONTINUE", "STOP_BRANCH", "FAIL_AFTER_OTHERS", "TOLERATE"},
 		func(i uint8) enum { return stabilize.OnFailure(i) },
 		func(b []byte) (enum, error) { var e stabilize.OnFailure; err := e.UnmarshalText(b); return e, err })
-	check("Owner", []string{"", "STAGE_BEFORE", "STAGE_AFTER", "STAGE_ON_FAILURE"},
+	check("Owner", []string{"", "STAGE_BEFORE", "STAGE_AFTER", "STAGE_ON_FAILURE", "STAGE_INSTANCE"},
 		func(i uint8) enum { return stabilize.Owner(i) },
 		func(b []byte) (enum, error) { var e stabilize.Owner; err := e.UnmarshalText(b); return e, err })
 	check("RunPhase", []string{"EXECUTE", "CANCEL", "TIMEOUT", "CLEANUP"},

@@ -294,7 +294,9 @@ func rt10(e *env) {
 	for _, f := range kit.Fields(stabilize.Stage{}, append(fixedOfStage, "Tasks")...) {
 		f.Take(s, other.Stages[0])
 		if s.IsSynthetic() != (s.Owner != stabilize.NoOwner) {
-			s.Owner = stabilize.OwnerBefore + stabilize.OwnerAfter - other.Stages[0].Owner
+			if s.Owner = stabilize.OwnerBefore; other.Stages[0].Owner == s.Owner {
+				s.Owner = stabilize.OwnerAfter
+			}
 		}
 		check("the stage's "+f.Name, false)
 	}

@@ -27,17 +27,8 @@ func badInstant(field string) error {
 
 // tidyHeader brings the times of a clone to their stored form.
 func tidyHeader(h *stabilize.Header) error {
-	ok := instant(&h.CreatedAt)
-	ok = instant(&h.StartedAt) && ok
-	ok = instant(&h.EndedAt) && ok
-	ok = instant(&h.StartExpiry) && ok
-	if h.Cancel != nil {
-		ok = instant(&h.Cancel.At) && ok
-	}
-	if h.Pause != nil {
-		ok = instant(&h.Pause.At) && ok
-		ok = instant(&h.Pause.ResumedAt) && ok
-	}
+	ok := true
+	h.Instants(func(t *time.Time) { ok = instant(t) && ok })
 	if !ok {
 		return badInstant("workflow")
 	}
@@ -45,13 +36,8 @@ func tidyHeader(h *stabilize.Header) error {
 }
 
 func tidyStage(s *stabilize.Stage) error {
-	ok := instant(&s.StartedAt)
-	ok = instant(&s.EndedAt) && ok
-	ok = instant(&s.StartExpiry) && ok
-	for _, t := range s.Tasks {
-		ok = instant(&t.StartedAt) && ok
-		ok = instant(&t.EndedAt) && ok
-	}
+	ok := true
+	s.Instants(func(t *time.Time) { ok = instant(t) && ok })
 	if !ok {
 		return badInstant(fmt.Sprintf("stage %q", s.Ref))
 	}

@@ -34,55 +34,32 @@ func sortAt(h *stabilize.Header) int64 {
 // tidyHeader returns h with its times in their stored form: h itself, or a copy
 // if that changes any.
 func tidyHeader(h *stabilize.Header) *stabilize.Header {
-	times := func(h *stabilize.Header) []*time.Time {
-		all := []*time.Time{&h.CreatedAt, &h.StartedAt, &h.EndedAt, &h.StartExpiry}
-		if h.Cancel != nil {
-			all = append(all, &h.Cancel.At)
-		}
-		if h.Pause != nil {
-			all = append(all, &h.Pause.At, &h.Pause.ResumedAt)
-		}
-		return all
-	}
-	if tidy(times(h)) {
+	if tidy(h.Instants) {
 		return h
 	}
 	c := h.Clone()
-	setInstants(times(c))
+	c.Instants(setInstant)
 	return c
 }
 
 func tidyStage(s *stabilize.Stage) *stabilize.Stage {
-	times := func(s *stabilize.Stage) []*time.Time {
-		all := make([]*time.Time, 0, 3+2*len(s.Tasks))
-		all = append(all, &s.StartedAt, &s.EndedAt, &s.StartExpiry)
-		for _, t := range s.Tasks {
-			all = append(all, &t.StartedAt, &t.EndedAt)
-		}
-		return all
-	}
-	if tidy(times(s)) {
+	if tidy(s.Instants) {
 		return s
 	}
 	c := s.Clone()
-	setInstants(times(c))
+	c.Instants(setInstant)
 	return c
 }
 
-func tidy(times []*time.Time) bool {
-	for _, t := range times {
-		if t.Location() != time.UTC || t.Nanosecond()%int(stabilize.Precision) != 0 {
-			return false
-		}
-	}
-	return true
+func tidy(each func(func(*time.Time))) bool {
+	ok := true
+	each(func(t *time.Time) {
+		ok = ok && t.Location() == time.UTC && t.Nanosecond()%int(stabilize.Precision) == 0
+	})
+	return ok
 }
 
-func setInstants(times []*time.Time) {
-	for _, t := range times {
-		*t = stabilize.Instant(*t)
-	}
-}
+func setInstant(t *time.Time) { *t = stabilize.Instant(*t) }
 
 // ceilMicros is the first stored instant that is not before t.
 func ceilMicros(t time.Time) int64 {

@@ -50,6 +50,12 @@ func (f *Filler) fill(path string, v reflect.Value) {
 			*x = append(*x, t)
 		}
 		return
+	case *[]*stabilize.Stage: // the stages inside a stage: one level is enough
+		*x = []*stabilize.Stage{{ID: fmt.Sprint("inside", f.next()), Ref: "inside", Context: stabilize.Values{"n": json.RawMessage(fmt.Sprint(f.next()))}}}
+		return
+	case *stabilize.SplitType:
+		*x = stabilize.SplitType(1 + f.next()%2)
+		return
 	case *stabilize.Status:
 		*x = stabilize.Status(1 + f.next()%(len(stabilize.Statuses())-1))
 		return
@@ -57,10 +63,10 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		*x = stabilize.JoinNOfM
 		return
 	case *stabilize.OnFailure:
-		*x = stabilize.OnFailure(1 + f.next()%3)
+		*x = stabilize.OnFailure(1 + f.next()%4)
 		return
 	case *stabilize.Owner:
-		*x = stabilize.Owner(1 + f.next()%2)
+		*x = stabilize.Owner(1 + f.next()%4)
 		return
 	case *stabilize.RunPhase:
 		*x = stabilize.RunPhase(1 + f.next()%3)
