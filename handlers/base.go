@@ -56,9 +56,13 @@ type Set struct{ byKind map[string]Handler }
 func NewSet() *Set {
 	s := &Set{byKind: map[string]Handler{}}
 	for _, h := range []Handler{
-		StartWorkflow(), StartWaitingWorkflows(), CompleteWorkflow(), CancelWorkflow(),
+		StartWorkflow(), StartWaitingWorkflows(), CompleteWorkflow(), CancelWorkflow(), TimeoutWorkflow(),
+		PauseWorkflow(), ResumeWorkflow(), RescheduleWorkflow(), RetryWorkflow(),
 		StartStage(), CompleteStage(), SkipStage(), CancelStage(), AbortStage(), ContinueParentStage(),
-		StartTask(), RunTask(), CompleteTask(),
+		PauseStage(), ResumeStage(), RestartStage(), TimeoutStage(),
+		JumpToStage(), SignalStage(), CancelRegion(), AddMultiInstance(), CloseMultiInstance(),
+		StartTask(), RunTask(), CompleteTask(), PauseTask(), ResumeTask(),
+		CreateWorkflow(), ChildEnded(), AcquireLock(), ReleaseLock(), LockGranted(),
 		InvalidWorkflowID(), InvalidStageID(), InvalidTaskID(), InvalidTaskType(), DeadLettered(),
 	} {
 		s.byKind[h.Kind()] = h
@@ -86,29 +90,47 @@ func (s *Set) For(kind string) (Handler, error) {
 }
 
 // WithWorkflow runs fn on the workflow unless it has ended, after which nothing
-// about it is decided any more.
+// about it is decided any more; somebody's request is answered with ErrFinished.
 func (x *Decision) WithWorkflow(fn func(w *stabilize.Workflow) error) error {
 	w := x.Workflow()
 	if w.Status.IsComplete() {
+		if x.Requested() {
+			return fmt.Errorf("workflow %q is %s: %w", w.ID, w.Status, stabilize.ErrFinished)
+		}
 		return nil
 	}
 	return fn(w)
 }
 
 // WithStage runs fn on the message's stage. A stage that does not exist is
-// answered with InvalidStageID; in a workflow that has ended nothing is done.
+// answered with InvalidStageID, or ErrNotFound if somebody asked; in a workflow
+// that has ended nothing is done.
 func (x *Decision) WithStage(m interface {
 	queue.Message
 	Stage() string
+	Ref() string
 }, fn func(s *stabilize.Stage) error) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
-		s := w.Stage(m.Stage())
-		if s == nil {
-			x.Push(queue.InvalidStageID{OfStage: queue.ToStage(w.ID, m.Stage()), Handling: m.Kind()})
-			return nil
+		s := x.stageOf(m)
+		switch {
+		case s != nil:
+			return fn(s)
+		case x.Requested():
+			return &stabilize.NotFoundError{Kind: "stage", ID: m.Stage() + m.Ref()}
 		}
-		return fn(s)
+		x.Push(queue.InvalidStageID{OfStage: queue.ToStage(w.ID, m.Stage()+m.Ref()), Handling: m.Kind()})
+		return nil
 	})
+}
+
+func (x *Decision) stageOf(m interface {
+	Stage() string
+	Ref() string
+}) *stabilize.Stage {
+	if m.Stage() == "" && m.Ref() != "" {
+		return x.Workflow().StageByRef(m.Ref())
+	}
+	return x.Workflow().Stage(m.Stage())
 }
 
 // WithTask runs fn on the message's task. A task that does not exist is
@@ -116,6 +138,7 @@ func (x *Decision) WithStage(m interface {
 func (x *Decision) WithTask(m interface {
 	queue.Message
 	Stage() string
+	Ref() string
 	Task() string
 }, fn func(s *stabilize.Stage, t *stabilize.Task) error) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {

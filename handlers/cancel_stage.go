@@ -7,11 +7,19 @@ import (
 
 // CancelStage promises: a stage that has not ended ends CANCELED, with all of
 // its family and tasks: running code is told through its context, waits and
-// pending retries end, on-cancel and cleanup hooks run before it ends.
+// pending retries end, on-cancel and cleanup hooks run before it ends. Withdrawn,
+// the workflow goes on without it (pattern 19; in the reference it hangs), and a
+// stage that was declared to follow its cancelling starts.
 func CancelStage() Handler { return Handle(cancelStage) }
 
 func cancelStage(x *Decision, m queue.CancelStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
+		if s.Status.IsComplete() && x.Requested() {
+			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Canceled}
+		}
+		if m.Reason == stabilize.ReasonWithdrawn && !s.IsSynthetic() && !s.Status.IsComplete() {
+			x.canceledAlone(s.Ref)
+		}
 		return x.haltStage(s, stabilize.Canceled, m.Reason, nil)
 	})
 }

@@ -48,7 +48,7 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 		x.draft.Seal(version)
 	}
 	for _, id := range c.Discard {
-		t.box.Cancel(id, stabilize.ErrCanceled)
+		t.box.Cancel(id, cause(x))
 	}
 	for _, in := range t.inputs {
 		if in.delivery != nil && !slices.Contains(x.runs, in.delivery) {
@@ -71,6 +71,14 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 		t.r.env.Ended(t.w)
 	}
 	return t.done(replies)
+}
+
+// cause is what discarded runs are told.
+func cause(x *Decision) error {
+	if x.cause != nil {
+		return x.cause
+	}
+	return stabilize.ErrCanceled
 }
 
 // record tells the recorder; its panic is its own affair.
@@ -209,6 +217,9 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 		return stabilize.Transient(err)
 	case errors.Is(err, stabilize.ErrNotFound) && c.Expect > 0:
 		t.w = nil
+		return errAgain
+	case errors.Is(err, stabilize.ErrExists) && c.Expect == 0 && t.inputs[0].request == nil:
+		t.w = nil // another was faster to make it
 		return errAgain
 	case errors.Is(err, stabilize.ErrExists) && c.Expect == 0 && t.id != "":
 		t.w = nil

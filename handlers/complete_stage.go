@@ -14,7 +14,7 @@ func CompleteStage() Handler { return Handle(completeStage) }
 
 func completeStage(x *Decision, m queue.CompleteStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
-		if !s.Status.IsActive() || x.underWay(s) {
+		if !s.Status.IsActive() || s.Status == stabilize.Paused && s.Ending == stabilize.NotStarted || x.underWay(s) {
 			return nil
 		}
 		status, reason := s.Ending, ""
@@ -54,6 +54,9 @@ func reasonOr(reason, otherwise string) string {
 // stage that is ending, what never began does not count: it is settled already
 // or will never begin.
 func (x *Decision) underWay(s *stabilize.Stage) bool {
+	if s.IsBodied() {
+		return x.bodyUnderWay(s)
+	}
 	ending := s.Ending != stabilize.NotStarted
 	for _, t := range s.Tasks {
 		if t.Status.IsActive() || t.Status == stabilize.NotStarted && !ending {
@@ -71,6 +74,9 @@ func (x *Decision) underWay(s *stabilize.Stage) bool {
 // outcome is what a stage's tasks and synthetic stages make of it. A non-nil
 // failure means it failed, whatever its policy makes of that.
 func (x *Decision) outcome(s *stabilize.Stage) (stabilize.Status, string, *stabilize.Failure) {
+	if s.IsBodied() {
+		return x.bodyOutcome(s)
+	}
 	family := x.Workflow().Children(s, stabilize.NoOwner)
 	if len(s.Tasks) == 0 && len(family) == 0 {
 		return stabilize.Skipped, stabilize.ReasonNothingToDo, nil
@@ -125,7 +131,7 @@ func severity(s stabilize.Status) int {
 // planEnd plans the after-stages of a stage that did not fail, or the
 // on-failure stages of one that did, once, and starts them.
 func (x *Decision) planEnd(s *stabilize.Stage, status stabilize.Status, failed bool) (more bool, err error) {
-	if s.Type == "" || status == stabilize.Canceled || failed && s.FailurePlanned || !failed && s.AfterPlanned {
+	if s.Type == "" || s.IsBodied() || status == stabilize.Canceled || failed && s.FailurePlanned || !failed && s.AfterPlanned {
 		return false, nil
 	}
 	typ, lookup := x.env.Registry.Stage(s.Type)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -21,7 +22,7 @@ func completeTask(x *Decision, m queue.CompleteTask) error {
 		w := x.Workflow()
 		complete := queue.CompleteStage{OfStage: m.OfStage}
 		edit := x.draft.Task(s.ID, t.ID)
-		edit.Run, edit.Signal = "", ""
+		edit.Run, edit.Signal, edit.Received, edit.Due = "", "", nil, time.Time{}
 		if m.Failure != nil {
 			f := *m.Failure
 			f.Stage, f.Task = s.Ref, t.Name
@@ -30,6 +31,11 @@ func completeTask(x *Decision, m queue.CompleteTask) error {
 		if m.Status == stabilize.Redirect {
 			return x.repeatTasks(s.ID, t.ID)
 		}
+		if !edit.Status.CanTransition(m.Status) { // it was parked
+			if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
+				return err
+			}
+		}
 		if _, err := x.SetTaskStatus(s.ID, t.ID, m.Status); err != nil {
 			return err
 		}
@@ -37,6 +43,11 @@ func completeTask(x *Decision, m queue.CompleteTask) error {
 		if s.Ending != stabilize.NotStarted {
 			x.Push(complete)
 			return nil
+		}
+		if !m.Status.IsHalt() {
+			if err := x.choose(s); err != nil {
+				return err
+			}
 		}
 		if m.Status.IsHalt() {
 			if err := x.skipRest(s.ID); err != nil {
@@ -67,7 +78,7 @@ func (x *Decision) repeatTasks(stageID, taskID string) error {
 	}
 	last := slices.IndexFunc(s.Tasks, func(t *stabilize.Task) bool { return t.ID == taskID })
 	for i, t := range s.Tasks[:last+1] {
-		s.Tasks[i] = &stabilize.Task{ID: x.NewID(), Position: t.Position, Name: t.Name, Type: t.Type}
+		s.Tasks[i] = &stabilize.Task{ID: x.NewID(), Position: t.Position, Name: t.Name, Type: t.Type, Planned: t.Planned}
 	}
 	x.Push(queue.StartTask{OfTask: queue.ToTask(x.Workflow().ID, stageID, s.Tasks[0].ID)})
 	return nil

@@ -11,10 +11,11 @@ import (
 )
 
 // CompleteWorkflow promises: a workflow ends when, and only when, nothing in it
-// is live. If it is to end early, what is under way is canceled first. A
-// workflow whose stages wait for tokens that can never come ends TERMINAL with
-// DEADLOCK and names them. It never waits by asking again (the reference
-// re-queues itself every 15 s and gives up after an hour).
+// is live. If it is to end early, what is under way is ended first. Tokens that
+// can no longer complete a join are settled: an OR join goes on with what there
+// is, what nothing will start is dead. A workflow whose stages wait for each
+// other ends TERMINAL with DEADLOCK and names them. It never waits by asking
+// again (the reference re-queues itself every 15 s and gives up after an hour).
 func CompleteWorkflow() Handler { return Handle(completeWorkflow) }
 
 func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
@@ -23,6 +24,9 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
 			return nil
 		}
+		if w.Status == stabilize.Paused && (!w.Halting() || w.Done && w.Cancel == nil && w.Failure == nil) {
+			return nil // resuming asks again
+		}
 		if w.Halting() {
 			x.cancelActive(w)
 			if w.Active() > 0 {
@@ -30,64 +34,129 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 			}
 			return x.finishWorkflow(finalStatus(w), firstFailure(w))
 		}
-		if w.Active() > 0 {
+		if w.Active() > 0 || slices.ContainsFunc(w.Locks, func(l stabilize.Lock) bool { return !l.Held }) {
 			return nil
 		}
-		var stuck []string
-		offered := false
-		for _, s := range w.Stages {
-			if s.Status != stabilize.NotStarted || s.IsSynthetic() {
-				continue
-			}
-			if x.offer(s) {
-				offered = true // its own message may be on the way; once more does no harm
-			} else {
-				stuck = append(stuck, s.Ref)
+		if settled, err := x.settleQuiet(w); settled || err != nil {
+			return err
+		}
+		status := finalStatus(w)
+		var failure *stabilize.Failure
+		if status != stabilize.Succeeded {
+			failure = firstFailure(w)
+		}
+		if left := leftover(w); len(left) > 0 {
+			x.draft.Header().Leftover = left
+			if w.StrictTokens && status == stabilize.Succeeded {
+				status = stabilize.Terminal
+				failure = &stabilize.Failure{Code: stabilize.CodeLeftoverToken, Message: fmt.Sprintf("%d tokens were consumed by no join", len(left)), Stage: left[0].Ref}
 			}
 		}
-		switch {
-		case offered:
-			return nil
-		case len(stuck) > 0:
-			return x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{
-				Code:    stabilize.CodeDeadlock,
-				Message: fmt.Sprintf("nothing is under way, and these stages wait for stages that never end: %s", strings.Join(stuck, ", ")),
-			})
-		default:
-			status := finalStatus(w)
-			var failure *stabilize.Failure
-			if status != stabilize.Succeeded {
-				failure = firstFailure(w)
-			}
-			return x.finishWorkflow(status, failure)
-		}
+		return x.finishWorkflow(status, failure)
 	})
 }
 
-// cancelActive sends CancelStage to every declared stage under way that is not
-// ending yet.
+// settleQuiet decides about stages that have not begun in a workflow in which
+// nothing moves, and reports whether that moves it on or ends it.
+func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
+	var stuck []*stabilize.Stage
+	offered := false
+	seen := map[string]bool{}
+	for i := 0; i < len(w.Stages); i++ { // it may grow
+		s := w.Stages[i]
+		if s.IsSynthetic() || s.Superseded || seen[s.Ref] {
+			continue
+		}
+		counted := w.Counted(s.Ref)
+		if s.Status != stabilize.NotStarted && !counted {
+			continue
+		}
+		seen[s.Ref] = true
+		moved, err := x.arrive(w.StageByRef(s.Ref), true)
+		if err != nil {
+			return true, err
+		}
+		offered = offered || moved // its own message may be on the way; once more does no harm
+		if !moved && s.Status == stabilize.NotStarted {
+			stuck = append(stuck, s)
+		}
+	}
+	if offered || len(stuck) == 0 {
+		return offered, nil
+	}
+	var waiting []string
+	for _, s := range stuck {
+		waiting = append(waiting, s.Ref)
+		if r := s.Rules; r != nil && r.OnCancelOf != "" { // nothing will be canceled any more
+			x.Push(queue.SkipStage{OfStage: queue.ToStage(w.ID, s.ID), Reason: stabilize.ReasonDeadPath})
+			offered = true
+		}
+	}
+	if offered {
+		return true, nil
+	}
+	for _, s := range stuck {
+		if left := w.Arrive(s.Ref, true).Left; s.Join == stabilize.JoinMerge && len(left) > 0 {
+			return true, x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{
+				Code: stabilize.CodeIncompleteMerge, Stage: s.Ref,
+				Message: fmt.Sprintf("%d of %d tokens missing", s.Threshold-len(left), s.Threshold),
+			})
+		}
+	}
+	return true, x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{
+		Code:    stabilize.CodeDeadlock,
+		Message: fmt.Sprintf("nothing is under way, and these stages wait for stages that never end: %s", strings.Join(waiting, ", ")),
+	})
+}
+
+// leftover returns the live tokens that no join has consumed.
+func leftover(w *stabilize.Workflow) []stabilize.Token {
+	var out []stabilize.Token
+	seen := map[string]bool{}
+	for _, s := range w.Stages {
+		if s.IsSynthetic() || seen[s.Ref] || !w.Counted(s.Ref) {
+			continue
+		}
+		seen[s.Ref] = true
+		out = append(out, w.Arrive(s.Ref, true).Left...)
+	}
+	return out
+}
+
+// cancelActive sends CancelStage to every stage under way that is not ending yet
+// and is not ended by its parent.
 func (x *Decision) cancelActive(w *stabilize.Workflow) {
 	if w.Active() == 0 {
 		return
 	}
 	reason := stabilize.ReasonFailed
-	if w.IsCanceled() {
+	switch {
+	case w.IsCanceled():
 		reason = stabilize.ReasonCanceled
+	case w.Done:
+		reason = stabilize.ReasonWithdrawn
 	}
 	for _, s := range w.Stages {
-		if !s.IsSynthetic() && s.Status.IsActive() && s.Ending == stabilize.NotStarted {
+		if parent := w.Stage(s.ParentID); parent != nil && !parent.Status.IsComplete() {
+			continue // with its parent
+		}
+		if s.Status.IsActive() && s.Ending == stabilize.NotStarted {
 			x.Push(queue.CancelStage{OfStage: queue.ToStage(w.ID, s.ID), Reason: reason})
 		}
 	}
 }
 
 // finalStatus is what the ends of a workflow's stages make of it: any TERMINAL
-// wins over any CANCELED; a STOPPED branch fails the workflow only under
-// FailAfterOthers; everything else is success.
+// wins over any CANCELED; a STOPPED branch fails the workflow under
+// FailAfterOthers, and under TolerateFailure if no join could do without it;
+// everything else is success. An explicit end is success whatever else there is.
 func finalStatus(w *stabilize.Workflow) stabilize.Status {
 	canceled, stoppedFails := w.IsCanceled(), false
+	if w.Done && !canceled && w.Failure == nil {
+		return stabilize.Succeeded
+	}
 	for _, s := range w.Stages {
-		if s.IsSynthetic() || w.StageByRef(s.Ref) != s {
+		if s.IsSynthetic() || s.Superseded {
 			continue
 		}
 		switch {
@@ -95,7 +164,8 @@ func finalStatus(w *stabilize.Workflow) stabilize.Status {
 			return stabilize.Terminal
 		case s.HaltsWorkflow():
 			canceled = true
-		case s.Status == stabilize.Stopped && s.OnFailure == stabilize.FailAfterOthers:
+		case s.Status == stabilize.Stopped && s.OnFailure == stabilize.FailAfterOthers,
+			s.Status == stabilize.Stopped && s.OnFailure == stabilize.TolerateFailure && !absorbed(w, s.Ref):
 			stoppedFails = true
 		}
 	}
@@ -111,6 +181,18 @@ func finalStatus(w *stabilize.Workflow) stabilize.Status {
 	}
 }
 
+// absorbed reports whether a stage further down ran without the branch.
+func absorbed(w *stabilize.Workflow, ref string) bool {
+	for _, below := range w.Below(ref)[1:] {
+		for _, s := range w.Executions(below) {
+			if !s.StartedAt.IsZero() && s.Status != stabilize.Stopped {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // firstFailure is the failure of the stage that failed first.
 func firstFailure(w *stabilize.Workflow) *stabilize.Failure {
 	if w.Failure != nil {
@@ -118,7 +200,7 @@ func firstFailure(w *stabilize.Workflow) *stabilize.Failure {
 	}
 	var failed []*stabilize.Stage
 	for _, s := range w.Stages {
-		if s.Failure != nil && (s.Status == stabilize.Terminal || s.Status == stabilize.Stopped) && w.StageByRef(s.Ref) == s {
+		if s.Failure != nil && (s.Status == stabilize.Terminal || s.Status == stabilize.Stopped) && !s.Superseded {
 			failed = append(failed, s)
 		}
 	}
@@ -144,18 +226,26 @@ func (x *Decision) finishWorkflow(status stabilize.Status, failure *stabilize.Fa
 			continue
 		}
 		end, why := stabilize.Skipped, stabilize.ReasonUpstreamHalted
-		if status == stabilize.Canceled {
+		switch {
+		case status == stabilize.Canceled:
 			end, why = stabilize.Canceled, stabilize.ReasonCanceled
+		case w.Done:
+			end, why = stabilize.Canceled, stabilize.ReasonWithdrawn
 		}
 		if err := x.settleUnstarted(s, end, why); err != nil {
 			return err
 		}
 	}
 	begun := w.Status.IsActive()
-	x.draft.Header().Failure = failure
+	x.releaseLocks()
+	h := x.draft.Header()
+	h.Failure = failure
+	x.Discard(h.Timer)
+	h.Timer = ""
 	if err := x.SetWorkflowStatus(status); err != nil {
 		return err
 	}
+	x.tellParent()
 	if w.ConcurrencyKey() != "" {
 		// One that begins and ends in the same commit needs a place all the same;
 		// ended, it holds none.

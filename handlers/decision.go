@@ -22,17 +22,20 @@ type Decision struct {
 	current  queue.Message
 	delivery *queue.Delivery // nil for a follow-up decided in memory, or a request
 	answer   *answer         // of a task run; nil for a message as it came
+	request  *Request        // nil for a message, and for what follows from a request
 
 	local     []queue.Message   // follow-ups to decide in memory, first in first out
 	out       []queue.Outgoing  // messages to store
 	runs      []*queue.Delivery // claimed RunTask messages to run now
 	discarded []string          // messages to remove
+	cause     error             // what runs that are discarded are told; nil: ErrCanceled
 	events    []events.Event    // in order
 	admission *persistence.Admission
 	refused   error                   // why the last try of this decision was not admitted
 	places    *persistence.Admissions // for a message about a concurrency limit
 	cut       map[followUp]bool       // follow-ups that go through the queue
 
+	pushed     int  // messages so far
 	completing bool // a CompleteWorkflow waits among the follow-ups
 }
 
@@ -77,11 +80,23 @@ func (x *Decision) MessageID() string {
 	return x.delivery.ID
 }
 
+// Requested reports whether somebody asked for this decision and waits for its
+// answer: then an error is his, and takes back nothing else.
+func (x *Decision) Requested() bool { return x.request != nil }
+
+// Answer is what the one who asked is told once the decision is durable.
+func (x *Decision) Answer(v any) {
+	if x.request != nil {
+		x.request.Answer = v
+	}
+}
+
 // Push sends a message, due now. One for the same workflow is decided in memory
 // on the same snapshot, after those pushed before it, and committed together
 // with this decision (the cascade); others, and all when the cascade is off, go
 // to the store with the commit.
 func (x *Decision) Push(m queue.Message) {
+	x.pushed++
 	if x.env.Cascade && x.draft != nil && queue.LaneOf(m) == queue.Control &&
 		queue.WorkflowOf(m) == x.Workflow().ID && !x.cut[keyOf(m)] {
 		x.local = append(x.local, m)
@@ -189,6 +204,7 @@ func executionOf(env *Env, w *stabilize.Workflow, s *stabilize.Stage, t *stabili
 	return &stabilize.Execution{
 		Workflow: w.Header, Stage: s, Task: t, Context: w.TaskContext(s),
 		Attempt: t.Failures + max(deliveries, 1), Polls: t.Polls,
+		Signal: t.Received, WaitOver: t.Signal != "" && t.Received == nil,
 		Logger: env.Logger,
 	}
 }

@@ -48,6 +48,11 @@ type Env struct {
 	// Redelivery is the delay before a message whose handler failed is delivered
 	// again, growing with its attempts.
 	Redelivery stabilize.Backoff
+	// MaxDepth is how many workflows may stand above one that a task starts; 0
+	// means DefaultMaxDepth.
+	MaxDepth int
+	// Expressions evaluates conditions; nil: one is made.
+	Expressions *stabilize.Exprs
 	// Conflicts bounds the tries after concurrency errors.
 	Conflicts ConflictPolicy
 }
@@ -85,6 +90,12 @@ func (env Env) Defaults() (*Env, error) {
 	}
 	if env.PollDelay == 0 {
 		env.PollDelay = time.Second
+	}
+	if env.MaxDepth <= 0 {
+		env.MaxDepth = DefaultMaxDepth
+	}
+	if env.Expressions == nil {
+		env.Expressions = stabilize.NewExprs(0)
 	}
 	env.Conflicts = env.Conflicts.orDefault()
 	return &env, nil

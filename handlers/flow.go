@@ -1,6 +1,9 @@
 package handlers
 
 import (
+	"slices"
+	"time"
+
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -11,8 +14,10 @@ import (
 // tokens: what follows decides by its join whether it can do without.
 func tokensFor(status stabilize.Status, reason string) stabilize.TokenKind {
 	switch {
-	case status == stabilize.Skipped && (reason == stabilize.ReasonDeadPath ||
+	case status == stabilize.Skipped && (reason == stabilize.ReasonDeadPath || reason == stabilize.ReasonMilestone ||
 		reason == stabilize.ReasonUpstreamHalted || reason == stabilize.ReasonStageEnded):
+		return stabilize.TokenDead
+	case reason == stabilize.ReasonJumped:
 		return stabilize.TokenDead
 	case status.IsHalt():
 		return stabilize.TokenDead
@@ -21,41 +26,271 @@ func tokensFor(status stabilize.Status, reason string) stabilize.TokenKind {
 	}
 }
 
-// EndStage gives a stage its final status and moves the flow on.
+// EndStage gives a stage its final status and moves the flow on. A stage that
+// ends well chooses its branches; one that cannot fails by its policy.
 func (x *Decision) EndStage(id string, status stabilize.Status, reason string) error {
+	before := x.pushed
 	edit := x.draft.Stage(id)
 	if reason != "" {
 		edit.Reason = reason
 	}
 	edit.Ending = stabilize.NotStarted
-	edit.Tokens = stabilize.Tokens{Kind: tokensFor(status, edit.Reason)}
+	kind := tokensFor(status, edit.Reason)
+	edit.Tokens = stabilize.Tokens{Kind: kind}
+	if r := edit.Rules; r != nil && kind == stabilize.TokenLive && !edit.Superseded {
+		edit.Tokens.Threads = r.Threads
+		closed, failure := x.branches(edit)
+		if failure != nil {
+			status = failureStatus(edit.OnFailure)
+			failure.Stage = edit.Ref
+			edit.Failure = failure
+			edit.Tokens = stabilize.Tokens{Kind: tokensFor(status, edit.Reason)}
+		}
+		if edit.Tokens.Kind == stabilize.TokenLive {
+			edit.Tokens.Except = closed
+		}
+	}
+	if err := x.awake(edit, status); err != nil {
+		return err
+	}
 	s, err := x.SetStageStatus(id, status)
 	if err != nil {
 		return err
 	}
-	if s.IsSynthetic() {
-		return x.childEnded(s)
+	if s.State != nil {
+		x.Discard(s.State.Timer)
+		s.State.Timer = ""
 	}
-	if s.HaltsWorkflow() {
+	switch {
+	case s.IsSynthetic():
+		if err := x.childEnded(s); err != nil {
+			return err
+		}
+	case s.Superseded:
+	case s.HaltsWorkflow():
 		x.completeWorkflow()
 		return nil
+	case s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive:
+		x.draft.Header().Done = true
+		x.completeWorkflow()
+		return nil
+	default:
+		if err := x.StartNext(s); err != nil {
+			return err
+		}
 	}
-	x.StartNext(s)
+	if err := x.ended(s); err != nil {
+		return err
+	}
+	if x.pushed == before && x.Workflow().Active() == 0 {
+		x.completeWorkflow()
+	}
 	return nil
 }
 
+// awake takes a stage that is parked back to RUNNING, if it is to end in a way
+// that only what runs can.
+func (x *Decision) awake(s *stabilize.Stage, to stabilize.Status) error {
+	if s.Status.CanTransition(to) || !s.Status.CanTransition(stabilize.Running) {
+		return nil
+	}
+	_, err := x.SetStageStatus(s.ID, stabilize.Running)
+	return err
+}
+
+// branches returns the refs whose edge gets no live token, by the conditions of
+// the stage's split. In the reference an OR split without a true branch takes
+// the first.
+func (x *Decision) branches(s *stabilize.Stage) ([]string, *stabilize.Failure) {
+	r := s.Rules
+	if r.Split == stabilize.SplitAnd {
+		return nil, nil
+	}
+	env := x.Workflow().EndContext(s)
+	taken := make([]bool, len(r.Branches))
+	any := false
+	for i, b := range r.Branches {
+		if b.Default {
+			continue
+		}
+		yes, err := x.env.Expressions.Bool(b.When, env)
+		if err != nil {
+			return nil, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "branch to " + b.To + ": " + errorText(err)}
+		}
+		if taken[i] = yes; yes {
+			any = true
+			if r.Split == stabilize.SplitExclusive {
+				break
+			}
+		}
+	}
+	if !any {
+		for i, b := range r.Branches {
+			if b.Default {
+				taken[i], any = true, true
+			}
+		}
+	}
+	if !any {
+		return nil, &stabilize.Failure{Code: stabilize.CodeNoBranch, Message: "no condition is true, and there is no default"}
+	}
+	var closed []string
+	for i, b := range r.Branches {
+		if !taken[i] {
+			closed = append(closed, b.To)
+		}
+	}
+	return closed, nil
+}
+
 // StartNext looks at what follows a stage that ended: a stage whose join is now
-// met is started, one whose join can no longer be met is skipped as a dead
-// path. If nothing is live after that, the workflow is asked to complete.
-func (x *Decision) StartNext(s *stabilize.Stage) {
+// met is started, one whose join can no longer be met is skipped as a dead path.
+func (x *Decision) StartNext(s *stabilize.Stage) error {
+	for _, down := range x.Workflow().Downstream(s) {
+		if _, err := x.arrive(down, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrive lets a stage act on the tokens before it, and reports whether it did.
+func (x *Decision) arrive(s *stabilize.Stage, quiet bool) (bool, error) {
+	if x.Workflow().Counted(s.Ref) && (s.State == nil || !s.State.Bypass || s.Status != stabilize.NotStarted) {
+		return x.arriveCounted(s.Ref, quiet)
+	}
+	if s.Status == stabilize.NotStarted && s.Join >= stabilize.JoinDiscriminator && x.Workflow().Readiness(s) == stabilize.Dead {
+		if err := x.unreachable(s); err != nil {
+			return false, err
+		}
+	}
+	return x.offer(s), x.resumeJumps()
+}
+
+// arriveCounted starts an execution for each set of tokens that lets the join
+// fire. The tokens are consumed here, in the commit that they arrive with.
+func (x *Decision) arriveCounted(ref string, quiet bool) (bool, error) {
 	w := x.Workflow()
 	moved := false
-	for _, down := range w.Downstream(s) {
-		moved = x.offer(down) || moved
+	for !w.Halting() {
+		a := w.Arrive(ref, quiet)
+		switch {
+		case len(a.Absorb) > 0:
+			if last := lastFired(w, ref); last != nil {
+				note := x.draft.Stage(last.ID).Note()
+				note.Consumed = append(note.Consumed, a.Absorb...)
+				if err := x.resumeJumps(); err != nil {
+					return moved, err
+				}
+				continue
+			}
+		case len(a.Fire) > 0:
+			s := w.StageByRef(ref)
+			if s.Status != stabilize.NotStarted || len(s.Known().Consumed) > 0 {
+				s = x.draft.OpenRound(ref, x.env.IDs, stabilize.Origin{Kind: stabilize.OriginToken, At: stabilize.Instant(x.now)})
+				x.Record(events.Event{Type: events.StageAdded, To: s.Status}, s, nil)
+			}
+			if err := x.consume(s, a.Fire); err != nil {
+				return moved, err
+			}
+			moved = true
+			continue
+		case a.Dead:
+			if s := w.StageByRef(ref); s.Status == stabilize.NotStarted {
+				x.Push(queue.SkipStage{OfStage: queue.ToStage(w.ID, s.ID), Reason: stabilize.ReasonDeadPath})
+				return true, x.unreachable(s)
+			}
+		}
+		return moved, nil
 	}
-	if !moved && !s.IsSynthetic() && w.Active() == 0 {
-		x.completeWorkflow()
+	return moved, nil
+}
+
+// consume starts an execution with certain tokens. One that came of a split into
+// threads knows its index.
+func (x *Decision) consume(s *stabilize.Stage, tokens []stabilize.Token) error {
+	w := x.Workflow()
+	edit := x.draft.Stage(s.ID)
+	edit.Note().Consumed = tokens
+	if len(tokens) == 1 {
+		if up := w.StageInRound(tokens[0].Ref, tokens[0].Round); up != nil {
+			threaded := up.Known().Threaded
+			index := up.Known().Index
+			if up.Tokens.Threads > 1 {
+				threaded, index = true, tokens[0].Thread
+			}
+			if threaded {
+				edit.State.Threaded, edit.State.Index = true, index
+				if err := edit.Context.Set("index", index); err != nil {
+					return err
+				}
+			}
+		}
 	}
+	x.Push(queue.StartStage{OfStage: queue.ToStage(w.ID, s.ID)})
+	return nil
+}
+
+// lastFired is the last execution of a join that has taken tokens.
+func lastFired(w *stabilize.Workflow, ref string) *stabilize.Stage {
+	for _, s := range slices.Backward(w.Executions(ref)) {
+		if len(s.Known().Consumed) > 0 {
+			return s
+		}
+	}
+	return nil
+}
+
+// unreachable withdraws what leads only to a partial join that can no longer be
+// met because branches failed (pattern 30).
+func (x *Decision) unreachable(s *stabilize.Stage) error {
+	if s.Join != stabilize.JoinDiscriminator && s.Join != stabilize.JoinNOfM {
+		return nil
+	}
+	w := x.Workflow()
+	failed := false
+	for _, up := range w.Upstream(s) {
+		failed = failed || up.Status == stabilize.Stopped
+	}
+	if !failed {
+		return nil
+	}
+	edit := x.draft.Stage(s.ID)
+	edit.Failure = &stabilize.Failure{Code: stabilize.CodeUnreachable, Message: "too many of its branches failed", Stage: s.Ref}
+	return x.withdrawAll(w.OnlyToward(s))
+}
+
+// withdrawAll ends stages because another branch was chosen.
+func (x *Decision) withdrawAll(stages []*stabilize.Stage) error {
+	for _, s := range stages {
+		if err := x.haltStage(s, stabilize.Canceled, stabilize.ReasonWithdrawn, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended tells those who watch a stage that it did: milestones, on-cancel stages,
+// those who wait for its mutex or section.
+func (x *Decision) ended(s *stabilize.Stage) error {
+	w := x.Workflow()
+	for _, watching := range w.Watching(s.Ref) {
+		x.offer(watching)
+	}
+	if s.Rules == nil {
+		return nil
+	}
+	for _, region := range s.Rules.Regions {
+		for _, watching := range w.Watching(region) {
+			x.offer(watching)
+		}
+	}
+	if s.Rules.Choice != "" && tokensFor(s.Status, s.Reason) == stabilize.TokenLive {
+		if err := x.choose(s); err != nil {
+			return err
+		}
+	}
+	return x.leaveExclusion(s)
 }
 
 // completeWorkflow pushes CompleteWorkflow unless one waits to be decided.
@@ -66,19 +301,25 @@ func (x *Decision) completeWorkflow() {
 	}
 }
 
-// offer starts or skips a stage if its tokens say so, and reports whether it
-// did. In a workflow on its way to an early end nothing new may start.
+// offer starts or skips a stage if its tokens and its milestone say so, and
+// reports whether it did. In a workflow on its way to an early end nothing new
+// may start.
 func (x *Decision) offer(s *stabilize.Stage) bool {
-	if s.Status != stabilize.NotStarted || x.Workflow().Halting() {
+	w := x.Workflow()
+	if s.Status != stabilize.NotStarted || s.Superseded || w.Halting() {
 		return false
 	}
-	to := queue.ToStage(x.Workflow().ID, s.ID)
-	switch x.Workflow().Readiness(s) {
+	to := queue.ToStage(w.ID, s.ID)
+	readiness, reason := w.Readiness(s), stabilize.ReasonDeadPath
+	if readiness == stabilize.Ready {
+		readiness, reason = w.MilestoneState(s), stabilize.ReasonMilestone
+	}
+	switch readiness {
 	case stabilize.Ready:
 		x.Push(queue.StartStage{OfStage: to})
 		return true
 	case stabilize.Dead:
-		x.Push(queue.SkipStage{OfStage: to, Reason: stabilize.ReasonDeadPath})
+		x.Push(queue.SkipStage{OfStage: to, Reason: reason})
 		return true
 	default:
 		return false
@@ -96,6 +337,9 @@ func (x *Decision) childEnded(s *stabilize.Stage) error {
 		return nil
 	}
 	to := queue.ToStage(w.ID, parent.ID)
+	if s.Owner == stabilize.OwnerInstance {
+		return x.instanceEnded(parent, s)
+	}
 	if parent.Ending != stabilize.NotStarted {
 		x.Push(queue.CompleteStage{OfStage: to})
 		return nil
@@ -107,7 +351,9 @@ func (x *Decision) childEnded(s *stabilize.Stage) error {
 		x.Push(queue.CompleteStage{OfStage: to})
 		return nil
 	}
-	x.StartNext(s)
+	if err := x.StartNext(s); err != nil {
+		return err
+	}
 	x.Push(queue.ContinueParentStage{OfStage: to, Owner: s.Owner})
 	return nil
 }
@@ -186,46 +432,62 @@ func (x *Decision) haltStage(s *stabilize.Stage, status stabilize.Status, reason
 		failure.Stage = s.Ref
 		edit.Failure = failure
 	}
+	end := stabilize.Canceled // of what is in it
+	if status == stabilize.Skipped {
+		end = status
+	}
 	if s.Status == stabilize.NotStarted {
 		for _, t := range edit.Tasks {
-			if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Canceled); err != nil {
+			if _, err := x.SetTaskStatus(s.ID, t.ID, end); err != nil {
 				return err
 			}
 		}
 		return x.EndStage(s.ID, status, reason)
 	}
 	edit.Ending = status
-	w := x.Workflow()
-	for _, c := range w.Children(edit, stabilize.NoOwner) {
-		switch {
-		case c.Status.IsComplete():
-		case c.Status == stabilize.NotStarted:
-			if err := x.settleUnstarted(c, stabilize.Canceled, reason); err != nil {
-				return err
-			}
-		default:
-			x.Push(queue.CancelStage{OfStage: queue.ToStage(w.ID, c.ID), Reason: reason})
-		}
+	if err := x.haltChildren(edit, end, reason); err != nil {
+		return err
 	}
 	for _, t := range edit.Tasks {
-		if err := x.haltTask(edit, t, reason); err != nil {
+		if err := x.haltTask(edit, t, end, reason); err != nil {
 			return err
 		}
 	}
-	x.Push(queue.CompleteStage{OfStage: queue.ToStage(w.ID, s.ID)})
+	x.Push(queue.CompleteStage{OfStage: queue.ToStage(x.Workflow().ID, s.ID)})
+	return nil
+}
+
+// haltChildren ends the synthetic stages of a stage that is ended from outside.
+func (x *Decision) haltChildren(parent *stabilize.Stage, end stabilize.Status, reason string) error {
+	w := x.Workflow()
+	for _, c := range w.Children(parent, stabilize.NoOwner) {
+		to := queue.ToStage(w.ID, c.ID)
+		switch {
+		case c.Status.IsComplete():
+		case c.Status == stabilize.NotStarted:
+			if err := x.settleUnstarted(c, end, reason); err != nil {
+				return err
+			}
+		case end == stabilize.Skipped:
+			x.Push(queue.SkipStage{OfStage: to, Reason: reason, Manual: true})
+		default:
+			x.Push(queue.CancelStage{OfStage: to, Reason: reason})
+		}
+	}
 	return nil
 }
 
 // haltTask ends one task of a stage that is ended from outside. A run under way
 // is told and its message removed; a task with an on-cancel hook ends when the
-// hook has run.
-func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, reason string) error {
+// hook has run; a workflow that it waits for is canceled.
+func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, end stabilize.Status, reason string) error {
 	if t.Status.IsComplete() || t.Phase == stabilize.RunCancel {
 		return nil
 	}
 	edit := x.draft.Task(s.ID, t.ID)
 	x.Discard(edit.Run)
 	edit.Run = ""
+	x.abandonChild(edit)
 	if t.Status.IsActive() {
 		if _, powers, err := x.env.Registry.Task(t.Type); err == nil && powers.OnCancel != nil {
 			x.sendRun(s, edit, stabilize.RunCancel)
@@ -233,13 +495,18 @@ func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, reason string
 		}
 	}
 	edit.Reason = reason
-	_, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Canceled)
+	if !edit.Status.CanTransition(end) {
+		if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
+			return err
+		}
+	}
+	_, err := x.SetTaskStatus(s.ID, t.ID, end)
 	return err
 }
 
 // sendRun makes the durable RunTask message of a task; the task remembers its id.
 func (x *Decision) sendRun(s *stabilize.Stage, t *stabilize.Task, phase stabilize.RunPhase) {
-	t.Run, t.Phase = x.NewID(), phase
+	t.Run, t.Phase, t.Due = x.NewID(), phase, time.Time{}
 	x.out = append(x.out, queue.Outgoing{
 		ID:      t.Run,
 		Message: queue.RunTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Phase: phase},

@@ -24,12 +24,24 @@ func runTask(x *Decision, m queue.RunTask) error {
 			if _, _, err := x.env.Registry.Task(t.Type); err != nil {
 				return x.unknownType(s, t, m)
 			}
+			if m.Phase == stabilize.RunExecute && x.parked(s) {
+				x.Push(queue.PauseTask{OfTask: m.OfTask})
+				return nil
+			}
+			if t.Status == stabilize.Suspended { // its time to wait is over
+				if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
+					return err
+				}
+				if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
+					return err
+				}
+			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)
-		t.Run = ""
+		t.Run, t.Due = "", time.Time{}
 		switch m.Phase {
 		case stabilize.RunCancel:
 			return x.canceledTask(s, t)
@@ -47,6 +59,11 @@ func runTask(x *Decision, m queue.RunTask) error {
 			return x.answeredTask(s, t)
 		}
 	})
+}
+
+// parked reports whether no task of the stage may run now.
+func (x *Decision) parked(s *stabilize.Stage) bool {
+	return s.Ending == stabilize.NotStarted && (x.Workflow().Status == stabilize.Paused || s.Status == stabilize.Paused)
 }
 
 // unknownType ends a run whose code this worker does not have. A hook that
@@ -86,8 +103,14 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)})
 		return nil
 	}
+	if f := x.verify(s, t, r); f != nil {
+		x.failedTask(s, t, f)
+		return nil
+	}
+	t.Signal, t.Received = "", nil
 	before := *s
-	s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
+	s.WriteContext(r.Context)
+	s.Outputs = s.Outputs.Merge(r.Outputs)
 	if err := x.env.checkRoom(s); err != nil {
 		s.Context, s.Outputs = before.Context, before.Outputs
 		x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)})
@@ -100,24 +123,32 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		x.recordTask(events.TaskPolled, s, t, "")
 		x.runAgain(s, t, x.pollDelay(t, r.After))
 	case stabilize.Suspended:
-		t.Signal = r.Signal
-		if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Suspended); err != nil {
-			return err
+		if r.Child != nil {
+			return x.startChild(s, t, r)
 		}
-		_, err := x.SetStageStatus(s.ID, stabilize.Suspended)
-		return err
+		return x.suspend(s, t, r)
 	case stabilize.Redirect:
 		if r.Target != "" {
-			if _, err := x.env.Handlers.For(queue.JumpToStage{}.Kind()); err != nil {
-				x.completeTask(s, t, stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: "jumps are not handled here: " + errorText(err)})
-				return nil
-			}
 			x.Push(queue.JumpToStage{OfStage: queue.ToStage(x.Workflow().ID, s.ID), Target: r.Target, Context: r.Context})
 			return nil
 		}
 		x.completeTask(s, t, stabilize.Redirect, nil)
 	default:
+		if r.Child != nil {
+			return x.startChild(s, t, r)
+		}
 		x.completeTask(s, t, r.Status, fitFailure(r.Failure))
+	}
+	return nil
+}
+
+// verify checks the outputs of a stage whose last task says that it succeeded.
+func (x *Decision) verify(s *stabilize.Stage, t *stabilize.Task, r stabilize.Result) *failed {
+	if s.Rules == nil || s.Rules.Verify == nil || s.IsBodied() || r.Status != stabilize.Succeeded || s.TaskAfter(t) != nil {
+		return nil
+	}
+	if err := s.Rules.Verify.Check(s.Outputs.Merge(r.Outputs)); err != nil {
+		return &failed{text: errorText(err), code: stabilize.CodeVerification, retry: s.Rules.Verify.Retry}
 	}
 	return nil
 }
@@ -147,7 +178,7 @@ func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) 
 		end(stabilize.CodeInvalidResult, errorText(err))
 		return
 	}
-	s.Context = s.Context.Merge(f.context)
+	s.WriteContext(f.context)
 	t.Failures++
 	t.LastError = f.text
 	policy := powers.Retry
@@ -178,7 +209,7 @@ func (x *Decision) pollDelay(t *stabilize.Task, asked time.Duration) time.Durati
 // runAgain sends the task's next run, due after the delay.
 func (x *Decision) runAgain(s *stabilize.Stage, t *stabilize.Task, delay time.Duration) {
 	x.sendRun(s, t, stabilize.RunExecute)
-	x.out[len(x.out)-1].At = x.now.Add(delay)
+	x.putOff(t, delay)
 }
 
 // hookAnswer is what an on-cancel or on-timeout hook answered, and what is wrong
@@ -199,7 +230,8 @@ func (x *Decision) canceledTask(s *stabilize.Stage, t *stabilize.Task) error {
 	if r, wrong := x.hookAnswer(); wrong != "" {
 		t.LastError = "on-cancel hook: " + wrong
 	} else {
-		s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
+		s.WriteContext(r.Context)
+		s.Outputs = s.Outputs.Merge(r.Outputs)
 	}
 	t.Reason = s.Reason
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Canceled); err != nil {
@@ -221,7 +253,8 @@ func (x *Decision) timedOutTask(s *stabilize.Stage, t *stabilize.Task) {
 		})
 		return
 	}
-	s.Context, s.Outputs = s.Context.Merge(r.Context), s.Outputs.Merge(r.Outputs)
+	s.WriteContext(r.Context)
+	s.Outputs = s.Outputs.Merge(r.Outputs)
 	if r.Status == stabilize.Terminal && r.Failure == nil {
 		r.Failure = &stabilize.Failure{Code: stabilize.CodeTimeout, Message: t.LastError}
 	}

@@ -44,6 +44,8 @@ func (r *Runner) Knows(id string) bool { return r.cache.has(id) }
 type Request struct {
 	Message queue.Message
 	Create  *stabilize.Workflow
+	// Answer is what the handler answered; set before Done receives nil.
+	Answer any
 	// Done receives what became of it; give it room for one.
 	Done chan error
 }
@@ -195,7 +197,7 @@ func (t *turn) snapshot(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, stabilize.ErrNotFound):
-		if t.w = nil; !t.takeCreate() {
+		if t.w = nil; !t.takeCreate() && !t.creates() {
 			t.missing(ctx, err)
 		}
 		return nil
@@ -219,6 +221,23 @@ func (t *turn) takeCreate() bool {
 	return false
 }
 
+// creates begins with the workflow that one of the messages makes, if there is
+// none: such a message is decided like any other, on a workflow of version 0.
+func (t *turn) creates() bool {
+	for _, in := range t.inputs {
+		if in.delivery == nil {
+			continue
+		}
+		if c, ok := in.delivery.Message.(interface {
+			Creates(time.Time) *stabilize.Workflow
+		}); ok {
+			t.w = c.Creates(t.r.env.Clock.Now())
+			return true
+		}
+	}
+	return false
+}
+
 // missing answers inputs for a workflow that does not exist.
 func (t *turn) missing(ctx context.Context, err error) {
 	for _, in := range t.inputs {
@@ -233,7 +252,7 @@ func (t *turn) missing(ctx context.Context, err error) {
 				t.r.env.Logger.Error("deciding", "message", marker.Kind(), "error", err)
 			}
 		}
-		if err := t.r.env.Commit(ctx, &persistence.Commit{Handled: []queue.Receipt{in.delivery.Receipt()}}); err != nil {
+		if err := t.r.env.Commit(ctx, &persistence.Commit{Handled: []queue.Receipt{in.delivery.Receipt()}, Messages: giveBack(in.message())}); err != nil {
 			t.r.env.Logger.Warn("acknowledging a message of a missing workflow", "message", in.delivery.ID, "error", err)
 		}
 		t.box.Settled(in.delivery)
@@ -266,7 +285,7 @@ func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err 
 		for len(x.local) > 0 {
 			m := x.local[0]
 			x.local = x.local[1:]
-			x.delivery, x.answer = nil, nil
+			x.delivery, x.answer, x.request = nil, nil, nil
 			if err := t.call(x, m); err != nil {
 				if t.cut == nil {
 					t.cut = map[followUp]bool{}
@@ -281,7 +300,7 @@ func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err 
 }
 
 func (t *turn) decideOne(ctx context.Context, x *Decision, in *input) error {
-	x.delivery, x.answer = in.delivery, in.answer
+	x.delivery, x.answer, x.request = in.delivery, in.answer, in.request
 	m := in.message()
 	if k, ok := m.(interface{ AdmissionKey() string }); ok && x.places == nil {
 		places, err := t.r.env.Store.Admissions(ctx, k.AdmissionKey())

@@ -7,23 +7,30 @@ import (
 
 // SkipStage promises: a stage that has not begun ends SKIPPED with the reason,
 // its tasks too, and the flow moves on: past a disabled stage with live tokens,
-// past a dead one with dead tokens, so that a skip travels down its branch.
+// past a dead one with dead tokens, so that a skip travels down its branch. With
+// Manual a stage under way is skipped too, with all that is in it, and the flow
+// goes on as if it had run (Orca's SkipStageHandler).
 func SkipStage() Handler { return Handle(skipStage) }
 
 func skipStage(x *Decision, m queue.SkipStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
-		if s.Status != stabilize.NotStarted || x.Workflow().Halting() {
-			return nil
+		if m.Manual {
+			if s.Status.IsComplete() && x.Requested() {
+				return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Skipped}
+			}
+			if x.Workflow().Halting() {
+				return nil
+			}
+			return x.haltStage(s, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonManualSkip), nil)
 		}
-		reason := m.Reason
-		if reason == "" {
-			reason = stabilize.ReasonDisabled
+		if s.Status != stabilize.NotStarted || s.Superseded || x.Workflow().Halting() {
+			return nil
 		}
 		for _, t := range s.Tasks {
 			if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Skipped); err != nil {
 				return err
 			}
 		}
-		return x.EndStage(s.ID, stabilize.Skipped, reason)
+		return x.EndStage(s.ID, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonDisabled))
 	})
 }

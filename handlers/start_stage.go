@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -10,22 +11,28 @@ import (
 )
 
 // StartStage promises: a stage whose join is met begins once: it is planned,
-// its before-stages run, then its tasks. One that may not run (disabled,
-// expired, join dead) is skipped; an error while planning fails it (in the
-// reference it ends SUCCEEDED). A stage whose join still waits is left alone:
-// the end of what it waits for offers it again.
+// its before-stages run, then its tasks, or its instances or iterations. One
+// that may not run (disabled, expired, join dead, milestone passed, another
+// chosen) is skipped or withdrawn; an error while planning or in its condition
+// fails it (in the reference it ends SUCCEEDED, or runs). A stage whose join,
+// milestone or mutex still waits is left alone: the end of what it waits for
+// offers it again (the reference's start_stage/ asks again every 15 s).
 func StartStage() Handler { return Handle(startStage) }
 
 func startStage(x *Decision, m queue.StartStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
 		w := x.Workflow()
-		if s.Status != stabilize.NotStarted || w.Status != stabilize.Running || w.Halting() {
+		if s.Status != stabilize.NotStarted || s.Superseded || w.Status != stabilize.Running || w.Halting() {
 			return nil
 		}
-		if parent := w.Stage(s.ParentID); parent != nil && (parent.Status != stabilize.Running || parent.Ending != stabilize.NotStarted) {
+		if parent := w.Stage(s.ParentID); parent != nil && !takesChild(parent, s) {
 			return nil
 		}
-		skip := queue.SkipStage{OfStage: m.OfStage}
+		if w.Counted(s.Ref) && (s.State == nil || len(s.State.Consumed) == 0 && !s.State.Bypass) && !s.IsInitial() {
+			_, err := x.arriveCounted(s.Ref, false)
+			return err
+		}
+		skip := queue.SkipStage{OfStage: queue.ToStage(w.ID, s.ID)}
 		switch w.Readiness(s) {
 		case stabilize.Waiting:
 			return nil
@@ -38,6 +45,13 @@ func startStage(x *Decision, m queue.StartStage) error {
 				skip.Reason = stabilize.ReasonStartExpired
 			}
 		}
+		if skip.Reason == "" && s.Rules != nil {
+			wait, reason, err := x.mayStart(s)
+			if wait || err != nil {
+				return err
+			}
+			skip.Reason = reason
+		}
 		if skip.Reason != "" {
 			x.Push(skip)
 			return nil
@@ -46,10 +60,69 @@ func startStage(x *Decision, m queue.StartStage) error {
 	})
 }
 
+// takesChild reports whether a parent is in a state to start one of its
+// synthetic stages.
+func takesChild(parent, s *stabilize.Stage) bool {
+	if parent.Ending != stabilize.NotStarted {
+		return false
+	}
+	if s.Owner == stabilize.OwnerInstance && parent.Status.IsComplete() {
+		m := parent.Declared().Multi
+		return m != nil && !m.Withdraw // it did not wait for the rest, which runs on
+	}
+	return parent.Status == stabilize.Running
+}
+
+// mayStart asks the rules of a stage whose join is met: whether it must wait, or
+// why it is skipped. It may also end it here.
+func (x *Decision) mayStart(s *stabilize.Stage) (wait bool, skip string, err error) {
+	w := x.Workflow()
+	switch w.MilestoneState(s) {
+	case stabilize.Waiting:
+		return true, "", nil
+	case stabilize.Dead:
+		return false, stabilize.ReasonMilestone, nil
+	}
+	if s.Rules.Choice != "" && !s.Known().Chosen && chosen(w, s) != nil {
+		return true, "", x.haltStage(s, stabilize.Canceled, stabilize.ReasonWithdrawn, nil)
+	}
+	if s.Rules.If != "" {
+		yes, err := x.env.Expressions.Bool(s.Rules.If, w.TaskContext(s))
+		if err != nil {
+			return true, "", x.failUnstarted(s, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "asking whether it is enabled: " + errorText(err)})
+		}
+		if !yes {
+			return false, stabilize.ReasonDisabled, nil
+		}
+	}
+	return !x.enterExclusion(s), "", nil
+}
+
+// failUnstarted fails a stage in place of beginning it.
+func (x *Decision) failUnstarted(s *stabilize.Stage, failure *stabilize.Failure) error {
+	s, err := x.SetStageStatus(s.ID, stabilize.Running)
+	if err != nil {
+		return err
+	}
+	return x.haltStage(s, failureStatus(s.OnFailure), "", failure)
+}
+
 func (x *Decision) beginStage(id string) error {
 	s, err := x.SetStageStatus(id, stabilize.Running)
 	if err != nil {
 		return err
+	}
+	x.armStage(s)
+	if s.Rules != nil {
+		if failure, err := x.beginRules(s); failure != nil || err != nil {
+			if err == nil {
+				err = x.haltStage(s, failureStatus(s.OnFailure), "", failure)
+			}
+			return err
+		}
+		if s.IsBodied() {
+			return x.beginBody(s)
+		}
 	}
 	before, failure := x.planStage(s)
 	if failure != nil {
@@ -57,6 +130,30 @@ func (x *Decision) beginStage(id string) error {
 	}
 	x.continueWithTasks(s, before)
 	return nil
+}
+
+// beginRules does what the rules ask for when a stage begins: reduce what the
+// branches put out, withdraw branches that lost, tell a milestone that passes.
+func (x *Decision) beginRules(s *stabilize.Stage) (*stabilize.Failure, error) {
+	w := x.Workflow()
+	if len(s.Rules.Reduce) > 0 && !s.IsBodied() {
+		var sources []stabilize.Values
+		for _, up := range w.Sources(s) {
+			sources = append(sources, w.FamilyOutputs(up))
+		}
+		reduced, err := x.env.Registry.Reduce(s.Rules.Reduce, sources)
+		if err != nil {
+			return &stabilize.Failure{Code: stabilize.CodeReduction, Message: errorText(err)}, nil
+		}
+		s.WriteContext(reduced)
+		s.Outputs = s.Outputs.Merge(reduced)
+	}
+	if s.Rules.Cancelling {
+		if err := x.withdrawAll(w.OnlyToward(s)); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // continueWithTasks starts the before-stages if any were planned, else the
@@ -90,7 +187,10 @@ func (x *Decision) planStage(s *stabilize.Stage) ([]*stabilize.Stage, *stabilize
 	}
 	s.BeforePlanned = true
 	if typ == nil {
-		return nil, x.checkPlanned(s)
+		if failure := x.checkPlanned(s); failure != nil {
+			return nil, failure
+		}
+		return x.planBody(s, nil)
 	}
 	var specs []stabilize.TaskSpec
 	err = resilience.Guard(func() (err error) {
@@ -102,6 +202,9 @@ func (x *Decision) planStage(s *stabilize.Stage) ([]*stabilize.Stage, *stabilize
 	}
 	// What the type plans comes first, what the stage was built with after it.
 	tasks := stabilize.NewTasks(x.env.IDs, specs)
+	for _, t := range tasks {
+		t.Planned = true
+	}
 	for _, t := range s.Tasks {
 		t.Position = len(tasks)
 		tasks = append(tasks, t)
@@ -110,11 +213,14 @@ func (x *Decision) planStage(s *stabilize.Stage) ([]*stabilize.Stage, *stabilize
 	if failure := x.checkPlanned(s); failure != nil {
 		return nil, failure
 	}
-	b, ok := typ.(stabilize.BeforeStager)
-	if !ok {
-		return nil, nil
+	var before []*stabilize.Stage
+	if b, ok := typ.(stabilize.BeforeStager); ok {
+		var failure *stabilize.Failure
+		if before, failure = x.planFamily(s, stabilize.OwnerBefore, "<", b.BeforeStages); failure != nil {
+			return nil, failure
+		}
 	}
-	return x.planFamily(s, stabilize.OwnerBefore, "<", b.BeforeStages)
+	return x.planBody(s, before)
 }
 
 func (x *Decision) plan(s *stabilize.Stage) *stabilize.Plan {
@@ -158,12 +264,8 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 		if err != nil {
 			return nil, planningFailure("synthetic stages", err)
 		}
-		prefix := parent.Ref + mark
-		c.Ref, c.ParentID, c.Owner, c.Position = prefix+c.Ref, parent.ID, owner, i
-		for j := range c.Requisites {
-			c.Requisites[j] = prefix + c.Requisites[j]
-		}
-		c.Round = parent.Round
+		adopt(parent, c, owner, mark)
+		c.Position = i
 		refs[c.Ref] = true
 		family = append(family, c)
 	}
@@ -173,7 +275,7 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 		return nil, planningFailure("synthetic stages", err)
 	}
 	for _, c := range family {
-		if x.Workflow().StageByRef(c.Ref) != nil {
+		if taken := x.Workflow().StageByRef(c.Ref); taken != nil && taken.Round >= c.Round {
 			return nil, planningFailure("synthetic stages", &stabilize.ExistsError{Kind: "stage", ID: c.Ref})
 		}
 		for _, ref := range c.Requisites {
@@ -185,11 +287,77 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 			return nil, planningFailure("synthetic stages", err)
 		}
 	}
-	for _, c := range family {
+	x.addStages(family)
+	return family, nil
+}
+
+func (x *Decision) addStages(stages []*stabilize.Stage) {
+	for _, c := range stages {
 		x.draft.AddStage(c)
 		x.Record(events.Event{Type: events.StageAdded, To: c.Status}, c, nil)
 	}
-	return family, nil
+}
+
+// adopt makes a stage a synthetic one: its refs, and those its rules name, get
+// its parent's before them.
+func adopt(parent, c *stabilize.Stage, owner stabilize.Owner, mark string) {
+	prefix := parent.Ref + mark
+	inside := func(ref *string) {
+		if *ref != "" {
+			*ref = prefix + *ref
+		}
+	}
+	c.ParentID, c.Owner, c.Round = parent.ID, owner, parent.Round
+	inside(&c.Ref)
+	for i := range c.Requisites {
+		inside(&c.Requisites[i])
+	}
+	r := c.Rules
+	if r == nil {
+		return
+	}
+	for i := range r.Branches {
+		inside(&r.Branches[i].To)
+	}
+	if r.Milestone != nil {
+		inside(&r.Milestone.Reached)
+		inside(&r.Milestone.Until)
+	}
+	inside(&r.Choice)
+}
+
+// planBody adds the stages inside a stage, after those that its type runs before
+// it.
+func (x *Decision) planBody(s *stabilize.Stage, before []*stabilize.Stage) ([]*stabilize.Stage, *stabilize.Failure) {
+	if s.Rules == nil || len(s.Rules.Body) == 0 {
+		return before, nil
+	}
+	var first []string
+	for _, c := range before {
+		first = append(first, c.Ref)
+	}
+	slices.Sort(first)
+	body := make([]*stabilize.Stage, len(s.Rules.Body))
+	for i, inside := range s.Rules.Body {
+		c := inside.Clone()
+		c.ID = x.NewID()
+		for _, t := range c.Tasks {
+			t.ID = x.NewID()
+		}
+		adopt(s, c, stabilize.OwnerBefore, "/")
+		if r := c.Rules; r != nil && slices.ContainsFunc(s.Rules.Body, func(b *stabilize.Stage) bool { return b.Ref == r.OnCancelOf }) {
+			r.OnCancelOf = s.Ref + "/" + r.OnCancelOf
+		}
+		if c.IsInitial() {
+			c.Requisites = slices.Clone(first)
+		}
+		if err := x.env.Registry.CheckStage(c); err != nil {
+			return nil, planningFailure("body", err)
+		}
+		body[i] = c
+	}
+	x.addStages(body)
+	return append(before, body...), nil
 }
 
 // failureStatus is what a failure makes of a stage under its policy.
@@ -197,7 +365,7 @@ func failureStatus(policy stabilize.OnFailure) stabilize.Status {
 	switch policy {
 	case stabilize.ContinueOnFailure:
 		return stabilize.FailedContinue
-	case stabilize.StopBranch, stabilize.FailAfterOthers:
+	case stabilize.StopBranch, stabilize.FailAfterOthers, stabilize.TolerateFailure:
 		return stabilize.Stopped
 	default:
 		return stabilize.Terminal

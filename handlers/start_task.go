@@ -14,7 +14,7 @@ func StartTask() Handler { return Handle(startTask) }
 func startTask(x *Decision, m queue.StartTask) error {
 	return x.WithTask(m, func(s *stabilize.Stage, t *stabilize.Task) error {
 		if t.Status != stabilize.NotStarted || s.Status != stabilize.Running ||
-			s.Ending != stabilize.NotStarted || x.Workflow().Halting() {
+			s.Ending != stabilize.NotStarted || x.Workflow().Halting() || x.Workflow().Status != stabilize.Running {
 			return nil
 		}
 		_, powers, err := x.env.Registry.Task(t.Type)

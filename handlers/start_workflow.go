@@ -11,7 +11,8 @@ import (
 // StartWorkflow promises: a workflow that has not begun begins exactly once,
 // with all its initial stages, when it is neither canceled nor expired and its
 // concurrency limit has a place; without a place it waits its turn as BUFFERED.
-// The place is taken in the commit that makes it RUNNING (the reference's
+// One that was restarted goes on with the stages that have a new round, one that
+// was paused before pauses. The place is taken in the commit that makes it RUNNING (the reference's
 // start_workflow.py counts first and starts later).
 func StartWorkflow() Handler { return Handle(startWorkflow) }
 
@@ -43,8 +44,17 @@ func startWorkflow(x *Decision, _ queue.StartWorkflow) error {
 			}
 			x.Admit(persistence.TakePlace)
 		}
+		again := !w.StartedAt.IsZero() // restarted
 		if err := x.SetWorkflowStatus(stabilize.Running); err != nil {
 			return err
+		}
+		x.armWorkflow()
+		if pauseAsked(w) {
+			x.draft.Header().Pause.At = stabilize.Instant(x.now)
+			return x.SetWorkflowStatus(stabilize.Paused)
+		}
+		if again {
+			return x.proceedAll()
 		}
 		for _, s := range initial {
 			x.Push(queue.StartStage{OfStage: queue.ToStage(w.ID, s.ID)})

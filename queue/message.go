@@ -65,14 +65,19 @@ type OfWorkflow struct {
 // Workflow implements Addressed.
 func (o OfWorkflow) Workflow() string { return o.WorkflowID }
 
-// OfStage addresses a stage of a workflow.
+// OfStage addresses a stage of a workflow: one execution by its id or, without
+// one, the latest round of a ref.
 type OfStage struct {
 	OfWorkflow
-	StageID string `json:"stage"`
+	StageID  string `json:"stage,omitempty"`
+	StageRef string `json:"ref,omitempty"`
 }
 
 // Stage returns the stage's id.
 func (o OfStage) Stage() string { return o.StageID }
+
+// Ref returns the stage's ref, if it is addressed by that.
+func (o OfStage) Ref() string { return o.StageRef }
 
 // OfTask addresses a task of a stage.
 type OfTask struct {
@@ -88,10 +93,15 @@ func ToWorkflow(workflowID string) OfWorkflow { return OfWorkflow{workflowID} }
 
 // ToStage addresses a stage.
 func ToStage(workflowID, stageID string) OfStage {
-	return OfStage{OfWorkflow{workflowID}, stageID}
+	return OfStage{OfWorkflow: OfWorkflow{workflowID}, StageID: stageID}
+}
+
+// ToRef addresses the latest round of a stage.
+func ToRef(workflowID, ref string) OfStage {
+	return OfStage{OfWorkflow: OfWorkflow{workflowID}, StageRef: ref}
 }
 
 // ToTask addresses a task.
 func ToTask(workflowID, stageID, taskID string) OfTask {
-	return OfTask{OfStage{OfWorkflow{workflowID}, stageID}, taskID}
+	return OfTask{ToStage(workflowID, stageID), taskID}
 }

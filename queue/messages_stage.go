@@ -18,16 +18,19 @@ type CompleteStage struct {
 // Kind implements Message.
 func (CompleteStage) Kind() string { return "CompleteStage" }
 
-// SkipStage ends a stage that does not run.
+// SkipStage ends a stage that does not run; with Manual, on somebody's wish, also
+// one that has begun.
 type SkipStage struct {
 	OfStage
 	Reason string `json:"reason,omitempty"`
+	Manual bool   `json:"manual,omitempty"`
 }
 
 // Kind implements Message.
 func (SkipStage) Kind() string { return "SkipStage" }
 
-// CancelStage ends a stage from outside, with what is under way in it.
+// CancelStage ends a stage from outside, with what is under way in it. With the
+// reason withdrawn the workflow goes on without it.
 type CancelStage struct {
 	OfStage
 	Reason string `json:"reason,omitempty"`
@@ -66,6 +69,9 @@ func (ResumeStage) Kind() string { return "ResumeStage" }
 type RestartStage struct {
 	OfStage
 	User string `json:"user,omitempty"`
+	// Child is a workflow that the stage started and that was restarted itself:
+	// the new round waits for it instead of starting another.
+	Child string `json:"child,omitempty"`
 }
 
 // Kind implements Message.
@@ -90,13 +96,14 @@ type JumpToStage struct {
 // Kind implements Message.
 func (JumpToStage) Kind() string { return "JumpToStage" }
 
-// SignalStage ends a wait of that name.
+// SignalStage ends a wait of that name, of one stage or, without a stage, of
+// whichever waits first. A persistent one is kept until somebody does.
 type SignalStage struct {
 	OfStage
 	Name       string           `json:"name"`
 	Data       stabilize.Values `json:"data,omitempty"`
 	Persistent bool             `json:"persistent,omitempty"`
-	Key        string           `json:"key,omitempty"`
+	Key        string           `json:"key,omitempty"` // one signal for each key and name
 }
 
 // Kind implements Message.
@@ -121,3 +128,21 @@ type AddMultiInstance struct {
 
 // Kind implements Message.
 func (AddMultiInstance) Kind() string { return "AddMultiInstance" }
+
+// CloseMultiInstance lets no more instances be added to a multi-instance stage;
+// with Complete it ends the stage with what has ended well so far.
+type CloseMultiInstance struct {
+	OfStage
+	Complete bool `json:"complete,omitempty"`
+}
+
+// Kind implements Message.
+func (CloseMultiInstance) Kind() string { return "CloseMultiInstance" }
+
+// TimeoutStage ends a stage whose time may be over.
+type TimeoutStage struct {
+	OfStage
+}
+
+// Kind implements Message.
+func (TimeoutStage) Kind() string { return "TimeoutStage" }

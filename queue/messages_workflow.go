@@ -54,6 +54,23 @@ type RescheduleWorkflow struct {
 // Kind implements Message.
 func (RescheduleWorkflow) Kind() string { return "RescheduleWorkflow" }
 
+// RetryWorkflow restarts all stages of a workflow that ended other than well.
+type RetryWorkflow struct {
+	OfWorkflow
+	User string `json:"user,omitempty"`
+}
+
+// Kind implements Message.
+func (RetryWorkflow) Kind() string { return "RetryWorkflow" }
+
+// TimeoutWorkflow ends a workflow whose time may be over.
+type TimeoutWorkflow struct {
+	OfWorkflow
+}
+
+// Kind implements Message.
+func (TimeoutWorkflow) Kind() string { return "TimeoutWorkflow" }
+
 // StartWaitingWorkflows starts workflows that wait under a concurrency limit, and with Purge cancels the rest.
 type StartWaitingWorkflows struct {
 	Key   string `json:"key"`

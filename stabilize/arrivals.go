@@ -15,7 +15,10 @@ func (w *Workflow) Counted(ref string) bool {
 	if s.Join >= JoinExclusive && len(s.Requisites) > 0 {
 		return true
 	}
-	if len(w.idx.rounds) > 0 && len(w.executions(ref)) > 1 {
+	if len(w.idx.rounds) == 0 && w.idx.rules.threaded == 0 {
+		return false
+	}
+	if len(w.executions(ref)) > 1 {
 		return true
 	}
 	for _, up := range s.Requisites {
@@ -33,7 +36,7 @@ func (w *Workflow) severalTokens(ref string) bool {
 			return true
 		}
 	}
-	return len(w.idx.rounds) > 0 && len(w.executions(ref)) > 1
+	return len(w.executions(ref)) > 1
 }
 
 // edge is what stands on one incoming edge and was not consumed.

@@ -145,6 +145,7 @@ func (s *Stage) Instants(f func(*time.Time)) {
 	for _, t := range s.Tasks {
 		f(&t.StartedAt)
 		f(&t.EndedAt)
+		f(&t.Due)
 		if t.Received != nil {
 			f(&t.Received.At)
 		}

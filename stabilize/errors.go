@@ -43,6 +43,8 @@ var (
 	// ErrInvalidTransition: a status cannot follow another, or an operation is
 	// not allowed in the present status.
 	ErrInvalidTransition = errors.New("invalid status transition")
+	// ErrInstancesClosed: no instance can be added to the stage any more.
+	ErrInstancesClosed = errors.New("instances are closed")
 	// ErrFinished: the workflow has ended and takes no more requests.
 	ErrFinished = errors.New("workflow has finished")
 	// ErrPermanent: the task failed and no further try can help.
@@ -229,6 +231,15 @@ type VerificationError struct {
 
 func (e *VerificationError) Error() string { return "verification failed: " + e.Problem }
 func (e *VerificationError) Unwrap() error { return ErrVerification }
+
+// Refused says that something cannot be done in the present state; its class is
+// ErrInvalidTransition.
+func Refused(what, why string) error { return &refusedError{what + ": " + why} }
+
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Unwrap() error { return ErrInvalidTransition }
 
 func classText(class, cause error) string {
 	if cause == nil {

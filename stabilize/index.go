@@ -16,6 +16,7 @@ type index struct {
 	rounds     map[string][]int // ref → slots of all its rounds, where there is more than one
 	active     int              // stages begun and not ended
 	halting    int              // stages whose end ends the workflow
+	partial    int              // stages with a join that resets
 	rules      ruleIndex
 
 	// What follows is filled in by readers, who may be several.
@@ -76,6 +77,9 @@ func (w *Workflow) indexStage(slot int) {
 	}
 	if s.Status.IsActive() {
 		x.active++
+	}
+	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
+		x.partial++
 	}
 	if s.Rules != nil {
 		x.rules.add(slot, s)

@@ -33,6 +33,37 @@ func (w *Workflow) TaskContext(s *Stage) Values {
 	return out.orNil()
 }
 
+// EndContext is what the stage's conditions see when it ends: its TaskContext,
+// and over it what it and its synthetic stages put out.
+func (w *Workflow) EndContext(s *Stage) Values {
+	out := w.TaskContext(s)
+	if out == nil {
+		out = Values{}
+	}
+	w.familyOutputs(s, nil, out)
+	return out
+}
+
+// Result is what the workflow as a whole put out: the outputs of all its stages
+// that count, where two wrote the same key the later in TopologicalOrder.
+func (w *Workflow) Result() Values {
+	out := Values{}
+	for _, s := range w.TopologicalOrder() {
+		if !s.IsSynthetic() && !s.Superseded {
+			w.familyOutputs(s, nil, out)
+		}
+	}
+	return out.orNil()
+}
+
+// FamilyOutputs returns what the stage and its synthetic stages put out.
+func (w *Workflow) FamilyOutputs(s *Stage) Values {
+	w.Index()
+	out := Values{}
+	w.familyOutputs(s, nil, out)
+	return out.orNil()
+}
+
 func (w *Workflow) inherit(s *Stage, into Values) {
 	w.inheritOutside(s, into)
 	for _, child := range w.ordered(w.Children(s, OwnerBefore)) {

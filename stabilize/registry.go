@@ -20,6 +20,12 @@ type (
 	AfterStager interface {
 		AfterStages(p *Plan) ([]*StageSpec, error)
 	}
+	// RestartPreparer is asked when a stage is restarted: what it returns is laid
+	// over the declared context of the new round, and an error refuses the restart
+	// (Orca's prepareStageForRestart). The Plan's stage is the new round.
+	RestartPreparer interface {
+		PrepareRestart(p *Plan) (Values, error)
+	}
 	// OnFailureStager plans stages that run after the stage failed; it keeps its
 	// failure whatever they do.
 	OnFailureStager interface {

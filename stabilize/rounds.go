@@ -8,6 +8,7 @@ type ruleIndex struct {
 	regions   map[string][]int
 	choices   map[string][]int
 	excluding map[string][]int
+	threaded  int // stages that split into threads
 }
 
 func (x *ruleIndex) add(slot int, s *Stage) {
@@ -21,6 +22,9 @@ func (x *ruleIndex) add(slot int, s *Stage) {
 		(*m)[key] = append((*m)[key], slot)
 	}
 	r := s.Rules
+	if r.Threads > 1 {
+		x.threaded++
+	}
 	if m := r.Milestone; m != nil {
 		put(&x.watching, m.Reached)
 		put(&x.watching, m.Until)
@@ -177,6 +181,21 @@ func (w *Workflow) Choice(name string) []*Stage {
 func (w *Workflow) Excluding(key string) []*Stage {
 	w.Index()
 	return w.counting(w.idx.rules.excluding[key])
+}
+
+// Jumping returns the stages whose jump waits for joins to reset.
+func (w *Workflow) Jumping() []*Stage {
+	w.Index()
+	if w.idx.partial == 0 {
+		return nil // no jump ever waits
+	}
+	out := []*Stage{}
+	for _, s := range w.Stages {
+		if s.State != nil && s.State.Jump != nil && !s.Superseded {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (w *Workflow) latestOf(slots []int) []*Stage {

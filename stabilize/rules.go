@@ -166,8 +166,10 @@ type StageState struct {
 	Consumed []Token `json:"consumed,omitempty"`
 	// Bypass: it was jumped to, so its join is not asked.
 	Bypass bool `json:"bypass,omitempty"`
-	// Index is its number among the instances or iterations of its parent.
-	Index int `json:"index,omitempty"`
+	// Index is its number among the instances or iterations of its parent, or
+	// among the threads of a split if it is Threaded.
+	Index    int  `json:"index,omitempty"`
+	Threaded bool `json:"threaded,omitempty"`
 	// Jump is a jump out of the stage that waits for joins to reset.
 	Jump *Jump `json:"jump,omitempty"`
 	// Multi counts the instances of a Multi, or the iterations of a Loop.

@@ -70,8 +70,9 @@ type Task struct {
 	Failure *Failure `json:"failure,omitempty"`
 
 	// Run is the id of the durable RunTask message while one is out.
-	Run   string   `json:"run,omitempty"`
-	Phase RunPhase `json:"phase,omitempty"` // what Run is to do
+	Run   string    `json:"run,omitempty"`
+	Phase RunPhase  `json:"phase,omitempty"` // what Run is to do
+	Due   time.Time `json:"due,omitzero"`    // when Run is, if it was put off
 	// CleanedUp: the cleanup hook has run (or there is none to run).
 	CleanedUp bool `json:"cleanedUp,omitempty"`
 

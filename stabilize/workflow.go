@@ -201,6 +201,8 @@ const (
 	ReasonJumped         = "jumped"            // it ended with a jump to another stage
 	ReasonSuperseded     = "superseded"        // a later round was opened in its place
 	ReasonTimeout        = "timeout"           // its time was over, which counts as success
+	ReasonInstances      = "run_as_instances"  // a task that the stage's instances or iterations run
+	ReasonRejoined       = "rejoined"          // the stage was restarted at a later task
 	ReasonParentEnded    = "parent_ended"      // the workflow that started this one was canceled
 )
 

@@ -1,0 +1,127 @@
+package handlers
+
+import (
+	"slices"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Mutex, interleaved routing and critical section (patterns 17, 39, 40). Who
+// holds a key is read from the statuses of the stages that share it, so there is
+// no lock to lose: a mutex is held while its stage is under way, a section from
+// the start of its first stage to the end of its last. The end of a holder
+// offers those who wait (the reference's start_stage/ asks every 15 s). A global
+// key is held by the workflow as well, see acquire_lock.go.
+
+// enterExclusion reports whether a stage may start as far as its key goes. For a
+// global key that the workflow does not hold it asks for it.
+func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
+	e := s.Rules.Exclusion
+	if e == nil {
+		return true
+	}
+	w := x.Workflow()
+	members := w.Excluding(e.Key)
+	own := sectionOf(members, s)
+	for _, m := range members {
+		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
+			return false
+		}
+	}
+	if !e.Global {
+		return true
+	}
+	i := slices.IndexFunc(w.Locks, func(l stabilize.Lock) bool { return l.Key == e.Key })
+	if i < 0 {
+		h := x.draft.Header()
+		h.Locks = append(h.Locks, stabilize.Lock{Key: e.Key})
+		x.Push(queue.AcquireLock{OfWorkflow: queue.ToWorkflow(queue.LockID(e.Key)), Key: e.Key, For: w.ID})
+		return false
+	}
+	return w.Locks[i].Held
+}
+
+// sectionOf returns the refs of the section that s is in: the members that are
+// connected with it. A mutex is a section of one.
+func sectionOf(members []*stabilize.Stage, s *stabilize.Stage) []string {
+	refs := []string{s.Ref}
+	if !s.Rules.Exclusion.Section {
+		return refs
+	}
+	for i := 0; i < len(refs); i++ {
+		for _, m := range members {
+			if !m.Rules.Exclusion.Section || slices.Contains(refs, m.Ref) {
+				continue
+			}
+			at := refs[i]
+			connected := slices.Contains(m.Requisites, at)
+			for _, n := range members {
+				connected = connected || n.Ref == at && slices.Contains(n.Requisites, m.Ref)
+			}
+			if connected {
+				refs = append(refs, m.Ref)
+			}
+		}
+	}
+	return refs
+}
+
+// holdsKey reports whether a stage, or the section it is in, has begun and not
+// ended.
+func holdsKey(members []*stabilize.Stage, s *stabilize.Stage) bool {
+	begun, open := false, false
+	section := sectionOf(members, s)
+	for _, m := range members {
+		if !slices.Contains(section, m.Ref) {
+			continue
+		}
+		begun = begun || !m.StartedAt.IsZero()
+		open = open || !m.Status.IsComplete()
+		if !s.Rules.Exclusion.Section && m.Status.IsActive() {
+			return true
+		}
+	}
+	return s.Rules.Exclusion.Section && begun && open
+}
+
+// leaveExclusion offers those who wait for the key of a stage that ended, and
+// gives a global key back when nobody here holds it: whoever else waits for it,
+// in this workflow too, gets it in turn.
+func (x *Decision) leaveExclusion(s *stabilize.Stage) error {
+	e := s.Rules.Exclusion
+	if e == nil {
+		return nil
+	}
+	w := x.Workflow()
+	members := w.Excluding(e.Key)
+	if slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
+		return nil
+	}
+	if e.Global {
+		x.releaseLock(e.Key)
+	}
+	for _, m := range members {
+		x.offer(m)
+	}
+	return nil
+}
+
+// releaseLock gives a global key back, or the turn for it.
+func (x *Decision) releaseLock(key string) {
+	w := x.Workflow()
+	i := slices.IndexFunc(w.Locks, func(l stabilize.Lock) bool { return l.Key == key })
+	if i < 0 {
+		return
+	}
+	h := x.draft.Header()
+	h.Locks = slices.Delete(h.Locks, i, i+1)
+	x.Push(queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(queue.LockID(key)), Key: key, For: w.ID})
+}
+
+// releaseLocks gives back all global keys of a workflow that ends.
+func (x *Decision) releaseLocks() {
+	for len(x.Workflow().Locks) > 0 {
+		x.releaseLock(x.Workflow().Locks[0].Key)
+	}
+}

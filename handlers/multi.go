@@ -1,0 +1,156 @@
+package handlers
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// beginInstances makes the instances of a stage, all in the commit that begins
+// it, and starts as many as may run at once. The reference expands them when
+// the workflow is built, and never reads a count from the context.
+func (x *Decision) beginInstances(s *stabilize.Stage) error {
+	items, failure := x.countInstances(s)
+	if failure != nil {
+		return x.haltStage(s, failureStatus(s.OnFailure), "", failure)
+	}
+	m := s.Rules.Multi
+	for _, item := range items {
+		if err := x.addInstance(s, itemContext(item)); err != nil {
+			return err
+		}
+	}
+	s.State.Multi.Closed = !m.Open
+	if m.Need > len(items) && !m.Open {
+		return x.haltStage(s, failureStatus(s.OnFailure), "", &stabilize.Failure{
+			Code: stabilize.CodeBadCount, Message: fmt.Sprintf("%d of %d instances can never end well", m.Need, len(items)),
+		})
+	}
+	x.startInstances(s)
+	if m.Detached {
+		return x.meet(s)
+	}
+	return x.judgeInstances(s, nil)
+}
+
+// maxInstances bounds what one decision makes.
+const maxInstances = 100_000
+
+// countInstances returns an item for each instance; items of a mere count are nil.
+func (x *Decision) countInstances(s *stabilize.Stage) ([]json.RawMessage, *stabilize.Failure) {
+	m := s.Rules.Multi
+	bad := func(code, format string, args ...any) ([]json.RawMessage, *stabilize.Failure) {
+		return nil, &stabilize.Failure{Code: code, Message: fitText(fmt.Sprintf(format, args...))}
+	}
+	env := x.Workflow().TaskContext(s)
+	n := m.Count
+	switch {
+	case m.Over != "":
+		items, err := x.env.Expressions.List(m.Over, env)
+		if err != nil {
+			return bad(stabilize.CodeBadCount, "the list of its instances: %v", err)
+		}
+		if n = len(items); n <= maxInstances {
+			return items, nil
+		}
+	case m.CountOf != "":
+		var err error
+		if n, err = x.env.Expressions.Int(m.CountOf, env); err != nil {
+			return bad(stabilize.CodeBadCount, "the number of its instances: %v", err)
+		}
+	}
+	if n < 0 || n > maxInstances {
+		return bad(stabilize.CodeBadCount, "%d is no number of instances; the most is %d", n, maxInstances)
+	}
+	return make([]json.RawMessage, n), nil
+}
+
+// judgeInstances decides, after one has ended (nil: none has yet), whether the
+// stage is complete, has failed, or goes on.
+func (x *Decision) judgeInstances(s, c *stabilize.Stage) error {
+	m, state := s.Rules.Multi, s.State.Multi
+	left := state.Total - state.Started + state.Running
+	over := left == 0 && state.Closed
+	if c != nil && c.Status.IsHalt() && c.Reason != stabilize.ReasonWithdrawn && m.Need == 0 && m.Until == "" && !s.AllowSiblings {
+		return x.haltStage(s, failureStatus(s.OnFailure), "", instanceFailure(c))
+	}
+	if m.Until != "" && c != nil && !c.Status.IsHalt() {
+		met, failure := x.untilMet(s)
+		if failure != nil {
+			return x.haltStage(s, failureStatus(s.OnFailure), "", failure)
+		}
+		if met {
+			return x.meet(s)
+		}
+	}
+	switch {
+	case m.Need > 0 && state.Good >= m.Need, m.Need == 0 && m.Until == "" && over, m.Until != "" && over && m.Unmet:
+		return x.meet(s)
+	case m.Until != "" && over:
+		return x.haltStage(s, failureStatus(s.OnFailure), "", &stabilize.Failure{
+			Code: stabilize.CodeConditionUnmet, Message: "all instances have ended, and the condition was never true",
+		})
+	case m.Need > 0 && state.Closed && state.Good+left < m.Need:
+		return x.haltStage(s, failureStatus(s.OnFailure), "", &stabilize.Failure{
+			Code: stabilize.CodeUnreachable, Message: fmt.Sprintf("only %d of the %d instances needed can still end well", state.Good+left, m.Need),
+		})
+	}
+	x.startInstances(s)
+	return nil
+}
+
+func instanceFailure(c *stabilize.Stage) *stabilize.Failure {
+	if c.Failure != nil {
+		f := *c.Failure
+		return &f
+	}
+	return &stabilize.Failure{Code: stabilize.CodeTaskFailed, Message: "instance " + c.Ref + " is " + c.Status.String()}
+}
+
+func (x *Decision) untilMet(s *stabilize.Stage) (bool, *stabilize.Failure) {
+	results, err := x.results(s)
+	if err == nil {
+		var env stabilize.Values
+		env, err = x.bodyEnv(s, map[string]any{"results": results, "done": s.State.Multi.Good, "total": s.State.Multi.Total})
+		if err == nil {
+			var met bool
+			if met, err = x.env.Expressions.Bool(s.Rules.Multi.Until, env); err == nil {
+				return met, nil
+			}
+		}
+	}
+	return false, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "asking whether its instances are enough: " + errorText(err)}
+}
+
+// meet completes a stage whose instances are enough. The rest is withdrawn, or
+// runs on; then the workflow waits for it.
+func (x *Decision) meet(s *stabilize.Stage) error {
+	s.State.Multi.Met, s.State.Multi.Closed = true, true
+	if s.Rules.Multi.Withdraw {
+		if err := x.withdrawInstances(s); err != nil {
+			return err
+		}
+	} else {
+		x.startInstances(s)
+	}
+	x.Push(queue.CompleteStage{OfStage: queue.ToStage(x.Workflow().ID, s.ID)})
+	return nil
+}
+
+func (x *Decision) withdrawInstances(s *stabilize.Stage) error {
+	w := x.Workflow()
+	for _, c := range w.Children(s, stabilize.OwnerInstance) {
+		switch {
+		case c.Status.IsComplete():
+		case c.Status == stabilize.NotStarted:
+			if err := x.settleUnstarted(c, stabilize.Canceled, stabilize.ReasonWithdrawn); err != nil {
+				return err
+			}
+		default:
+			x.Push(queue.CancelStage{OfStage: queue.ToStage(w.ID, c.ID), Reason: stabilize.ReasonWithdrawn})
+		}
+	}
+	return nil
+}

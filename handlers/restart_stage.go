@@ -1,0 +1,107 @@
+package handlers
+
+import (
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/resilience"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// RestartStage promises: a stage that has ended, or the declared stage that it
+// belongs to, gets a new round, fresh as declared, and so does everything that
+// depends on it, as in Orca (the reference resets the one stage and hangs). A
+// workflow that had ended starts again, under its concurrency limit like any
+// other, and so does the stage of the parent that waited for it. Earlier rounds
+// stay, and the new one says who restarted it and what had failed.
+func RestartStage() Handler { return Handle(restartStage) }
+
+func restartStage(x *Decision, m queue.RestartStage) error {
+	w := x.Workflow()
+	s := x.stageOf(m)
+	if s == nil {
+		if x.Requested() {
+			return &stabilize.NotFoundError{Kind: "stage", ID: m.StageID + m.StageRef}
+		}
+		x.Logger().Error("a stage to restart does not exist", "stage", m.StageID+m.StageRef)
+		return nil
+	}
+	if m.Child != "" && waitsFor(s, m.Child) != nil && !s.Status.IsComplete() {
+		return nil // it has not heard of the end yet, and need not
+	}
+	for parent := w.Stage(s.ParentID); parent != nil; parent = w.Stage(s.ParentID) {
+		s = parent
+	}
+	s = w.StageByRef(s.Ref)
+	if !s.Status.IsComplete() || w.IsCanceled() && !w.Status.IsComplete() {
+		if x.Requested() {
+			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.NotStarted}
+		}
+		return nil
+	}
+	if err := x.restart([]string{s.Ref}, m.User); err != nil {
+		return err
+	}
+	return x.rejoinChild(s, m.Child)
+}
+
+// restart opens new rounds of the stages and of all that depends on them.
+func (x *Decision) restart(refs []string, user string) error {
+	w := x.Workflow()
+	seen := map[string]bool{}
+	var region []string
+	for _, ref := range refs {
+		for _, below := range w.Below(ref) {
+			if !seen[below] {
+				seen[below] = true
+				region = append(region, below)
+			}
+		}
+	}
+	finished := w.Status.IsComplete()
+	if finished {
+		if err := x.draft.Reopen(); err != nil {
+			return err
+		}
+		x.draft.Header().Jumps = 0
+	}
+	if err := x.supersede(region, ""); err != nil {
+		return err
+	}
+	x.reopenRounds(region, stabilize.Origin{Kind: stabilize.OriginRestart, By: user, At: stabilize.Instant(x.now)})
+	for _, ref := range refs {
+		if err := x.prepareRestart(ref); err != nil {
+			return err
+		}
+	}
+	if !finished {
+		return x.proceedAll()
+	}
+	if p := w.Parent; p != nil && p.Waits {
+		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID})
+	}
+	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
+	return nil
+}
+
+// prepareRestart lets the stage's type change the context of the new round.
+func (x *Decision) prepareRestart(ref string) error {
+	w := x.Workflow()
+	s := w.StageByRef(ref)
+	typ, err := x.env.Registry.Stage(s.Type)
+	if err != nil {
+		return nil // it will fail as it begins, with the reason
+	}
+	p, ok := typ.(stabilize.RestartPreparer)
+	if !ok {
+		return nil
+	}
+	var values stabilize.Values
+	err = resilience.Guard(func() (err error) {
+		values, err = p.PrepareRestart(x.plan(s))
+		return err
+	})
+	if err != nil {
+		return stabilize.Refused("restarting stage "+ref, errorText(err))
+	}
+	x.draft.Stage(s.ID).WriteContext(values)
+	return nil
+}
