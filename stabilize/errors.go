@@ -3,6 +3,7 @@ package stabilize
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -229,6 +230,27 @@ type VerificationError struct {
 
 func (e *VerificationError) Error() string { return "verification failed: " + e.Problem }
 func (e *VerificationError) Unwrap() error { return ErrVerification }
+
+// ExpressionError is an expression that cannot be compiled, or that has no
+// result of the kind asked for with the values it was given.
+type ExpressionError struct {
+	Expression string
+	Cause      error
+}
+
+func (e *ExpressionError) Error() string {
+	text := e.Expression
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return fmt.Sprintf("expression %q: %v", text, e.Cause)
+}
+
+// Is makes the class ErrInvalid, and only that: the cause is for reading.
+func (e *ExpressionError) Is(target error) bool { return target == ErrInvalid }
+
+// As lets errors.As reach the cause.
+func (e *ExpressionError) As(target any) bool { return e.Cause != nil && errors.As(e.Cause, target) }
 
 func classText(class, cause error) string {
 	if cause == nil {
