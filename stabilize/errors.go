@@ -75,7 +75,7 @@ func Invalid(field, format string, args ...any) error {
 
 // NotFoundError says what was looked for.
 type NotFoundError struct {
-	Kind string // "workflow", "stage", "task", "dead letter", "task type", "stage type"
+	Kind string // "workflow", "stage", "task", "dead letter", "task type", "stage type", "reducer", "verifier"
 	ID   string
 }
 
