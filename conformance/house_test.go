@@ -37,6 +37,7 @@ func rows() []string {
 // nobody who does not use it has to build it. examples may import anything.
 func homes() map[string][]string {
 	return map[string][]string{
+		"github.com/expr-lang/expr":       {"stabilize"},
 		"github.com/uptrace/bun":          {"persistence/sqlstore"},
 		"modernc.org":                     {"persistence/sqlstore"},
 		"github.com/jackc":                {"persistence/sqlstore"},
@@ -119,6 +120,8 @@ func TestHouseImportRules(t *testing.T) {
 		{"contrib/shell", module + "/conformance"},
 		{"queue", module + "/examples/quickstart"},
 		{"stabilize", "github.com/charmbracelet/bubbletea"},
+		{"queue", "github.com/expr-lang/expr"},
+		{"handlers", "github.com/expr-lang/expr/vm"},
 		{"conformance/storetest", "modernc.org/sqlite"},
 		{"persistence/sqlstore", "pgregory.net/rapid"},
 	}

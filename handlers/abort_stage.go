@@ -11,6 +11,9 @@ func AbortStage() Handler { return Handle(abortStage) }
 
 func abortStage(x *Decision, m queue.AbortStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
+		if s.Status.IsComplete() && x.Requested() {
+			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Terminal}
+		}
 		code := m.Code
 		if code == "" {
 			code = stabilize.CodeAborted

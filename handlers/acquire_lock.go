@@ -13,13 +13,6 @@ import (
 
 const lockQueue = "queue" // the holder first
 
-// newLock makes the workflow of a key.
-func newLock(key string, now time.Time) *stabilize.Workflow {
-	return &stabilize.Workflow{Header: stabilize.Header{
-		ID: queue.LockID(key), Application: LockApplication, Name: key, CreatedAt: stabilize.Instant(now),
-	}}
-}
-
 // AcquireLock promises: a global key has one holder at a time, and those who
 // wait get it in the order in which they asked; asking again changes nothing.
 func AcquireLock() Handler { return Handle(acquireLock) }

@@ -95,7 +95,7 @@ func (env Env) Defaults() (*Env, error) {
 		env.MaxDepth = DefaultMaxDepth
 	}
 	if env.Expressions == nil {
-		env.Expressions = stabilize.NewExprs(0)
+		env.Expressions = &stabilize.Exprs{}
 	}
 	env.Conflicts = env.Conflicts.orDefault()
 	return &env, nil

@@ -250,7 +250,7 @@ func (x *Decision) unreachable(s *stabilize.Stage) error {
 	w := x.Workflow()
 	failed := false
 	for _, up := range w.Upstream(s) {
-		failed = failed || up.Status == stabilize.Stopped
+		failed = failed || up.Status == stabilize.Stopped && up.OnFailure == stabilize.TolerateFailure
 	}
 	if !failed {
 		return nil

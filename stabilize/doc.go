@@ -2,8 +2,8 @@
 // and a task are, which status may follow which, what a task answers, which
 // errors there are, and how a stage graph is read. It decides; it never acts.
 //
-// It may import the standard library and oklog/ulid, nothing else of this
-// module. It does no I/O and starts no goroutine.
+// It may import the standard library, oklog/ulid and expr-lang/expr, nothing
+// else of this module. It does no I/O and starts no goroutine.
 //
 // Where to start reading:
 //
@@ -12,6 +12,8 @@
 //   - tasktype.go and typed.go: the code a user writes.
 //   - build.go: how a user puts a workflow together.
 //   - join.go: when a stage may start. graph.go: what makes a graph valid.
+//   - rules.go: what a stage may declare beyond that. expr.go, reduce.go and
+//     verify.go: the conditions, reducers and checks that rules name.
 //   - draft.go: how a decision changes a workflow.
 //   - errors.go: every error class of the module.
 package stabilize

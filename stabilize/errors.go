@@ -3,6 +3,7 @@ package stabilize
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func Invalid(field, format string, args ...any) error {
 
 // NotFoundError says what was looked for.
 type NotFoundError struct {
-	Kind string // "workflow", "stage", "task", "dead letter", "task type", "stage type"
+	Kind string // "workflow", "stage", "task", "dead letter", "task type", "stage type", "reducer", "verifier"
 	ID   string
 }
 
@@ -240,6 +241,27 @@ type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
 func (e *refusedError) Unwrap() error { return ErrInvalidTransition }
+
+// ExpressionError is an expression that cannot be compiled, or that has no
+// result of the kind asked for with the values it was given.
+type ExpressionError struct {
+	Expression string
+	Cause      error
+}
+
+func (e *ExpressionError) Error() string {
+	text := e.Expression
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return fmt.Sprintf("expression %q: %v", text, e.Cause)
+}
+
+// Is makes the class ErrInvalid, and only that: the cause is for reading.
+func (e *ExpressionError) Is(target error) bool { return target == ErrInvalid }
+
+// As lets errors.As reach the cause.
+func (e *ExpressionError) As(target any) bool { return e.Cause != nil && errors.As(e.Cause, target) }
 
 func classText(class, cause error) string {
 	if cause == nil {

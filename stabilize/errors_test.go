@@ -46,6 +46,7 @@ func TestErrorClasses(t *testing.T) {
 		{"ErrPermanent", stabilize.Permanent(cause), "permanent failure: open x: version conflict"},
 		{"ErrPermanent", stabilize.Permanent(stabilize.Transient(nil)), "permanent failure: transient failure"},
 		{"ErrTimeout", &stabilize.TimeoutError{What: "task", After: time.Second}, "task timed out after 1s"},
+		{"ErrInvalid", &stabilize.ExpressionError{Expression: "a > 1", Cause: cause}, `expression "a > 1": open x: version conflict`},
 		{"ErrVerification", &stabilize.VerificationError{Problem: "empty"}, "verification failed: empty"},
 	} {
 		if classes[c.class] == nil || c.err.Error() != c.text {
@@ -64,7 +65,7 @@ func TestErrorClasses(t *testing.T) {
 			}
 		}
 	}
-	for _, err := range []error{stabilize.Transient(cause), stabilize.Permanent(cause)} {
+	for _, err := range []error{stabilize.Transient(cause), stabilize.Permanent(cause), &stabilize.ExpressionError{Cause: cause}} {
 		if got, ok := errors.AsType[*fs.PathError](err); !ok || got != cause {
 			t.Errorf("the cause of %v cannot be reached", err)
 		}

@@ -40,11 +40,13 @@ type Plan struct {
 	Context  Values // see Workflow.TaskContext
 }
 
-// Registry holds the task types and stage types a program knows, by name. Fill
-// it before use; reading it is safe for concurrent use.
+// Registry holds the task types, stage types, reducers and verifiers a program
+// knows, by name. Fill it before use; reading it is safe for concurrent use.
 type Registry struct {
-	tasks  map[string]registered
-	stages map[string]StageType
+	tasks     map[string]registered
+	stages    map[string]StageType
+	reducers  map[string]Reducer
+	verifiers map[string]Verifier
 }
 
 type registered struct {
@@ -54,38 +56,71 @@ type registered struct {
 
 // NewRegistry makes an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{tasks: map[string]registered{}, stages: map[string]StageType{}}
+	return &Registry{
+		tasks: map[string]registered{}, stages: map[string]StageType{},
+		reducers: map[string]Reducer{}, verifiers: map[string]Verifier{},
+	}
 }
 
 // AddTask registers a task type. A name in use is ErrExists, a nil type or a
 // name that CheckID refuses is ErrInvalid.
 func (r *Registry) AddTask(name string, t TaskType) error {
-	if err := CheckID("task type", name); err != nil {
-		return err
-	}
 	if t == nil {
-		return Invalid("task type", "%q is nil", name)
+		return add("task type", r.tasks, name, registered{}, true)
 	}
-	if _, taken := r.tasks[name]; taken {
-		return &ExistsError{Kind: "task type", ID: name}
-	}
-	r.tasks[name] = registered{t, PowersOf(t)}
-	return nil
+	return add("task type", r.tasks, name, registered{t, PowersOf(t)}, false)
 }
 
 // AddStage registers a stage type; see AddTask.
 func (r *Registry) AddStage(name string, t StageType) error {
-	if err := CheckID("stage type", name); err != nil {
+	return add("stage type", r.stages, name, t, t == nil)
+}
+
+// AddReducer registers a reducer; see AddTask. The names of built-in ones are in
+// use.
+func (r *Registry) AddReducer(name string, f Reducer) error {
+	if _, taken := builtinReducers[name]; taken {
+		return &ExistsError{Kind: "reducer", ID: name}
+	}
+	return add("reducer", r.reducers, name, f, f == nil)
+}
+
+// AddVerifier registers a verifier; see AddTask.
+func (r *Registry) AddVerifier(name string, f Verifier) error {
+	return add("verifier", r.verifiers, name, f, f == nil)
+}
+
+// AliasTask gives a registered task type another name. An unknown name is
+// ErrNotFound, an alias in use ErrExists.
+func (r *Registry) AliasTask(alias, name string) error {
+	return addAlias("task type", r.tasks, alias, name)
+}
+
+// AliasStage gives a registered stage type another name; see AliasTask.
+func (r *Registry) AliasStage(alias, name string) error {
+	return addAlias("stage type", r.stages, alias, name)
+}
+
+func add[T any](kind string, known map[string]T, name string, x T, isNil bool) error {
+	if err := CheckID(kind, name); err != nil {
 		return err
 	}
-	if t == nil {
-		return Invalid("stage type", "%q is nil", name)
+	if isNil {
+		return Invalid(kind, "%q is nil", name)
 	}
-	if _, taken := r.stages[name]; taken {
-		return &ExistsError{Kind: "stage type", ID: name}
+	if _, taken := known[name]; taken {
+		return &ExistsError{Kind: kind, ID: name}
 	}
-	r.stages[name] = t
+	known[name] = x
 	return nil
+}
+
+func addAlias[T any](kind string, known map[string]T, alias, name string) error {
+	x, ok := known[name]
+	if !ok {
+		return &NotFoundError{Kind: kind, ID: name}
+	}
+	return add(kind, known, alias, x, false)
 }
 
 // Task returns a task type and its powers. An unknown name is ErrNotFound.
@@ -110,26 +145,24 @@ func (r *Registry) Stage(name string) (StageType, error) {
 	return t, nil
 }
 
-// Check returns ErrInvalid, naming stage and type, if the workflow uses a task
-// or stage type that is not registered.
-func (r *Registry) Check(w *Workflow) error {
-	for _, s := range w.Stages {
-		if err := r.CheckStage(s); err != nil {
-			return err
-		}
+// Reducer returns a built-in or registered reducer. An unknown name is
+// ErrNotFound.
+func (r *Registry) Reducer(name string) (Reducer, error) {
+	if f, ok := builtinReducers[name]; ok {
+		return f, nil
 	}
-	return nil
+	f, ok := r.reducers[name]
+	if !ok {
+		return nil, &NotFoundError{Kind: "reducer", ID: name}
+	}
+	return f, nil
 }
 
-// CheckStage is Check for one stage.
-func (r *Registry) CheckStage(s *Stage) error {
-	if _, err := r.Stage(s.Type); err != nil {
-		return Invalid(s.field("type"), "%q is not registered", s.Type)
+// Verifier returns a verifier. An unknown name is ErrNotFound.
+func (r *Registry) Verifier(name string) (Verifier, error) {
+	f, ok := r.verifiers[name]
+	if !ok {
+		return nil, &NotFoundError{Kind: "verifier", ID: name}
 	}
-	for _, t := range s.Tasks {
-		if _, ok := r.tasks[t.Type]; !ok {
-			return Invalid(s.field("task "+t.Name), "task type %q is not registered", t.Type)
-		}
-	}
-	return nil
+	return f, nil
 }

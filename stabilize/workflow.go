@@ -194,6 +194,7 @@ const (
 	ReasonUpstreamHalted = "upstream_halted"   // the workflow ended before its turn
 	ReasonStageEnded     = "stage_ended"       // an earlier task ended the stage
 	ReasonCanceled       = "workflow_canceled" // the workflow was asked to cancel
+	ReasonStageCanceled  = "stage_canceled"    // somebody canceled the stage, and with it the workflow
 	ReasonFailed         = "workflow_failed"   // another stage failed for good
 	ReasonNothingToDo    = "nothing_to_do"     // a stage without tasks and synthetic stages
 	ReasonMilestone      = "milestone_passed"  // its milestone has passed or cannot be reached

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -142,6 +143,9 @@ func (e *Engine) sweepOnce(ctx context.Context, lister persistence.WaitingKeys) 
 	if err != nil {
 		return err
 	}
+	if err := e.sweepLocks(ctx); err != nil {
+		return err
+	}
 	for _, k := range keys {
 		places, err := e.store.Admissions(ctx, k.Key)
 		if err != nil {
@@ -156,4 +160,38 @@ func (e *Engine) sweepOnce(ctx context.Context, lister persistence.WaitingKeys) 
 		}
 	}
 	return nil
+}
+
+// sweepLocks gives on global exclusion keys whose holder vanished.
+func (e *Engine) sweepLocks(ctx context.Context) error {
+	token := ""
+	for {
+		page, err := e.store.Query(ctx, persistence.Query{
+			Application: queue.LockApplication, Statuses: []stabilize.Status{stabilize.Running}, Token: token,
+		})
+		if err != nil {
+			return err
+		}
+		for _, lock := range page.Workflows {
+			holders, err := stabilize.Get[[]string](lock.Context, "queue")
+			if err != nil || len(holders) == 0 {
+				continue
+			}
+			h, err := e.store.Summary(ctx, holders[0])
+			switch {
+			case errors.Is(err, stabilize.ErrNotFound):
+			case err != nil:
+				return err
+			case !h.Status.IsComplete():
+				continue
+			}
+			err = e.store.Push(ctx, queue.Outgoing{Message: queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(lock.ID), Key: lock.Name, For: holders[0]}})
+			if err != nil {
+				return err
+			}
+		}
+		if token = page.Next; token == "" {
+			return nil
+		}
+	}
 }

@@ -111,23 +111,30 @@ func (e *Engine) List(ctx context.Context, q persistence.Query) (persistence.Pag
 // ended. Cancelling again changes nothing: the first user and reason are kept.
 // Errors: ErrNotFound, ErrFinished.
 func (e *Engine) Cancel(ctx context.Context, id, user, reason string) error {
-	for field, text := range map[string]string{"user": user, "reason": reason} {
-		if err := stabilize.CheckText("cancel "+field, text); err != nil {
-			return err
+	return e.ask(ctx, "cancelling", queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user, Reason: reason}, user, reason)
+}
+
+// ask has a message decided and waits for its commit.
+func (e *Engine) ask(ctx context.Context, doing string, m queue.Addressed, texts ...string) error {
+	_, err := e.answer(ctx, doing, m, texts...)
+	return err
+}
+
+// answer is ask for a message that is answered. The texts are checked first.
+func (e *Engine) answer(ctx context.Context, doing string, m queue.Addressed, texts ...string) (any, error) {
+	id := m.Workflow()
+	fail := func(err error) (any, error) { return nil, fmt.Errorf("%s workflow %q: %w", doing, id, err) }
+	if err := stabilize.CheckID("workflow id", id); err != nil {
+		return nil, err
+	}
+	for _, text := range texts {
+		if err := stabilize.CheckText("text of the request", text); err != nil {
+			return fail(err)
 		}
 	}
-	h, err := e.store.Summary(ctx, id)
-	if err != nil {
-		return fmt.Errorf("cancelling: %w", err)
+	req := &handlers.Request{Message: m}
+	if err := e.request(ctx, id, req); err != nil {
+		return fail(err)
 	}
-	if h.Status.IsComplete() {
-		return fmt.Errorf("cancelling workflow %q, which is %s: %w", id, h.Status, stabilize.ErrFinished)
-	}
-	err = e.request(ctx, id, &handlers.Request{
-		Message: queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user, Reason: reason},
-	})
-	if err != nil {
-		return fmt.Errorf("cancelling workflow %q: %w", id, err)
-	}
-	return nil
+	return req.Answer, nil
 }

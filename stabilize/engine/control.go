@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// The methods below return when what they ask for is durable. They may be called
+// from any process on the same data, whether it runs workers or not. Errors of
+// all: ErrNotFound for a workflow or stage that does not exist, ErrFinished for a
+// workflow that has ended (but for Restart and Retry, which need or allow one),
+// ErrInvalidTransition for what the present status does not allow, ErrInvalid.
+// A stage is named by its ref and means its latest round.
+
+// SignalOption changes how a signal is sent.
+type SignalOption func(*queue.SignalStage)
+
+// ToStage sends the signal to the waits of one stage only.
+func ToStage(ref string) SignalOption { return func(m *queue.SignalStage) { m.StageRef = ref } }
+
+// SignalKey makes sending idempotent: in a workflow, one key and name is one
+// signal.
+func SignalKey(key string) SignalOption { return func(m *queue.SignalStage) { m.Key = key } }
+
+// Transient loses the signal if nobody waits for it now (pattern 23); otherwise
+// it is kept until somebody does (pattern 24).
+func Transient() SignalOption { return func(m *queue.SignalStage) { m.Persistent = false } }
+
+// Signal sends a signal to the task that waits for its name (see
+// stabilize.Suspend), the first in line if several do. It reports whether one
+// did. Of several signals of one name the first sent is the first consumed; those
+// nobody has consumed are listed in the workflow's Signals.
+func (e *Engine) Signal(ctx context.Context, id, name string, data stabilize.Values, opts ...SignalOption) (delivered bool, err error) {
+	m := queue.SignalStage{OfStage: queue.ToRef(id, ""), Name: name, Data: data, Persistent: true}
+	for _, o := range opts {
+		o(&m)
+	}
+	if name == "" {
+		return false, stabilize.Invalid("signal name", "is empty")
+	}
+	if err := data.Check("signal data"); err != nil {
+		return false, err
+	}
+	answer, err := e.answer(ctx, "signalling", m, name, m.Key, m.StageRef)
+	delivered, _ = answer.(bool)
+	return delivered, err
+}
+
+// Pause keeps a workflow from starting anything until Resume. Code under way
+// finishes and its result counts. One that has not begun pauses as it begins.
+func (e *Engine) Pause(ctx context.Context, id, user string) error {
+	return e.ask(ctx, "pausing", queue.PauseWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user}, user)
+}
+
+// Resume lets a paused workflow go on exactly where it was. The time in between
+// counts for no timeout.
+func (e *Engine) Resume(ctx context.Context, id, user string) error {
+	return e.ask(ctx, "resuming", queue.ResumeWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user}, user)
+}
+
+// PauseStage pauses one stage, with the synthetic stages in it.
+func (e *Engine) PauseStage(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "pausing a stage of", queue.PauseStage{OfStage: queue.ToRef(id, ref)})
+}
+
+// ResumeStage lets a stage go on that PauseStage paused.
+func (e *Engine) ResumeStage(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "resuming a stage of", queue.ResumeStage{OfStage: queue.ToRef(id, ref)})
+}
+
+// Restart opens a new round of a stage that has ended and of everything that
+// depends on it. A workflow that had ended starts again, under its concurrency
+// limit, and so does the stage of a parent workflow that waited for it.
+func (e *Engine) Restart(ctx context.Context, id, ref, user string) error {
+	return e.ask(ctx, "restarting a stage of", queue.RestartStage{OfStage: queue.ToRef(id, ref), User: user}, user)
+}
+
+// Retry starts a workflow again that ended other than SUCCEEDED: what succeeded
+// in it stays, the rest gets new rounds.
+func (e *Engine) Retry(ctx context.Context, id, user string) error {
+	return e.ask(ctx, "retrying", queue.RetryWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user}, user)
+}
+
+// Skip ends a stage SKIPPED, begun or not, with all that is in it; the workflow
+// goes on as if it had run.
+func (e *Engine) Skip(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "skipping a stage of", queue.SkipStage{OfStage: queue.ToRef(id, ref), Manual: true})
+}
+
+// Withdraw cancels one stage; the workflow goes on without it: what follows is a
+// dead path, but for stages declared with OnCancelOf (patterns 19, 26).
+func (e *Engine) Withdraw(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "withdrawing a stage of", queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonWithdrawn})
+}
+
+// CancelStage cancels one stage and, with it, the workflow, which ends CANCELED.
+func (e *Engine) CancelStage(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "cancelling a stage of", queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonStageCanceled})
+}
+
+// Abort ends one stage TERMINAL with an error; its workflow ends with it.
+func (e *Engine) Abort(ctx context.Context, id, ref, why string) error {
+	return e.ask(ctx, "aborting a stage of", queue.AbortStage{OfStage: queue.ToRef(id, ref), Error: why}, why)
+}
+
+// CancelRegion withdraws what is live in a cancel region (pattern 25).
+func (e *Engine) CancelRegion(ctx context.Context, id, region string) error {
+	return e.ask(ctx, "cancelling a region of", queue.CancelRegion{OfWorkflow: queue.ToWorkflow(id), Region: region}, region)
+}
+
+// AddInstance adds an instance to a stage that is open for more, with values over
+// the stage's context. One key adds one instance; an empty key always adds.
+// ErrInstancesClosed once none can be added.
+func (e *Engine) AddInstance(ctx context.Context, id, ref, key string, context stabilize.Values) error {
+	return e.ask(ctx, "adding an instance to a stage of", queue.AddMultiInstance{OfStage: queue.ToRef(id, ref), Key: key, Context: context}, key)
+}
+
+// CloseInstances lets no more instances be added to a stage.
+func (e *Engine) CloseInstances(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "closing the instances of a stage of", queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref)})
+}
+
+// CompleteInstances completes a stage with the instances that have ended well;
+// the rest is withdrawn (pattern 27).
+func (e *Engine) CompleteInstances(ctx context.Context, id, ref string) error {
+	return e.ask(ctx, "completing the instances of a stage of", queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref), Complete: true})
+}
+
+// Jump ends a stage under way and begins another, as if its task had answered
+// with stabilize.JumpTo.
+func (e *Engine) Jump(ctx context.Context, id, from, to string, context stabilize.Values) error {
+	return e.ask(ctx, "jumping in", queue.JumpToStage{OfStage: queue.ToRef(id, from), Target: to, Context: context}, to)
+}
+
+// Reschedule runs now what waits in a back-off or between two polls.
+func (e *Engine) Reschedule(ctx context.Context, id string) error {
+	return e.ask(ctx, "rescheduling", queue.RescheduleWorkflow{OfWorkflow: queue.ToWorkflow(id)})
+}
