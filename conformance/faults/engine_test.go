@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +65,7 @@ func TestAnEngineSurvivesEveryFault(t *testing.T) {
 // dies, and checks the end. It returns how many commits the first handle saw.
 func survive(t *testing.T, plan faults.Plan, opts []engine.Option) (commits int, died bool) {
 	t.Helper()
+	lossy := plan.LostReplies+plan.Refused+plan.RefusedCalls > 0
 	synctest.Test(t, func(t *testing.T) {
 		books := &ledger{data: memstore.NewData(), done: map[string]string{}}
 		first := faults.Wrap(books.open(), plan)
@@ -81,6 +83,17 @@ func survive(t *testing.T, plan faults.Plan, opts []engine.Option) (commits int,
 			t.Fatal(err)
 		}
 		books.check(t, id)
+		// Only a death, or a lease or a reply that is lost, makes a task run again.
+		most := 5
+		switch {
+		case plan.NoBirthLeases || lossy:
+			most = math.MaxInt
+		case died:
+			most += 2 // the two that may be under way
+		}
+		if books.runs > most {
+			t.Errorf("%d runs of tasks, want at most %d", books.runs, most)
+		}
 	})
 	return commits, died
 }
