@@ -105,7 +105,7 @@ type ledger struct {
 	mu    sync.Mutex
 	runs  int
 	done  map[string]string // what a task or stage ended with
-	twice []string
+	wrong []string
 }
 
 func (l *ledger) open() persistence.Store {
@@ -145,9 +145,30 @@ func (l *ledger) end(what string, status stabilize.Status, outputs stabilize.Val
 	}
 	result := fmt.Sprintf("%s %s", status, outputs)
 	if before, again := l.done[what]; again && before != result {
-		l.twice = append(l.twice, fmt.Sprintf("%s ended with %s, then with %s", what, before, result))
+		l.wrong = append(l.wrong, fmt.Sprintf("%s ended with %s, then with %s", what, before, result))
 	}
 	l.done[what] = result
+}
+
+// listener hears of messages that could not be decided: nothing that the store
+// does to them may bring a handler to that.
+type listener struct {
+	slog.Handler
+	books *ledger
+}
+
+func (listener) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l listener) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "handling a message" {
+		l.books.mu.Lock()
+		defer l.books.mu.Unlock()
+		r.Attrs(func(a slog.Attr) bool {
+			l.books.wrong = append(l.books.wrong, a.String())
+			return true
+		})
+	}
+	return nil
 }
 
 // step is the only task: it tells which way it was reached, and which of all
@@ -174,7 +195,7 @@ func (l *ledger) step(ctx context.Context, in map[string]any) (map[string]any, e
 // run starts the workflow, again or for the first time, and runs an engine until
 // the workflow has ended or the store has died.
 func (l *ledger) run(t *testing.T, store faults.Store, opts []engine.Option) (string, error) {
-	e, err := engine.New(store, append([]engine.Option{engine.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	e, err := engine.New(store, append([]engine.Option{engine.WithLogger(slog.New(listener{slog.DiscardHandler, l}))}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,8 +281,8 @@ func (l *ledger) check(t *testing.T, id string) {
 	if err != nil || way != "[[[[]a]b [[]a]c]d]e" {
 		t.Errorf("e was reached by %q, %v", way, err)
 	}
-	if len(l.twice) > 0 {
-		t.Errorf("committed twice: %s", strings.Join(l.twice, "; "))
+	if len(l.wrong) > 0 {
+		t.Errorf("went wrong: %s", strings.Join(l.wrong, "; "))
 	}
 	dead, err := look.ListDead(t.Context(), "", 10)
 	if err != nil || len(dead) > 0 {
