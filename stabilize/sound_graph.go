@@ -57,6 +57,8 @@ func newSoundGraph(stages []*Stage) (*soundGraph, bool) {
 		for _, down := range next[v] {
 			g.out[v] = append(g.out[v], len(g.from))
 			g.from, g.to = append(g.from, v), append(g.to, down)
+		}
+		for _, down := range slices.Backward(next[v]) { // the first declared is taken first
 			if open[down]--; open[down] == 0 {
 				stack = append(stack, down)
 			}

@@ -168,7 +168,7 @@ func (g *soundGraph) checkExclusive(ends bool) {
 		if least.ok && !ends && !most.rough && least.stages[v].fewest > 1 {
 			severity, word = Refused, "runs"
 		}
-		g.addUnsafe(v, severity, word, see.both[0], see.both[1])
+		g.addUnsafe(v, severity, word, min(see.both[0], see.both[1]), max(see.both[0], see.both[1]))
 	}
 }
 
