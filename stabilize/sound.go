@@ -85,8 +85,8 @@ func (w *Workflow) Soundness() []Finding {
 			declared = append(declared, s)
 		}
 	}
-	plain := !slices.ContainsFunc(declared, needsLook)
-	if plain && !lacksRequisite(declared) {
+	lacking := func(ref string) bool { return w.StageByRef(ref) == nil }
+	if !slices.ContainsFunc(declared, func(s *Stage) bool { return needsLook(s) || slices.ContainsFunc(s.Requisites, lacking) }) {
 		return nil
 	}
 	var names soundNames
@@ -137,21 +137,6 @@ func needsLook(s *Stage) bool {
 	r := s.Rules
 	return r != nil && (r.Split != SplitAnd || r.Threads > 1 || r.Choice != "" || r.Ends || r.Milestone != nil ||
 		r.OnCancelOf != "" || r.Loop != nil || len(r.Body) > 0 || r.Exclusion != nil && r.Exclusion.Section)
-}
-
-func lacksRequisite(stages []*Stage) bool {
-	refs := make(map[string]struct{}, len(stages))
-	for _, s := range stages {
-		refs[s.Ref] = struct{}{}
-	}
-	for _, s := range stages {
-		for _, ref := range s.Requisites {
-			if _, ok := refs[ref]; !ok {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // soundness looks at the stages of a workflow or of a body.

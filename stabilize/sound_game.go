@@ -10,8 +10,9 @@ import (
 // join does more with more tokens, so that not all choices matter: for what can
 // happen those that give most, for what must happen those that give least.
 
-// soundBudget bounds the work of one game: a unit is about a token looked at.
-const soundBudget = 400_000
+// soundBudget bounds the work of one game, to some milliseconds: a unit is a
+// state looked at, a new one is several.
+const soundBudget = 200_000
 
 type soundGame uint8
 
@@ -31,8 +32,9 @@ func (k soundGame) single() bool { return k >= gameMostSingle }
 
 // onEdge is what lies on an edge: n live tokens, and dead ones too if mixed.
 type onEdge struct {
-	edge, n int
-	mixed   bool
+	edge  int32
+	n     int32
+	mixed bool
 }
 
 // marking is one of the states of the game. Edges that are not listed are dead,
@@ -97,16 +99,17 @@ func (g *soundGraph) play(kind soundGame) gameResult {
 	}
 	p.res = gameResult{stages: make([]seen, len(g.stages)), ok: true}
 	states := []marking{{chosen: make([]fate, len(p.left))}}
+	var spare []marking
 	lastUnique := 1
 	for _, v := range g.order {
 		options := g.options(v, kind)
 		touched := 0
-		next := states[:0:0]
+		next := spare[:0]
 		for _, m := range states {
-			before := len(next)
+			before, held := len(next), len(m.live)
 			next = p.take(next, m, v, options)
-			p.budget -= 1 + len(m.live)
-			if len(next) != before+1 || len(next[before].live) != len(m.live) || g.edgesIn[v] == 0 {
+			p.budget -= 1 + len(m.live)/16
+			if len(next) != before+1 || len(next[before].live) != held || g.edgesIn[v] == 0 {
 				touched++
 			}
 			if p.budget < 0 {
@@ -116,7 +119,7 @@ func (g *soundGraph) play(kind soundGame) gameResult {
 		if name := g.stages[v].Declared().Choice; name != "" {
 			p.left[p.choices[name]]--
 		}
-		states = next
+		states, spare = next, states
 		if len(states) > 1 && (touched > 1 || len(states) > 2*lastUnique+16) {
 			states = p.unique(states)
 			lastUnique = len(states)
@@ -136,7 +139,7 @@ func (p *player) take(next []marking, m marking, v int, options [][]int) []marki
 	runs := p.runs(v, in)
 	rest := m
 	if len(in) > 0 {
-		rest.live = slices.DeleteFunc(slices.Clone(m.live), func(t onEdge) bool { return p.g.to[t.edge] == v })
+		rest.live = slices.DeleteFunc(m.live, func(t onEdge) bool { return p.g.to[t.edge] == v })
 	}
 	if s.Declared().Choice != "" {
 		return p.choose(next, rest, v, runs, options)
@@ -153,7 +156,7 @@ func (p *player) choose(next []marking, m marking, v, runs int, options [][]int)
 	last, came := p.left[i] == 1, m.chosen[i]
 	with := func(f fate) marking {
 		c := m
-		c.chosen = slices.Clone(m.chosen)
+		c.live, c.chosen = slices.Clone(m.live), slices.Clone(m.chosen)
 		if last {
 			f = unchosen // forgotten, so that states become equal
 		}
@@ -181,46 +184,74 @@ func (p *player) run(next []marking, m marking, v, runs int, options [][]int) []
 	if !p.kind.single() {
 		threads = max(1, p.g.stages[v].Declared().Threads)
 	}
+	if runs > maxTokens/threads { // nobody counts that far
+		p.budget = -1
+		return next
+	}
+	if len(options) == 1 {
+		for _, e := range options[0] {
+			m.live = append(m.live, onEdge{int32(e), int32(runs * threads), false})
+		}
+		return append(next, m)
+	}
 	taken := make([]int, len(options))
 	var deal func(option, left int)
 	deal = func(option, left int) {
-		if p.budget < 0 {
+		switch {
+		case p.budget < 0:
+			return
+		case left == 0 || option == len(options)-1:
+			taken[option] = left
+			next = append(next, p.put(m, v, threads, runs, options, taken[:option+1]))
 			return
 		}
-		if option < len(options)-1 {
-			for n := 0; n <= left; n++ {
-				taken[option] = n
-				deal(option+1, left-n)
-			}
-			return
+		for n := left; n >= 0; n-- {
+			taken[option] = n
+			deal(option+1, left-n)
 		}
-		taken[option] = left
-		after := m
-		after.live = slices.Clone(m.live)
-		for _, e := range p.g.out[v] {
-			n := 0
-			for i, edges := range options {
-				if taken[i] > 0 && slices.Contains(edges, e) {
-					n += taken[i]
-				}
-			}
-			if n > 0 {
-				after.live = append(after.live, onEdge{e, n * threads, n < runs})
-			}
-		}
-		p.budget -= 4 + len(after.live)
-		next = append(next, after)
 	}
 	deal(0, runs)
 	return next
 }
+
+// put adds the tokens of runs of which so many took each option.
+func (p *player) put(m marking, v, threads, runs int, options [][]int, taken []int) marking {
+	after := marking{live: slices.Clone(m.live), chosen: m.chosen}
+	base := len(after.live)
+	for i, n := range taken {
+		if n == 0 {
+			continue
+		}
+		for _, e := range options[i] {
+			at := base + slices.IndexFunc(after.live[base:], func(t onEdge) bool { return t.edge >= int32(e) })
+			switch {
+			case at < base:
+				after.live = append(after.live, onEdge{edge: int32(e), n: int32(n)})
+			case after.live[at].edge == int32(e):
+				after.live[at].n += int32(n)
+			default:
+				after.live = slices.Insert(after.live, at, onEdge{edge: int32(e), n: int32(n)})
+			}
+		}
+	}
+	for i := base; i < len(after.live); i++ {
+		t := &after.live[i]
+		t.mixed = int(t.n) < runs
+		t.n *= int32(threads)
+	}
+	p.budget -= 4 + len(after.live)/2
+	return after
+}
+
+// maxTokens bounds the tokens on one edge.
+const maxTokens = 1 << 16
 
 // runs says how often the join fires on the tokens, and notes what they tell.
 func (p *player) runs(v int, in []onEdge) int {
 	s, see := p.g.stages[v], &p.res.stages[v]
 	sum, most, mixed := 0, 0, false
 	for _, t := range in {
-		sum, most, mixed = sum+t.n, max(most, t.n), mixed || t.mixed
+		sum, most, mixed = sum+int(t.n), max(most, int(t.n)), mixed || t.mixed
 	}
 	if !see.visited || sum < see.fewest {
 		see.fewest = sum
@@ -246,7 +277,7 @@ func (p *player) runs(v int, in []onEdge) int {
 	default:
 		fires = roundsOf(in, needOf(s))
 		for _, t := range in {
-			see.unequal = see.unequal || fires > 0 && t.n != most
+			see.unequal = see.unequal || fires > 0 && int(t.n) != most
 		}
 		p.res.rough = p.res.rough || mixed && edges > 1 && s.Join != JoinAnd
 	}
@@ -266,7 +297,7 @@ func roundsOf(in []onEdge, need int) int {
 	}
 	counts := make([]int, len(in))
 	for i, t := range in {
-		counts[i] = t.n
+		counts[i] = int(t.n)
 	}
 	slices.Sort(counts)
 	return counts[len(counts)-need]

@@ -99,9 +99,10 @@ func (g *soundGraph) orOptions(v int, kind soundGame) [][]int {
 	return out
 }
 
-// with are the edges always taken and the given ones, in order.
+// with are the edges always taken and the given ones, in order; branches that
+// lead nowhere have none.
 func (b *branches) with(edges ...int) []int {
-	out := slices.Concat(b.always, edges)
+	out := slices.DeleteFunc(slices.Concat(b.always, edges), func(e int) bool { return e < 0 })
 	slices.Sort(out)
 	return out
 }

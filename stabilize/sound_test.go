@@ -144,6 +144,9 @@ func TestUnsoundNets(t *testing.T) {
 		{"a branch that leads nowhere", specs{
 			on("a").ChooseOne(stabilize.To("b", "x"), stabilize.Otherwise("c")), on("b", "a"), on("c", "b"),
 		}, []string{"REFUSED DEAD_BRANCH a c"}},
+		{"its only branch leads nowhere", specs{
+			on("a").ChooseOne(stabilize.Otherwise("c")), on("b").Threads(2), on("c", "b"),
+		}, []string{"REFUSED DEAD_BRANCH a c"}},
 		{"a branch after one that is always true", specs{
 			on("a").ChooseOne(stabilize.To("b", "true"), stabilize.To("c", "x")), on("b", "a"), on("c", "a"),
 		}, []string{"WARNING DEAD_BRANCH a c", "WARNING NEVER_FIRES a c"}},

@@ -7,11 +7,12 @@ import (
 
 // checkTokens plays the games that the graph has reason for.
 func (g *soundGraph) checkTokens() {
-	var limits, threads, exclusive, constants, ends bool
+	var limits, threads, merges, exclusive, constants, ends bool
 	for v, s := range g.stages {
 		r := s.Declared()
 		limits = limits || r.Split == SplitExclusive || r.Choice != "" || r.Ends || s.Join == JoinMerge
 		threads = threads || r.Threads > 1 || s.Join == JoinMulti || s.Join == JoinMerge
+		merges = merges || s.Join == JoinMerge
 		exclusive = exclusive || s.Join == JoinExclusive && g.edgesIn[v] > 1
 		ends = ends || r.Ends
 		for _, b := range r.Branches {
@@ -20,19 +21,30 @@ func (g *soundGraph) checkTokens() {
 		}
 	}
 	if limits || constants || threads {
-		g.checkFiring(constants, threads)
+		if res := g.play(gameMost); res.ok {
+			g.checkFiring(res, constants, threads)
+			// With threads taken for one there are no more tokens than with all of
+			// them, except after a merge.
+			exclusive = exclusive && (merges || g.meets(res))
+		}
 	}
 	if exclusive {
 		g.checkExclusive(ends)
 	}
 }
 
-// checkFiring finds joins that can never fire, and tokens left over.
-func (g *soundGraph) checkFiring(constants, threads bool) {
-	res := g.play(gameMost)
-	if !res.ok {
-		return
+// meets reports whether two tokens reach an exclusive join in a game.
+func (g *soundGraph) meets(res gameResult) bool {
+	for v, s := range g.stages {
+		if s.Join == JoinExclusive && res.stages[v].tokens > 1 {
+			return true
+		}
 	}
+	return false
+}
+
+// checkFiring finds joins that can never fire, and tokens left over.
+func (g *soundGraph) checkFiring(res gameResult, constants, threads bool) {
 	var opaque *gameResult
 	for v, s := range g.stages {
 		see := res.stages[v]
