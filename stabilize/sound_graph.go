@@ -104,10 +104,11 @@ func (g *soundGraph) fork(p, q []bool, fits func(v int) bool) int {
 	return -1
 }
 
-// excludes reports whether v is an exclusive split that chooses between what is
-// before p and what is before q; direct are the slots of p, q and the join.
+// excludes reports whether v is a split that chooses between what is before p
+// and what is before q, given with their slots and that of their join.
 func (g *soundGraph) excludes(v int, p, q []bool, slotP, slotQ, join int) bool {
-	if g.stages[v].Declared().Split != SplitExclusive {
+	split := g.stages[v].Declared().Split
+	if split == SplitAnd {
 		return false
 	}
 	leads := func(before []bool, slot, to int) bool {
@@ -116,20 +117,39 @@ func (g *soundGraph) excludes(v int, p, q []bool, slotP, slotQ, join int) bool {
 		}
 		return before[to]
 	}
-	toP, toQ := false, false
+	var toP, toQ [3]bool // over which kinds of edges
 	for _, e := range g.out[v] {
-		branch, conditional := g.to[e], g.branchOf(v, g.to[e])
-		inP, inQ := leads(p, slotP, branch), leads(q, slotQ, branch)
-		if inP && inQ || (inP || inQ) && !conditional {
+		kind := g.branchKind(v, g.to[e])
+		inP, inQ := leads(p, slotP, g.to[e]), leads(q, slotQ, g.to[e])
+		if inP && inQ || (inP || inQ) && kind == edgeAlways {
 			return false
 		}
-		toP, toQ = toP || inP, toQ || inQ
+		toP[kind], toQ[kind] = toP[kind] || inP, toQ[kind] || inQ
 	}
-	return toP && toQ
+	if split == SplitOr && (toP[edgeWhen] && toQ[edgeWhen] || toP[edgeDefault] && toQ[edgeDefault]) {
+		return false // of an OR split only the defaults exclude others
+	}
+	return toP != [3]bool{} && toQ != [3]bool{}
 }
 
-func (g *soundGraph) branchOf(v, to int) bool {
-	return slices.ContainsFunc(g.stages[v].Declared().Branches, func(b Branch) bool { return b.To == g.stages[to].Ref })
+// The kinds of edges of a split.
+const (
+	edgeAlways = iota
+	edgeWhen
+	edgeDefault
+)
+
+func (g *soundGraph) branchKind(v, to int) int {
+	for _, b := range g.stages[v].Declared().Branches {
+		switch {
+		case b.To != g.stages[to].Ref:
+		case b.Default:
+			return edgeDefault
+		default:
+			return edgeWhen
+		}
+	}
+	return edgeAlways
 }
 
 // path are the refs of a shortest way between two slots, or nil.

@@ -144,6 +144,9 @@ func TestUnsoundNets(t *testing.T) {
 		{"a branch that leads nowhere", specs{
 			on("a").ChooseOne(stabilize.To("b", "x"), stabilize.Otherwise("c")), on("b", "a"), on("c", "b"),
 		}, []string{"REFUSED DEAD_BRANCH a c"}},
+		{"the default of an OR split, joined by AND", specs{
+			someOf(on("a"), "b", "c", "d"), on("b", "a"), on("c", "a"), on("d", "a"), on("j", "b", "d"),
+		}, []string{"REFUSED NEVER_FIRES a b j"}},
 		{"its only branch leads nowhere", specs{
 			on("a").ChooseOne(stabilize.Otherwise("c")), on("b").Threads(2), on("c", "b"),
 		}, []string{"REFUSED DEAD_BRANCH a c"}},
@@ -224,7 +227,7 @@ func TestSoundNets(t *testing.T) {
 		"26 cancelled":    {on("a").Instances(stabilize.Multi{Count: 5}), on("j", "a"), on("k").OnCancelOf("a"), merge(orJoin, "l", "j", "k")},
 		"39 sections":     {on("a1").Section("k"), on("a2", "a1").Section("k"), on("b1").Section("k"), on("b2", "b1").Section("k"), on("x")},
 		"43 end":          {on("a"), on("b", "a"), on("end", "b").EndsWorkflow(), on("c", "a"), on("d", "a")},
-		"AND under OR":    {someOf(on("a"), "b", "c"), on("b", "a"), on("c", "a"), on("j", "b", "c")},
+		"AND under OR":    {someOf(on("a"), "b", "c", "d"), on("b", "a"), on("c", "a"), on("d", "a"), on("j", "b", "c")},
 		"AND of one path": {oneOf(on("a"), "b", "c"), on("b", "a"), on("c", "a"), on("d", "b"), on("e", "b"), on("j", "d", "e"), merge(exclusive, "k", "c", "j")},
 		"nested": {
 			on("s"), oneOf(on("a", "s"), "b", "c"), on("b", "a"), on("c", "a"), merge(exclusive, "j", "b", "c"),

@@ -18,6 +18,7 @@ func (g *soundGraph) checkTokens() {
 		for _, b := range r.Branches {
 			_, known := constant(b.When)
 			constants = constants || known
+			limits = limits || b.Default // it excludes the others, whatever the split
 		}
 	}
 	if limits || constants || threads {
@@ -124,7 +125,7 @@ func (g *soundGraph) rivals(v int) (from, p, q int, by string) {
 		for j, q := range few[:i] {
 			split := g.fork(before[j], before[i], func(at int) bool { return g.excludes(at, before[j], before[i], q, p, v) })
 			if split >= 0 {
-				return split, q, p, fmt.Sprintf("exclusive split %q", g.stages[split].Ref)
+				return split, q, p, fmt.Sprintf("%s split %q", g.stages[split].Rules.Split, g.stages[split].Ref)
 			}
 		}
 	}
