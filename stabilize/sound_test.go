@@ -147,6 +147,12 @@ func TestUnsoundNets(t *testing.T) {
 		{"the default of an OR split, joined by AND", specs{
 			someOf(on("a"), "b", "c", "d"), on("b", "a"), on("c", "a"), on("d", "a"), on("j", "b", "d"),
 		}, []string{"REFUSED NEVER_FIRES a b j"}},
+		{"a quorum fires as often as enough branches allow", specs{
+			on("s"), on("b", "s").Threads(3), on("c", "s"), merge(discriminator, "m", "b", "c"), on("n", "m").Joining(stabilize.JoinMerge, 3),
+		}, []string{"WARNING LEFTOVER_TOKENS m"}},
+		{"a milestone that may pass saves it", specs{
+			on("a"), on("u", "a"), on("p", "a"), on("b", "a").Milestone("p", "u"), on("c", "a"), merge(exclusive, "j", "b", "c"),
+		}, []string{"WARNING UNSAFE_MERGE a b j"}},
 		{"its only branch leads nowhere", specs{
 			on("a").ChooseOne(stabilize.Otherwise("c")), on("b").Threads(2), on("c", "b"),
 		}, []string{"REFUSED DEAD_BRANCH a c"}},
