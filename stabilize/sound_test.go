@@ -153,6 +153,10 @@ func TestUnsoundNets(t *testing.T) {
 		{"a milestone that may pass saves it", specs{
 			on("a"), on("u", "a"), on("p", "a"), on("b", "a").Milestone("p", "u"), on("c", "a"), merge(exclusive, "j", "b", "c"),
 		}, []string{"WARNING UNSAFE_MERGE a b j"}},
+		{"threads that part, in an order not followed", specs{
+			oneOf(on("s").Threads(2), "t", "u"), oneOf(on("t", "s"), "b", "c"), on("u", "s"), on("b", "t"), on("c", "t"),
+			on("d", "b", "c").AnyOf(2), on("n", "d").Joining(stabilize.JoinMerge, 2),
+		}, []string{"WARNING NEVER_FIRES d n"}},
 		{"its only branch leads nowhere", specs{
 			on("a").ChooseOne(stabilize.Otherwise("c")), on("b").Threads(2), on("c", "b"),
 		}, []string{"REFUSED DEAD_BRANCH a c"}},
@@ -196,9 +200,10 @@ func TestUnsoundNets(t *testing.T) {
 }
 
 func TestARequisiteThatIsNoStage(t *testing.T) {
-	w := flow("a", "b<a,gone", "c<a,gone")
+	w := flow("a", "b<a,gone", "c<a,gone", "d<a,gone")
 	w.Stages[2].Join = stabilize.JoinDiscriminator
-	want := []string{"REFUSED UNREACHABLE gone b", "WARNING UNREACHABLE gone c"}
+	w.Stages[3].Join, w.Stages[3].Threshold = stabilize.JoinNOfM, 2
+	want := []string{"REFUSED UNREACHABLE gone b", "WARNING UNREACHABLE gone c", "REFUSED UNREACHABLE gone d"}
 	if got := brief(w.Soundness()); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -252,9 +257,10 @@ func TestSoundNets(t *testing.T) {
 		"a skip takes every branch": {
 			oneOf(on("a"), "b", "c").When("x"), on("b", "a"), on("c", "a"), on("j", "b", "c"),
 		},
-		"an end that may fail": {on("a").EndsWorkflow().OnFailure(stabilize.ContinueOnFailure), on("b", "a")},
-		"a milestone beside":   {on("a"), merge(discriminator, "d", "a", "s"), on("s").Milestone("d", "")},
-		"nothing":              {},
+		"an end that may fail":            {on("a").EndsWorkflow().OnFailure(stabilize.ContinueOnFailure), on("b", "a")},
+		"a milestone until its own stage": {on("a"), on("b", "a").Milestone("a", "b")},
+		"a milestone beside":              {on("a"), merge(discriminator, "d", "a", "s"), on("s").Milestone("d", "")},
+		"nothing":                         {},
 	} {
 		if got := workflowOf(t, stages...).Soundness(); len(got) > 0 {
 			t.Errorf("%s: %q", name, got)
