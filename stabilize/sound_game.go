@@ -82,6 +82,7 @@ type player struct {
 	left    []int          // of each choice: members not yet taken
 	res     gameResult
 	budget  int
+	mixed   bool // dead tokens came to the stage in play beside live ones
 }
 
 func (g *soundGraph) play(kind soundGame) gameResult {
@@ -190,7 +191,7 @@ func (p *player) run(next []marking, m marking, v, runs int, options [][]int) []
 	}
 	if len(options) == 1 {
 		for _, e := range options[0] {
-			m.live = append(m.live, onEdge{int32(e), int32(runs * threads), false})
+			m.live = append(m.live, onEdge{int32(e), int32(runs * threads), p.mixed})
 		}
 		return append(next, m)
 	}
@@ -236,7 +237,7 @@ func (p *player) put(m marking, v, threads, runs int, options [][]int, taken []i
 	}
 	for i := base; i < len(after.live); i++ {
 		t := &after.live[i]
-		t.mixed = int(t.n) < runs
+		t.mixed = p.mixed || int(t.n) < runs
 		t.n *= int32(threads)
 	}
 	p.budget -= 4 + len(after.live)/2
@@ -261,6 +262,7 @@ func (p *player) runs(v int, in []onEdge) int {
 	if len(in) > 1 && !see.hasBoths {
 		see.hasBoths, see.both = true, [2]int{p.g.from[in[0].edge], p.g.from[in[1].edge]}
 	}
+	p.mixed = mixed
 	fires := 0
 	switch edges := len(s.Requisites); {
 	case s.IsInitial():
