@@ -11,7 +11,7 @@ import (
 // values, refs, requisites, joins, and that no stage waits for itself round
 // about. The error is ErrInvalid and names the stage. A requisite that names no
 // stage is allowed here, because a stored workflow may hold one; the builder
-// refuses it.
+// refuses it. Whether joins fit the splits before them is what Soundness says.
 func (w *Workflow) Validate() error {
 	if err := w.Header.Validate(); err != nil {
 		return err
