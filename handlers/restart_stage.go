@@ -100,7 +100,7 @@ func (x *Decision) prepareRestart(ref string) error {
 		return err
 	})
 	if err != nil {
-		return stabilize.Refused("restarting stage "+ref, errorText(err))
+		return stabilize.NotAllowed("restarting stage "+ref, errorText(err))
 	}
 	x.draft.Stage(s.ID).WriteContext(values)
 	return nil
