@@ -61,6 +61,10 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 		x.Discard(s.State.Timer)
 		s.State.Timer = ""
 	}
+	if s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive && !x.Workflow().Halting() {
+		x.draft.Header().Done = true
+		x.completeWorkflow()
+	}
 	switch {
 	case s.IsSynthetic():
 		if err := x.childEnded(s); err != nil {
@@ -68,10 +72,6 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 		}
 	case s.Superseded:
 	case s.HaltsWorkflow():
-		x.completeWorkflow()
-		return nil
-	case s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive:
-		x.draft.Header().Done = true
 		x.completeWorkflow()
 		return nil
 	default:
@@ -285,7 +285,7 @@ func (x *Decision) ended(s *stabilize.Stage) error {
 			x.offer(watching)
 		}
 	}
-	if s.Rules.Choice != "" && tokensFor(s.Status, s.Reason) == stabilize.TokenLive {
+	if s.Rules.Choice != "" && !s.StartedAt.IsZero() && tokensFor(s.Status, s.Reason) == stabilize.TokenLive {
 		if err := x.choose(s); err != nil {
 			return err
 		}
