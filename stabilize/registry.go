@@ -1,5 +1,7 @@
 package stabilize
 
+import "fmt"
+
 // StageType plans the stages of one type. Planning is part of deciding: it must
 // be pure and quick, and may be repeated. An error fails the stage with the
 // code PLANNING.
@@ -51,8 +53,8 @@ func NewRegistry() *Registry {
 	return &Registry{tasks: map[string]registered{}, stages: map[string]StageType{}}
 }
 
-// AddTask registers a task type. A name in use is ErrExists, a nil type or a
-// name that CheckID refuses is ErrInvalid.
+// AddTask registers a task type. A name in use is ErrExists; a nil type, a name
+// that CheckID refuses and powers that Powers.Check refuses are ErrInvalid.
 func (r *Registry) AddTask(name string, t TaskType) error {
 	if err := CheckID("task type", name); err != nil {
 		return err
@@ -63,7 +65,11 @@ func (r *Registry) AddTask(name string, t TaskType) error {
 	if _, taken := r.tasks[name]; taken {
 		return &ExistsError{Kind: "task type", ID: name}
 	}
-	r.tasks[name] = registered{t, PowersOf(t)}
+	powers := PowersOf(t)
+	if err := powers.Check(fmt.Sprintf("task type %q", name)); err != nil {
+		return err
+	}
+	r.tasks[name] = registered{t, powers}
 	return nil
 }
 
