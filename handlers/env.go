@@ -30,7 +30,11 @@ type Env struct {
 	// keep nor change it, and be quick; nil: nobody is.
 	Ended func(*stabilize.Workflow)
 
-	unrecorded bool // the recorder is events.Nop: no event is put together
+	// Interceptors stand around every task run, the first outermost.
+	Interceptors []Interceptor
+
+	protection *protection // of the task types in this process
+	unrecorded bool        // the recorder is events.Nop: no event is put together
 
 	// Cascade decides follow-up messages for the same workflow in memory and
 	// commits them together. Without it every message goes through the queue,
@@ -61,6 +65,12 @@ func (env Env) Defaults() (*Env, error) {
 	case env.Registry == nil:
 		return nil, stabilize.Invalid("handlers registry", "is nil")
 	}
+	for i, around := range env.Interceptors {
+		if around == nil {
+			return nil, stabilize.Invalid("handlers interceptor", "%d is nil", i)
+		}
+	}
+	env.protection = &protection{}
 	if env.Handlers == nil {
 		env.Handlers = NewSet()
 	}

@@ -27,6 +27,9 @@ func runTask(x *Decision, m queue.RunTask) error {
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}
+		if wait := x.answer.putOff; wait > 0 {
+			return x.putOff(s, t, m, wait)
+		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)
 		t.Run = ""
@@ -126,9 +129,9 @@ func (x *Decision) completeTask(s *stabilize.Stage, t *stabilize.Task, status st
 	x.Push(queue.CompleteTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Status: status, Failure: failure})
 }
 
-// failedTask decides between another try and the end. A transient failure is
-// tried again with growing delays, up to the limit; the count is the task's own
-// and survives every hop.
+// failedTask decides between another try and the end. A failure that its policy
+// says is worth it is tried again with growing delays, up to the limit; the
+// count is the task's own and survives every hop.
 func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) {
 	_, powers, lookup := x.env.Registry.Task(t.Type)
 	end := func(code, message string) {
@@ -155,7 +158,7 @@ func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) 
 		end(stabilize.CodeRetriesExhausted, fmt.Sprintf("failed %d times, at last: %s", t.Failures, f.text))
 		return
 	}
-	delay := policy.Backoff.Delay(t.Failures)
+	delay := policy.Delay(t.ID, t.Failures)
 	if f.after > 0 {
 		delay = f.after
 	}
