@@ -72,7 +72,7 @@ func (p RetryPolicy) Delay(taskID string, n int) time.Duration {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s", n, taskID))
 	part := float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
-	return d - time.Duration(min(p.Jitter, 1)*part*float64(d))
+	return (d - time.Duration(min(p.Jitter, 1)*part*float64(d))).Truncate(Precision)
 }
 
 // Check returns ErrInvalid, naming what is wrong after field.

@@ -94,7 +94,7 @@ func TestJitterFollowsFromTheTaskAndTheFailure(t *testing.T) {
 		id, n := rapid.String().Draw(t, "id"), rapid.IntRange(1, 100).Draw(t, "n")
 		full := p.Backoff.Delay(n)
 		d := p.Delay(id, n)
-		if least := full - time.Duration(p.Jitter*float64(full)) - 1; d < least || d > full {
+		if least := full - time.Duration(p.Jitter*float64(full)) - stabilize.Precision; d < least || d > full {
 			t.Fatalf("%s, want from %s to %s", d, least, full)
 		}
 		if d != p.Delay(id, n) {
