@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -104,26 +103,4 @@ func (a *answer) outcome(ctx context.Context) resilience.Outcome {
 	default:
 		return resilience.Good
 	}
-}
-
-// putOff sends a run that did not pass again, due later. It is neither a
-// failure nor a poll; the deliveries that it has used up stay counted.
-func (x *Decision) putOff(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask, wait time.Duration) error {
-	t = x.draft.Task(s.ID, t.ID)
-	t.Run = x.NewID()
-	again := queue.Outgoing{ID: t.Run, Message: m, At: x.now.Add(max(wait, stabilize.Precision))}
-	if d := x.delivery; d != nil && d.MaxAttempts > 0 {
-		again.MaxAttempts = max(d.MaxAttempts-d.Attempts+1, 1)
-	}
-	x.out = append(x.out, again)
-	return nil
-}
-
-// deliveryLimit is the Outgoing.MaxAttempts of a task's runs; 0: the queue's.
-func (x *Decision) deliveryLimit(t *stabilize.Task) int {
-	_, powers, err := x.env.Registry.Task(t.Type)
-	if err != nil {
-		return 0
-	}
-	return powers.Retry.MaxDeliveries
 }

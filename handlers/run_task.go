@@ -24,6 +24,9 @@ func runTask(x *Decision, m queue.RunTask) error {
 			if _, _, err := x.env.Registry.Task(t.Type); err != nil {
 				return x.unknownType(s, t, m)
 			}
+			if wait := x.quarantine(t); wait > 0 {
+				return x.putOff(s, t, m, wait)
+			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}

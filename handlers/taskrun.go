@@ -89,7 +89,7 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 		return nil
 	}
 	env := t.r.env
-	x := executionOf(env, t.w, s, task, d.Attempts)
+	x := executionOf(env, t.w, s, task, env.deliveries(task.Type, d))
 	timeout := powers.Timeout
 	if timeout <= 0 {
 		timeout = s.Timeout

@@ -218,7 +218,7 @@ func TestWhatABreakerCounts(t *testing.T) {
 				}, stabilize.WithBreaker(c.policy), stabilize.WithTimeout(time.Minute), stabilize.WithRetry(stabilize.RetryPolicy{MaxFailures: 1}))
 				r.wait(r.begin(stage("a").Do("call")))
 				r.wait(r.begin(stage("b").Do("call")))
-				if opened := began[1].Sub(began[0]) >= 10 * time.Minute; opened != c.opens {
+				if opened := began[1].Sub(began[0]) >= 10*time.Minute; opened != c.opens {
 					t.Errorf("it was opened: %v; the next ran after %s", opened, began[1].Sub(began[0]))
 				}
 			})
