@@ -110,7 +110,8 @@ func TestABulkheadCountsWhatReallyRuns(t *testing.T) {
 
 func TestWhatIsPutOffCanBeCanceled(t *testing.T) {
 	both(t, func(r *rig) {
-		r.task("narrow", sleepy(time.Hour), stabilize.WithBulkhead(1))
+		// Its hook is not held up by the bulkhead.
+		r.task("narrow", sleepy(time.Hour), stabilize.WithBulkhead(1), stabilize.OnCancel(sleepy(0)))
 		ids := r.crowd(4, "narrow") // one runs, one waits for its place, two are put off
 		time.Sleep(time.Second)
 		running := slices.IndexFunc(ids, func(id string) bool {
@@ -253,59 +254,118 @@ func TestARateLimitSpreadsTheRunsOfItsType(t *testing.T) {
 	})
 }
 
+// A trial that was canceled tells a breaker nothing: the next is a trial again.
+func TestACanceledTrialIsFollowedByAnother(t *testing.T) {
+	both(t, func(r *rig) {
+		now, most := 0, 0
+		r.task("call", func(ctx context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+			if x.Stage.Ref == "bad" {
+				panic("bad")
+			}
+			r.mu.Lock()
+			now++
+			most = max(most, now)
+			r.mu.Unlock()
+			defer func() {
+				r.mu.Lock()
+				now--
+				r.mu.Unlock()
+			}()
+			return sleepy(time.Minute)(ctx, x)
+		}, stabilize.WithBreaker(stabilize.BreakerPolicy{Failures: 1}))
+		r.wait(r.begin(stage("bad").Do("call")))
+		trial := r.begin(stage("trial").Do("call"))
+		time.Sleep(45 * time.Second)
+		r.must(r.Cancel(r.Context(), trial, "", ""))
+		r.wantStatus(r.wait(trial), stabilize.Canceled)
+		ids := r.crowd(3, "call")
+		time.Sleep(30 * time.Second)
+		if most != 1 {
+			t.Errorf("%d ran at once before a trial went well", most)
+		}
+		r.waitCrowd(ids)
+		r.wantLog("bad.call", "trial.call", r.logged()[2], r.logged()[3], r.logged()[4])
+	})
+}
+
 // The deliveries that a run has used up stay counted when it is put off: code
-// that kills its worker now and then does not live for ever.
+// that kills its worker does not live for ever.
 func TestBeingPutOffDoesNotForgetDeliveries(t *testing.T) {
 	stores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
-		r.task("narrow", sleepy(time.Hour), stabilize.WithBulkhead(1))
-		id := r.begin(stage("killer").Do("narrow"))
-		crash := func() int { // a worker that takes what is due and vanishes
+		r.task("never", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			t.Error("it ran although its deliveries were used up")
+			return stabilize.Success(), nil
+		})
+		id := r.begin(stage("a").Do("never"))
+		crash := func() queue.Delivery { // a worker that takes what is due and vanishes
+			t.Helper()
 			w := queue.Worker{ID: stabilize.NewIDs(stabilize.SystemClock{}, nil).New(), TTL: time.Second}
 			got, err := r.Store().Claim(t.Context(), w, queue.Room{Work: 1})
-			r.must(err)
+			if err != nil || len(got) != 1 {
+				t.Fatalf("claimed %d, %v", len(got), err)
+			}
 			r.must(r.Store().Retire(t.Context(), w.ID))
-			return len(got)
+			return got[0]
 		}
 		for range queue.DefaultMaxAttempts - 1 {
-			if crash() != 1 {
-				t.Fatal("the run cannot be claimed")
-			}
+			crash()
 		}
 		first := newRig(t, d)
-		first.task("narrow", sleepy(time.Hour), stabilize.WithBulkhead(1))
-		busy := queue.Worker{ID: "busy", TTL: time.Hour} // keeps the killer while the place is taken
-		got, err := r.Store().Claim(t.Context(), busy, queue.Room{Work: 1})
-		if err != nil || len(got) != 1 {
-			t.Fatalf("%d, %v", len(got), err)
-		}
+		first.task("never", sleepy(0))
 		first.start()
-		first.crowd(2, "narrow") // one runs, one waits
 		synctest.Wait()
-		r.must(r.Store().Return(t.Context(), got[0].Receipt()))
-		time.Sleep(time.Second) // the last delivery is put off
+		first.close()
 		pending, err := r.Store().Pending(t.Context(), id)
 		r.must(err)
-		if len(pending) != 1 || pending[0].ID == got[0].ID || pending[0].Leased {
-			t.Fatalf("it was not put off: %+v", pending)
+		if len(pending) != 1 || !pending[0].Due.After(time.Now()) {
+			t.Fatalf("the last delivery was not put off: %+v", pending)
 		}
-		hard, cancel := context.WithCancel(t.Context())
-		cancel()
-		first.Stop(hard)
-		first.stop()
-		time.Sleep(pending[0].Due.Sub(time.Now()) + time.Second)
-		for crash() == 1 { // those that ran and waited may come first
-			continue
+		time.Sleep(time.Until(pending[0].Due))
+		if last := crash(); last.ID != pending[0].ID || last.MaxAttempts != 1 {
+			t.Errorf("claimed %+v, want %s for the last time", last, pending[0].ID)
 		}
 		r.start()
-		w := r.waitDead(id)
-		if codeOf(w) != stabilize.CodeDeadLetter {
+		if w := r.waitDead(id); codeOf(w) != stabilize.CodeDeadLetter {
 			t.Errorf("it ended %s, %+v", w.Status, w.Failure)
 		}
-		hard, cancel = context.WithCancel(t.Context())
-		cancel()
-		r.Stop(hard)
 		r.close()
-		first.must(first.Close())
+	})
+}
+
+// Two runs that are always handed out together go apart after both went down
+// with two workers.
+func TestRunsThatWentDownTogetherGoApart(t *testing.T) {
+	stores(t, func(t *testing.T, d data) {
+		r := newRig(t, d)
+		ran := map[string]time.Time{}
+		r.task("work", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if ran[x.Workflow.ID] = time.Now(); x.Attempt != 3 {
+				t.Errorf("after two crashes it is told it is attempt %d", x.Attempt)
+			}
+			return stabilize.Success(), nil
+		})
+		ids := r.crowd(5, "work")
+		for i := range 2 {
+			w := queue.Worker{ID: fmt.Sprint("w", i), TTL: time.Second}
+			got, err := r.Store().Claim(t.Context(), w, queue.Room{Work: 9})
+			if err != nil || len(got) != len(ids) {
+				t.Fatalf("claimed %d, %v", len(got), err)
+			}
+			r.must(r.Store().Retire(t.Context(), w.ID))
+		}
+		began := time.Now()
+		r.start()
+		r.waitCrowd(ids)
+		apart := map[time.Time]bool{}
+		for _, at := range ran {
+			apart[at] = true
+		}
+		if len(apart) != len(ids) || time.Since(began) > 3*time.Second {
+			t.Errorf("%d ran at %d times within %s", len(ids), len(apart), time.Since(began))
+		}
+		r.close()
 	})
 }
