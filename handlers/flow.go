@@ -508,7 +508,7 @@ func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, end stabilize
 func (x *Decision) sendRun(s *stabilize.Stage, t *stabilize.Task, phase stabilize.RunPhase) {
 	t.Run, t.Phase, t.Due = x.NewID(), phase, time.Time{}
 	x.out = append(x.out, queue.Outgoing{
-		ID:      t.Run,
+		ID: t.Run, MaxAttempts: x.env.deliveryLimit(t.Type),
 		Message: queue.RunTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Phase: phase},
 	})
 }

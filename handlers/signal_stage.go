@@ -127,7 +127,7 @@ func (x *Decision) suspend(s *stabilize.Stage, t *stabilize.Task, r stabilize.Re
 	}
 	if r.After > 0 {
 		x.sendRun(s, t, stabilize.RunExecute)
-		x.putOff(t, r.After)
+		x.delayRun(t, r.After)
 	}
 	return nil
 }
