@@ -78,7 +78,7 @@ func openForProcesses(ctx context.Context, db string) (*engine.Engine, error) {
 		}
 		os.Exit(killedItself)
 		return struct{}{}, nil
-	}))
+	}, stabilize.WithRetry(stabilize.RetryPolicy{MaxDeliveries: killDeliveries})))
 	if err != nil {
 		return nil, err
 	}
