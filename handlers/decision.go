@@ -206,7 +206,7 @@ func executionOf(env *Env, w *stabilize.Workflow, s *stabilize.Stage, t *stabili
 	return &stabilize.Execution{
 		Workflow: w.Header, Stage: s, Task: t, Context: w.TaskContext(s),
 		Attempt: t.Failures + max(deliveries, 1), Polls: t.Polls,
-		Signal: t.Received, WaitOver: t.Signal != "" && t.Received == nil,
+		Signal: t.Waits().Received, WaitOver: t.Signal != "" && t.Waits().Received == nil,
 		Logger: env.Logger,
 	}
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"slices"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -38,7 +37,7 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 	kind := tokensFor(status, edit.Reason)
 	edit.Tokens = stabilize.Tokens{Kind: kind}
 	if r := edit.Rules; r != nil && kind == stabilize.TokenLive && !edit.Superseded {
-		edit.Tokens.Threads = r.Threads
+		edit.Tokens.Threads = int32(r.Threads)
 		closed, failure := x.branches(edit)
 		if failure != nil {
 			status = failureStatus(edit.OnFailure)
@@ -506,7 +505,8 @@ func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, end stabilize
 
 // sendRun makes the durable RunTask message of a task; the task remembers its id.
 func (x *Decision) sendRun(s *stabilize.Stage, t *stabilize.Task, phase stabilize.RunPhase) {
-	t.Run, t.Phase, t.Due = x.NewID(), phase, time.Time{}
+	t.Run, t.Phase = x.NewID(), phase
+	t.Prompt()
 	x.out = append(x.out, queue.Outgoing{
 		ID: t.Run, MaxAttempts: x.env.deliveryLimit(t.Type),
 		Message: queue.RunTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Phase: phase},

@@ -72,5 +72,5 @@ func (x *Decision) armWorkflow() {
 func (x *Decision) delayRun(t *stabilize.Task, delay time.Duration) {
 	at := x.now.Add(delay)
 	x.out[len(x.out)-1].At = at
-	t.Due = stabilize.Instant(at)
+	t.Waiting().Due = stabilize.Instant(at)
 }

@@ -16,7 +16,7 @@ func (x *Decision) putOff(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask
 	if d := x.delivery; d.MaxAttempts > 0 {
 		again.MaxAttempts = max(d.MaxAttempts-d.Attempts+1, 1)
 	}
-	t.Due = stabilize.Instant(again.At)
+	t.Waiting().Due = stabilize.Instant(again.At)
 	x.out = append(x.out, again)
 	return nil
 }

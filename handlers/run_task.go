@@ -47,7 +47,7 @@ func runTask(x *Decision, m queue.RunTask) error {
 		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)
-		t.Run, t.Due = "", time.Time{}
+		t.Run = ""
 		switch m.Phase {
 		case stabilize.RunCancel:
 			return x.canceledTask(s, t)
@@ -113,7 +113,8 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		x.failedTask(s, t, f)
 		return nil
 	}
-	t.Signal, t.Received = "", nil
+	t.Signal = ""
+	t.Answered()
 	before := *s
 	s.WriteContext(r.Context)
 	s.Outputs = s.Outputs.Merge(r.Outputs)

@@ -159,8 +159,13 @@ func (r *taskRun) run(ctx context.Context) *answer {
 		}
 	})
 	defer span.End()
-	a := exited()
-	defer func() { pass.answered(a.outcome(ctx)) }() // also when the code ends this goroutine
+	var a *answer
+	defer func() {
+		if a == nil { // the code ended this goroutine
+			a = exited()
+		}
+		pass.answered(a.outcome(ctx))
+	}()
 	a = r.within(ctx, pass.ended)
 	if a.failed != nil {
 		span.SetStatus(codes.Error, a.failed.text)
@@ -181,8 +186,13 @@ func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 	defer cancel()
 	done := make(chan *answer, 1)
 	go func() {
-		a := exited()
-		defer func() { done <- a }()
+		var a *answer
+		defer func() {
+			if a == nil {
+				a = exited()
+			}
+			done <- a
+		}()
 		defer ended(true)
 		a = r.guarded(limited)
 	}()
@@ -210,6 +220,9 @@ func (r *taskRun) guarded(ctx context.Context) *answer {
 		a.result = result
 		return nil
 	})
+	if err == nil {
+		return a
+	}
 	if p, ok := errors.AsType[*resilience.PanicError](err); ok {
 		a = &answer{failed: &failed{text: fitText(p.Error()), code: stabilize.CodePanic, counts: true}}
 		r.env.Logger.Error("a task panicked", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,

@@ -310,8 +310,8 @@ func (s *Stage) checkRules() error {
 		return bad("branches", "conditions go with an OR or exclusive split")
 	case r.Split != SplitAnd && len(r.Branches) == 0:
 		return bad("branches", "the split has none")
-	case r.Threads < 0:
-		return bad("threads", "%d is negative", r.Threads)
+	case r.Threads < 0 || r.Threads > maxThreads:
+		return bad("threads", "%d is negative, or more than %d", r.Threads, maxThreads)
 	case r.Cancelling && s.Join != JoinDiscriminator && s.Join != JoinNOfM:
 		return bad("join", "only a discriminator or N-of-M join cancels the rest")
 	case r.Multi != nil && r.Loop != nil:
@@ -406,6 +406,9 @@ func (s *StageState) check(field string) error {
 	}
 	return nil
 }
+
+// maxThreads bounds what one stage splits into.
+const maxThreads = 100_000
 
 func jsonTypes() []string {
 	return []string{"string", "integer", "number", "boolean", "array", "object", "null"}
