@@ -62,12 +62,9 @@ type pass struct {
 }
 
 // enter asks for leave to run the task's code. Without a pass the run is put
-// off for so long, or, if that is 0, ctx has ended. A nil guard lets all pass.
+// off for so long, or, if that is 0, ctx has ended.
 func (g *guard) enter(ctx context.Context, taskID string) (*pass, time.Duration) {
 	p := &pass{ended: func(bool) {}, answered: func(resilience.Outcome) {}}
-	if g == nil {
-		return p, 0
-	}
 	if g.bulkhead != nil {
 		leave, away, err := g.bulkhead.Enter(ctx)
 		if err != nil || away > 0 {

@@ -143,11 +143,30 @@ type taskRun struct {
 // when the time allowed is over: code that ignores its context does not get
 // more, and what it answers later is dropped.
 func (r *taskRun) run(ctx context.Context) *answer {
+	if r.guard == nil {
+		return r.traced(ctx, nil)
+	}
 	pass, wait := r.guard.enter(ctx, r.x.Task.ID)
 	if pass == nil {
 		r.env.Logger.Debug("a task run is put off", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,
 			"task", r.x.Task.Name, "taskType", r.x.Task.Type, "for", wait)
 		return &answer{putOff: wait}
+	}
+	var a *answer
+	defer func() {
+		if a == nil { // the code ended this goroutine
+			a = exited()
+		}
+		pass.answered(a.outcome(ctx))
+	}()
+	a = r.traced(ctx, pass.ended)
+	return a
+}
+
+// traced is within in a span.
+func (r *taskRun) traced(ctx context.Context, ended func(called bool)) *answer {
+	if r.env.Tracer == nil {
+		return r.within(ctx, ended)
 	}
 	ctx, span := r.env.span(ctx, "stabilize.task", func() []attribute.KeyValue {
 		return []attribute.KeyValue{
@@ -159,26 +178,21 @@ func (r *taskRun) run(ctx context.Context) *answer {
 		}
 	})
 	defer span.End()
-	var a *answer
-	defer func() {
-		if a == nil { // the code ended this goroutine
-			a = exited()
-		}
-		pass.answered(a.outcome(ctx))
-	}()
-	a = r.within(ctx, pass.ended)
+	a := r.within(ctx, ended)
 	if a.failed != nil {
 		span.SetStatus(codes.Error, a.failed.text)
 	}
 	return a
 }
 
-// within runs the code within its time. ended is called when the code has
-// returned, which may be later than this.
+// within runs the code within its time. ended, if it is not nil, is called when
+// the code has returned, which may be later than this.
 func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 	ctx = stabilize.WithExecution(ctx, r.x)
 	if r.timeout <= 0 {
-		defer ended(true)
+		if ended != nil {
+			defer ended(true)
+		}
 		return r.guarded(ctx)
 	}
 	what := fmt.Sprintf("task %q of stage %q", r.x.Task.Name, r.x.Stage.Ref)
@@ -193,7 +207,9 @@ func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 			}
 			done <- a
 		}()
-		defer ended(true)
+		if ended != nil {
+			defer ended(true)
+		}
 		a = r.guarded(limited)
 	}()
 	select {
