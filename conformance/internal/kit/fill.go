@@ -38,7 +38,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		return
 	case *stabilize.Values:
 		*x = stabilize.Values{}
-		f.Env.Must(x.Set("int", int64(1)<<53+int64(f.next())), "setting a value")
+		f.Env.Must(x.Set("int", int64(1)<<53+2*int64(f.next())), "setting a value") // even: JS-01 alone is about odd ones
 		f.Env.Must(x.Set("text", fmt.Sprintf("text %d <&> \u2028", f.next())), "setting a value")
 		f.Env.Must(x.Set("nested", map[string]any{"a": []any{1, nil, map[string]any{}}, "n": f.next()}), "setting a value")
 		return
@@ -83,7 +83,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		v.SetString(fmt.Sprintf("%s %d", path, f.next()))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(f.next()))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
