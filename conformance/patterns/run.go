@@ -224,6 +224,29 @@ func (r *run) waits(id string, refs ...string) {
 	}
 }
 
+// waitsInRound waits until that round of a stage waits for its signal.
+func (r *run) waitsInRound(id, ref string, round int) {
+	r.Helper()
+	r.until(id, fmt.Sprintf("round %d of stage %s waits for a signal", round, ref), func(w *stabilize.Workflow) bool {
+		s := w.StageInRound(ref, round)
+		return s != nil && s.Status == stabilize.Suspended
+	})
+}
+
+// waitsTimes waits until so many executions of a stage wait for their signal.
+func (r *run) waitsTimes(id, ref string, times int) {
+	r.Helper()
+	r.until(id, fmt.Sprintf("%d executions of stage %s wait for a signal", times, ref), func(w *stabilize.Workflow) bool {
+		n := 0
+		for _, s := range w.Executions(ref) {
+			if s.Status == stabilize.Suspended {
+				n++
+			}
+		}
+		return n == times
+	})
+}
+
 // open sends the signal that a gate waits for, after it is seen to wait.
 func (r *run) open(id string, refs ...string) {
 	r.Helper()
