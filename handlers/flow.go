@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"slices"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -38,7 +37,7 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 	kind := tokensFor(status, edit.Reason)
 	edit.Tokens = stabilize.Tokens{Kind: kind}
 	if r := edit.Rules; r != nil && kind == stabilize.TokenLive && !edit.Superseded {
-		edit.Tokens.Threads = r.Threads
+		edit.Tokens.Threads = int32(r.Threads)
 		closed, failure := x.branches(edit)
 		if failure != nil {
 			status = failureStatus(edit.OnFailure)
@@ -61,6 +60,10 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 		x.Discard(s.State.Timer)
 		s.State.Timer = ""
 	}
+	if s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive && !x.Workflow().Halting() {
+		x.draft.Header().Done = true
+		x.completeWorkflow()
+	}
 	switch {
 	case s.IsSynthetic():
 		if err := x.childEnded(s); err != nil {
@@ -68,10 +71,6 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 		}
 	case s.Superseded:
 	case s.HaltsWorkflow():
-		x.completeWorkflow()
-		return nil
-	case s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive:
-		x.draft.Header().Done = true
 		x.completeWorkflow()
 		return nil
 	default:
@@ -285,7 +284,7 @@ func (x *Decision) ended(s *stabilize.Stage) error {
 			x.offer(watching)
 		}
 	}
-	if s.Rules.Choice != "" && tokensFor(s.Status, s.Reason) == stabilize.TokenLive {
+	if s.Rules.Choice != "" && !s.StartedAt.IsZero() && tokensFor(s.Status, s.Reason) == stabilize.TokenLive {
 		if err := x.choose(s); err != nil {
 			return err
 		}
@@ -506,9 +505,10 @@ func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, end stabilize
 
 // sendRun makes the durable RunTask message of a task; the task remembers its id.
 func (x *Decision) sendRun(s *stabilize.Stage, t *stabilize.Task, phase stabilize.RunPhase) {
-	t.Run, t.Phase, t.Due = x.NewID(), phase, time.Time{}
+	t.Run, t.Phase = x.NewID(), phase
+	t.Prompt()
 	x.out = append(x.out, queue.Outgoing{
-		ID:      t.Run,
+		ID: t.Run, MaxAttempts: x.env.deliveryLimit(t.Type),
 		Message: queue.RunTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Phase: phase},
 	})
 }

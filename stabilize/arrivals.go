@@ -259,7 +259,7 @@ func (w *Workflow) edges(s *Stage, quiet bool) ([]edge, *Stage) {
 		for _, slot := range w.executions(ref) {
 			up := w.Stages[slot]
 			kind := up.Tokens.On(s.Ref)
-			for thread := range max(1, up.Tokens.Threads) {
+			for thread := range max(1, int(up.Tokens.Threads)) {
 				token := Token{Ref: ref, Round: up.Round, Thread: thread}
 				switch {
 				case consumed[token]:

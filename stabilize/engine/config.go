@@ -40,6 +40,7 @@ type Config struct {
 	recorder  events.Recorder
 	messages  *queue.Registry
 	handlers  *handlers.Set
+	around    []handlers.Interceptor
 	noCascade bool
 }
 
@@ -61,7 +62,7 @@ type Option func(*Config)
 func WithConfig(c Config) Option {
 	return func(cfg *Config) {
 		c.clock, c.ids, c.logger, c.tracer, c.recorder = cfg.clock, cfg.ids, cfg.logger, cfg.tracer, cfg.recorder
-		c.messages, c.handlers, c.noCascade = cfg.messages, cfg.handlers, cfg.noCascade
+		c.messages, c.handlers, c.around, c.noCascade = cfg.messages, cfg.handlers, cfg.around, cfg.noCascade
 		*cfg = c
 	}
 }
@@ -88,6 +89,12 @@ func WithRecorder(r events.Recorder) Option { return func(c *Config) { c.recorde
 // hold ours as well, as NewRegistry and NewSet do.
 func WithHandlers(messages *queue.Registry, set *handlers.Set) Option {
 	return func(c *Config) { c.messages, c.handlers = messages, set }
+}
+
+// WithInterceptors puts interceptors around every task run in this process, the
+// first outermost, inside those given before.
+func WithInterceptors(around ...handlers.Interceptor) Option {
+	return func(c *Config) { c.around = append(c.around, around...) }
 }
 
 // WithoutCascade sends every message through the queue instead of deciding
