@@ -64,7 +64,13 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 	seen := map[string]bool{}
 	for i := 0; i < len(w.Stages); i++ { // it may grow
 		s := w.Stages[i]
-		if s.IsSynthetic() || s.Superseded || seen[s.Ref] {
+		if s.IsSynthetic() || s.Superseded {
+			continue
+		}
+		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {
+			offered = x.offer(s) || offered // it has its tokens: it is about to start
+		}
+		if seen[s.Ref] {
 			continue
 		}
 		counted := w.Counted(s.Ref)

@@ -17,14 +17,16 @@ type index struct {
 	active     int              // stages begun and not ended
 	halting    int              // stages whose end ends the workflow
 	partial    int              // stages with a join that resets
+	merging    int              // stages with a join that fires for each arrival
 	rules      ruleIndex
 
 	// What follows is filled in by readers, who may be several.
 	mu      sync.Mutex
-	order   []int64       // slot → place in topological order; nil until asked for
-	ranked  int64         // how many refs have a place
-	writers map[int][]int // slot → ancestors with outputs, see outputs.go
-	settled map[int]bool  // ancestors on whom writers relies
+	order   []int64         // slot → place in topological order; nil until asked for
+	ranked  int64           // how many refs have a place
+	writers map[int][]int   // slot → ancestors with outputs, see outputs.go
+	settled map[int]bool    // ancestors on whom writers relies
+	repeat  map[string]bool // refs of stages that may end more than once, see repeating
 }
 
 // forgetWriters must be called when outputs that writers relies on may change.
@@ -81,8 +83,14 @@ func (w *Workflow) indexStage(slot int) {
 	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
 		x.partial++
 	}
+	if s.merges() {
+		x.merging++
+	}
 	if s.Rules != nil {
 		x.rules.add(slot, s)
+	}
+	if !again {
+		x.repeat = nil
 	}
 	x.place(slot, s, again)
 }

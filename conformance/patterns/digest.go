@@ -23,7 +23,7 @@ func (r *run) digest() string {
 		for _, s := range w.Stages {
 			var tasks []string
 			for _, t := range s.Tasks {
-				tasks = append(tasks, fmt.Sprintf("%s:%s:%s:%s", t.Name, t.Status, t.Reason, failureCode(t.Failure)))
+				tasks = append(tasks, fmt.Sprintf("%s:%s:%s", t.Name, t.Status, failureCode(t.Failure)))
 			}
 			history := ""
 			if s.Superseded {

@@ -14,12 +14,12 @@ type wants []want
 // want is what it expects of the executions of one stage that count, that is,
 // that no later round has superseded.
 type want struct {
-	ref     string
-	status  stabilize.Status
-	reason  string
-	code    string // of the failure; empty: not looked at
-	times   int    // executions that ended so; 0: all of them
-	commits int    // committed task executions, in all rounds
+	ref       string
+	status    stabilize.Status
+	reason    string
+	code      string // of the failure; empty: not looked at
+	times     int    // executions that ended so; 0: all of them
+	committed int    // committed task executions, in all rounds
 }
 
 func each(refs []string, w want) wants {
@@ -37,13 +37,13 @@ func ran(refs ...string) wants { return times(1, refs...) }
 // times: each has n executions that count, and each of them succeeded by one
 // committed task execution.
 func times(n int, refs ...string) wants {
-	return each(refs, want{status: stabilize.Succeeded, times: n, commits: n})
+	return each(refs, want{status: stabilize.Succeeded, times: n, committed: n})
 }
 
 // commits: each succeeded, and n task executions were committed, whether those of
 // earlier rounds count or not.
 func commits(n int, refs ...string) wants {
-	return each(refs, want{status: stabilize.Succeeded, commits: n})
+	return each(refs, want{status: stabilize.Succeeded, committed: n})
 }
 
 // dead: no live token reached them.
@@ -69,13 +69,21 @@ func failed(code string, refs ...string) wants {
 // ended: all of their executions that count ended so, with n committed task
 // executions.
 func ended(n int, status stabilize.Status, reason string, refs ...string) wants {
-	return each(refs, want{status: status, reason: reason, commits: n})
+	return each(refs, want{status: status, reason: reason, committed: n})
 }
 
 // code adds the code of the failure.
 func (ws wants) code(code string) wants {
 	for i := range ws {
 		ws[i].code = code
+	}
+	return ws
+}
+
+// commits says how many task executions were committed, in all rounds.
+func (ws wants) commits(n int) wants {
+	for i := range ws {
+		ws[i].committed = n
 	}
 	return ws
 }
@@ -143,7 +151,7 @@ func (ws wants) problem(w *stabilize.Workflow, ref string) string {
 	}
 	commits, said := 0, 0
 	for _, x := range ws {
-		commits += x.commits
+		commits += x.committed
 		n := 0
 		for _, s := range executions {
 			if s.Status == x.status && s.Reason == x.reason && (x.code == "" || s.Failure != nil && s.Failure.Code == x.code) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,12 +86,12 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 }
 
 // startSpec starts a workflow.
-func (r *run) startSpec(spec *stabilize.WorkflowSpec) string {
+func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		id, err = e.Start(r.Context(), spec, engine.WithKey(fmt.Sprint(r.starts)))
+		id, err = e.Start(r.Context(), spec, append(opts, engine.WithKey(fmt.Sprint(r.starts)))...)
 		return err
 	}))
 	return id
@@ -105,6 +106,19 @@ func (r *run) refused(what string, stages ...*stabilize.StageSpec) {
 	})
 	if !errors.Is(err, stabilize.ErrInvalid) {
 		r.Errorf("a workflow with %s is not refused: %v", what, err)
+	}
+}
+
+// unsound checks that a workflow of the stages is refused for its shape.
+func (r *run) unsound(code stabilize.FindingCode, stages ...*stabilize.StageSpec) {
+	r.Helper()
+	err := r.engines().ask(func(e *engine.Engine, _ bool) error {
+		_, err := e.Start(r.Context(), stabilize.NewWorkflow("patterns", "unsound").Add(stages...))
+		return err
+	})
+	var unsound *stabilize.UnsoundError
+	if !errors.As(err, &unsound) || !slices.ContainsFunc(unsound.Findings, func(f stabilize.Finding) bool { return f.Code == code }) {
+		r.Errorf("a workflow is not refused with %s: %v", code, err)
 	}
 }
 
@@ -222,6 +236,29 @@ func (r *run) waits(id string, refs ...string) {
 			return s != nil && s.Status == stabilize.Suspended
 		})
 	}
+}
+
+// waitsInRound waits until that round of a stage waits for its signal.
+func (r *run) waitsInRound(id, ref string, round int) {
+	r.Helper()
+	r.until(id, fmt.Sprintf("round %d of stage %s waits for a signal", round, ref), func(w *stabilize.Workflow) bool {
+		s := w.StageInRound(ref, round)
+		return s != nil && s.Status == stabilize.Suspended
+	})
+}
+
+// waitsTimes waits until so many executions of a stage wait for their signal.
+func (r *run) waitsTimes(id, ref string, times int) {
+	r.Helper()
+	r.until(id, fmt.Sprintf("%d executions of stage %s wait for a signal", times, ref), func(w *stabilize.Workflow) bool {
+		n := 0
+		for _, s := range w.Executions(ref) {
+			if s.Status == stabilize.Suspended {
+				n++
+			}
+		}
+		return n == times
+	})
 }
 
 // open sends the signal that a gate waits for, after it is seen to wait.
