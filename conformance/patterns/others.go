@@ -7,7 +7,7 @@ func instances() []pattern { return nil }
 func states() []pattern { return nil }
 
 // Cancellation and termination: 11, 19, 20, 25, 43.
-func endings() []pattern { return nil }
+func endings() []pattern { return cancels() }
 
 // Iteration and triggers: 10, 21-24.
 func cycles() []pattern { return nil }
