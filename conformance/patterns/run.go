@@ -85,12 +85,13 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 }
 
 // startSpec starts a workflow.
-func (r *run) startSpec(spec *stabilize.WorkflowSpec) string {
+func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
+	opts = append([]engine.StartOption{engine.WithKey(fmt.Sprint(r.starts))}, opts...)
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		id, err = e.Start(r.Context(), spec, engine.WithKey(fmt.Sprint(r.starts)))
+		id, err = e.Start(r.Context(), spec, opts...)
 		return err
 	}))
 	return id
