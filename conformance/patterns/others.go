@@ -5,6 +5,3 @@ func instances() []pattern { return nil }
 
 // State-based: 16-18, 39, 40.
 func states() []pattern { return nil }
-
-// Iteration and triggers: 10, 21-24.
-func cycles() []pattern { return nil }
