@@ -22,6 +22,7 @@ type crew struct {
 	backend Backend
 	options []engine.Option
 	tasks   map[string]stabilize.TaskType
+	depth   int // of workflows that start workflows; 0: the default
 
 	life  chan struct{} // held by who starts or ends processes
 	mu    sync.Mutex
@@ -49,7 +50,7 @@ func newCrew(t conformance.T, b Backend) *crew {
 
 // begin starts the processes of a cell; only the first meets its crash.
 func (c *crew) begin(at cell, real bool, record events.RecorderFunc) {
-	numbers := engine.Config{Concurrency: max(1, at.workers, at.least)}
+	numbers := engine.Config{Concurrency: max(1, at.workers, at.least), MaxDepth: c.depth}
 	if real {
 		numbers.LeaseTTL, numbers.MaxPoll = 500*time.Millisecond, 20*time.Millisecond
 	}

@@ -5,9 +5,3 @@ func instances() []pattern { return nil }
 
 // State-based: 16-18, 39, 40.
 func states() []pattern { return nil }
-
-// Cancellation and termination: 11, 19, 20, 25, 43.
-func endings() []pattern { return nil }
-
-// Iteration and triggers: 10, 21-24.
-func cycles() []pattern { return nil }
