@@ -28,13 +28,18 @@ func fill(t *testing.T, v reflect.Value) {
 	case *stabilize.Rules: // it holds stages, which hold rules: once is enough
 		rules := &stabilize.Rules{}
 		for i := range reflect.TypeFor[stabilize.Rules]().NumField() {
-			if f := reflect.ValueOf(rules).Elem().Field(i); f.Type() == reflect.TypeFor[[]*stabilize.Stage]() {
-				rules.Body = []*stabilize.Stage{{Ref: "inside", Requisites: []string{"a"}, Context: stabilize.Values{"k": []byte("1")}}}
-			} else {
+			if f := reflect.ValueOf(rules).Elem().Field(i); f.Type() != reflect.TypeFor[[]*stabilize.Stage]() {
 				fill(t, f)
 			}
 		}
 		v.Set(reflect.ValueOf(rules))
+		inside := reflect.New(reflect.TypeFor[stabilize.Stage]()).Elem()
+		for i := range inside.NumField() {
+			if f := inside.Field(i); f.Type() != v.Type() {
+				fill(t, f)
+			}
+		}
+		rules.Body = []*stabilize.Stage{inside.Addr().Interface().(*stabilize.Stage)}
 		return
 	}
 	switch v.Kind() {
@@ -77,6 +82,9 @@ func shared(path string, a, b reflect.Value) []string {
 		}
 		return out
 	case reflect.Pointer:
+		if a.IsNil() { // of what is inside, see fill
+			return nil
+		}
 		if a.Pointer() == b.Pointer() {
 			return []string{path}
 		}

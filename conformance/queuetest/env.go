@@ -120,6 +120,8 @@ func (e *env) kinds() []queue.Message {
 		queue.CancelStage{}, queue.AbortStage{}, queue.PauseStage{}, queue.ResumeStage{}, queue.RestartStage{},
 		queue.ContinueParentStage{}, queue.JumpToStage{}, queue.SignalStage{}, queue.CancelRegion{}, queue.AddMultiInstance{},
 		queue.StartTask{}, queue.RunTask{}, queue.CompleteTask{}, queue.PauseTask{}, queue.ResumeTask{},
+		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.RetryWorkflow{}, queue.TimeoutWorkflow{},
+		queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{}, queue.CreateWorkflow{}, queue.ChildEnded{},
 		queue.InvalidWorkflowID{}, queue.InvalidStageID{}, queue.InvalidTaskID{}, queue.InvalidTaskType{}, queue.DeadLettered{},
 	}
 	known := map[string]bool{}
