@@ -5,7 +5,7 @@ import (
 )
 
 // branches returns the refs whose edge gets no live token, by the conditions of
-// the stage's split. In the reference an OR split without a true branch takes
+// the stage's split: all of them where it fails. In the reference an OR split without a true branch takes
 // the first.
 func (x *Decision) branches(s *stabilize.Stage) ([]string, *stabilize.Failure) {
 	r := s.Rules
@@ -21,7 +21,7 @@ func (x *Decision) branches(s *stabilize.Stage) ([]string, *stabilize.Failure) {
 		}
 		yes, err := x.env.Expressions.Bool(b.When, env)
 		if err != nil {
-			return nil, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "branch to " + b.To + ": " + errorText(err)}
+			return allBranches(r), &stabilize.Failure{Code: stabilize.CodeExpression, Message: "branch to " + b.To + ": " + errorText(err)}
 		}
 		if taken[i] = yes; yes {
 			any = true
@@ -38,7 +38,7 @@ func (x *Decision) branches(s *stabilize.Stage) ([]string, *stabilize.Failure) {
 		}
 	}
 	if !any {
-		return nil, &stabilize.Failure{Code: stabilize.CodeNoBranch, Message: "no condition is true, and there is no default"}
+		return allBranches(r), &stabilize.Failure{Code: stabilize.CodeNoBranch, Message: "no condition is true, and there is no default"}
 	}
 	var closed []string
 	for i, b := range r.Branches {
@@ -47,4 +47,12 @@ func (x *Decision) branches(s *stabilize.Stage) ([]string, *stabilize.Failure) {
 		}
 	}
 	return closed, nil
+}
+
+func allBranches(r *stabilize.Rules) []string {
+	refs := make([]string, len(r.Branches))
+	for i, b := range r.Branches {
+		refs[i] = b.To
+	}
+	return refs
 }

@@ -1,0 +1,98 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Stage is a stage with one task.
+type Stage struct {
+	Ref   string
+	After []string
+	Join  stabilize.JoinType
+	N     int // of an N-of-M join or a merge
+
+	Takes    time.Duration // how long the task runs, each time
+	Flaky    int           // how often it fails transiently first
+	Fails    bool          // then it fails for good
+	Policy   stabilize.OnFailure
+	Disabled bool
+
+	// Split is asked of Chosen: the refs whose condition is true. Default, if not
+	// empty, is taken when none is.
+	Split   stabilize.SplitType
+	Chosen  []string
+	Default string
+	Threads int
+
+	// JumpTo is jumped to in the rounds before Jumps.
+	JumpTo string
+	Jumps  int
+}
+
+// Graph is a workflow and what happens to it from outside.
+type Graph struct {
+	Stages []Stage
+	// Withdraw ends a stage at a time after the start, if it has not ended.
+	Withdraw map[string]time.Duration
+	// Cancel ends the workflow; 0: nobody does.
+	Cancel time.Duration
+}
+
+// Execution is what became of one execution of a stage.
+type Execution struct {
+	Ref    string
+	Status stabilize.Status
+	Reason string
+	Ran    int // times the task's code was called and its answer counted
+}
+
+func (e Execution) String() string {
+	return fmt.Sprintf("%s %s %s ran %d", e.Ref, e.Status, e.Reason, e.Ran)
+}
+
+// String writes the graph in a few lines, for a table of cases.
+func (g Graph) String() string {
+	var b strings.Builder
+	for _, s := range g.Stages {
+		fmt.Fprintf(&b, "%s", s.Ref)
+		if len(s.After) > 0 {
+			fmt.Fprintf(&b, " after %s by %s", strings.Join(s.After, ","), s.Join)
+			if s.N > 0 {
+				fmt.Fprintf(&b, " %d", s.N)
+			}
+		}
+		if s.Split != stabilize.SplitAnd {
+			fmt.Fprintf(&b, " %s split chooses [%s] default %q", s.Split, strings.Join(s.Chosen, ","), s.Default)
+		}
+		if s.Threads > 1 {
+			fmt.Fprintf(&b, " threads %d", s.Threads)
+		}
+		if s.Fails {
+			b.WriteString(" fails")
+		}
+		if s.Policy != stabilize.FailWorkflow {
+			fmt.Fprintf(&b, " policy %s", s.Policy)
+		}
+		if s.Flaky > 0 {
+			fmt.Fprintf(&b, " flaky %d", s.Flaky)
+		}
+		if s.Disabled {
+			b.WriteString(" disabled")
+		}
+		if s.Jumps > 0 {
+			fmt.Fprintf(&b, " jumps to %s %d times", s.JumpTo, s.Jumps)
+		}
+		fmt.Fprintf(&b, " takes %s\n", s.Takes)
+	}
+	if len(g.Withdraw) > 0 {
+		fmt.Fprintf(&b, "withdraw %v\n", g.Withdraw)
+	}
+	if g.Cancel > 0 {
+		fmt.Fprintf(&b, "cancel after %s\n", g.Cancel)
+	}
+	return b.String()
+}

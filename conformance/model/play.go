@@ -1,0 +1,272 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// RetryDelay is the delay before each further try of a task that failed
+// transiently.
+const RetryDelay = time.Second
+
+// run is one execution of a stage.
+type run struct {
+	Execution
+	round   int
+	begun   bool
+	history bool // a jump opened a later round in its place
+	jumped  bool // it was jumped to
+	ends    time.Duration
+	took    map[*token]bool
+}
+
+// token stands on an edge.
+type token struct {
+	from, to string
+	live     bool
+	taken    bool
+	by       *run
+}
+
+type game struct {
+	g      Graph
+	stages map[string]*Stage
+	below  map[string][]string // in order of declaration
+	runs   map[string][]*run
+	tokens []*token
+	now    time.Duration
+	over   bool
+	status stabilize.Status
+}
+
+// Play returns how the workflow ends, and its executions by ref, in an order of
+// their own.
+func (g Graph) Play() (stabilize.Status, []Execution) {
+	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}}
+	for i := range g.Stages {
+		s := &g.Stages[i]
+		p.stages[s.Ref] = s
+		p.runs[s.Ref] = []*run{{Execution: Execution{Ref: s.Ref}}}
+		for _, up := range s.After {
+			p.below[up] = append(p.below[up], s.Ref)
+		}
+	}
+	for i := range g.Stages {
+		if len(g.Stages[i].After) == 0 {
+			p.begin(p.runs[g.Stages[i].Ref][0])
+		}
+	}
+	for !p.over {
+		p.step()
+	}
+	var out []Execution
+	for _, runs := range p.runs {
+		for _, r := range runs {
+			out = append(out, r.Execution)
+		}
+	}
+	slices.SortFunc(out, func(a, b Execution) int { return cmp.Compare(a.String(), b.String()) })
+	return p.status, out
+}
+
+// step lets happen what happens next.
+func (p *game) step() {
+	var next *run
+	for _, s := range p.g.Stages {
+		for _, r := range p.runs[s.Ref] {
+			if r.Status == stabilize.Running && (next == nil || r.ends < next.ends) {
+				next = r
+			}
+		}
+	}
+	withdraw := ""
+	for ref, at := range p.g.Withdraw {
+		if at > p.now && (next == nil || at < next.ends) && (withdraw == "" || at < p.g.Withdraw[withdraw]) {
+			withdraw = ref
+		}
+	}
+	at := p.g.Withdraw[withdraw]
+	if c := p.g.Cancel; c > p.now && (next == nil || c < next.ends) && (withdraw == "" || c < at) {
+		if p.alive() {
+			p.now = c
+			p.halt(stabilize.Canceled, stabilize.Canceled, "workflow_canceled", "workflow_canceled", stabilize.Canceled)
+			return
+		}
+	}
+	switch {
+	case withdraw != "" && p.alive():
+		p.now = at
+		for _, r := range p.runs[withdraw] {
+			if !r.Status.IsComplete() && r == p.runs[withdraw][len(p.runs[withdraw])-1] {
+				p.end(r, stabilize.Canceled, "withdrawn")
+			}
+		}
+	case next != nil:
+		p.now = next.ends
+		p.taskEnded(next)
+	default:
+		p.finish()
+		return
+	}
+	if !p.over && !p.alive() {
+		p.finish()
+	}
+}
+
+func (p *game) alive() bool {
+	for _, runs := range p.runs {
+		for _, r := range runs {
+			if r.Status == stabilize.Running {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *game) begin(r *run) {
+	s := p.stages[r.Ref]
+	if s.Disabled {
+		p.end(r, stabilize.Skipped, "disabled")
+		return
+	}
+	r.begun = true
+	r.Status = stabilize.Running
+	r.ends = p.now + s.Takes + time.Duration(s.Flaky)*(s.Takes+RetryDelay)
+}
+
+func (p *game) taskEnded(r *run) {
+	s := p.stages[r.Ref]
+	r.Ran = s.Flaky + 1
+	switch {
+	case r.round < s.Jumps:
+		p.jump(r, s.JumpTo)
+	case s.Fails:
+		p.fail(r)
+	default:
+		p.end(r, stabilize.Succeeded, "")
+	}
+}
+
+func (p *game) fail(r *run) {
+	switch p.stages[r.Ref].Policy {
+	case stabilize.FailWorkflow:
+		r.Status = stabilize.Terminal
+		p.halt(stabilize.Canceled, stabilize.Skipped, "workflow_failed", "upstream_halted", stabilize.Terminal)
+	case stabilize.ContinueOnFailure:
+		p.end(r, stabilize.FailedContinue, "")
+	default:
+		p.end(r, stabilize.Stopped, "")
+	}
+}
+
+// halt ends all at once: what runs and what has not begun.
+func (p *game) halt(running, waiting stabilize.Status, whyRunning, whyWaiting string, status stabilize.Status) {
+	for _, runs := range p.runs {
+		for _, r := range runs {
+			switch r.Status {
+			case stabilize.Running:
+				r.Status, r.Reason = running, whyRunning
+			case stabilize.NotStarted:
+				r.Status, r.Reason = waiting, whyWaiting
+			}
+		}
+	}
+	p.over, p.status = true, status
+}
+
+// end ends an execution, puts its tokens on the edges and looks at what follows.
+func (p *game) end(r *run, status stabilize.Status, reason string) {
+	s := p.stages[r.Ref]
+	live := map[string]bool{}
+	if status == stabilize.Succeeded && reason == "" || status == stabilize.FailedContinue || reason == "disabled" {
+		for _, down := range p.below[r.Ref] {
+			live[down] = true
+		}
+		if s.Split != stabilize.SplitAnd {
+			chosen := s.Chosen
+			if len(chosen) == 0 && s.Default != "" {
+				chosen = []string{s.Default}
+			}
+			for _, down := range p.below[r.Ref] {
+				live[down] = slices.Contains(chosen, down)
+			}
+			if len(chosen) == 0 { // NO_BRANCH, by the stage's policy
+				switch s.Policy {
+				case stabilize.FailWorkflow:
+					r.Status = stabilize.Terminal
+					if reason != "" {
+						r.Reason = reason
+					}
+					p.halt(stabilize.Canceled, stabilize.Skipped, "workflow_failed", "upstream_halted", stabilize.Terminal)
+					return
+				case stabilize.ContinueOnFailure:
+					status = stabilize.FailedContinue
+				default:
+					status = stabilize.Stopped
+				}
+			}
+		}
+	}
+	r.Status, r.Reason = status, reason
+	if r.history {
+		return
+	}
+	for _, down := range p.below[r.Ref] {
+		n := 1
+		if live[down] && s.Threads > 1 {
+			n = s.Threads
+		}
+		for range n {
+			p.tokens = append(p.tokens, &token{from: r.Ref, to: down, live: live[down], by: r})
+		}
+	}
+	for _, down := range p.below[r.Ref] {
+		if p.over {
+			return
+		}
+		p.look(down, false)
+	}
+}
+
+// jump ends an execution and begins its target, in a new round if it has begun
+// before, with all that depends on it.
+func (p *game) jump(r *run, target string) {
+	region := map[string]bool{target: true}
+	for _, s := range p.g.Stages { // declared in an order that fits
+		for _, up := range s.After {
+			if region[up] {
+				region[s.Ref] = true
+			}
+		}
+	}
+	last := func(ref string) *run { return p.runs[ref][len(p.runs[ref])-1] }
+	inside := region[r.Ref]
+	if inside || last(target).begun || last(target).Status.IsComplete() {
+		for ref := range region {
+			old := last(ref)
+			if old.Status == stabilize.NotStarted {
+				continue
+			}
+			old.history = true
+			if old.Status == stabilize.Running && old != r {
+				old.Status, old.Reason = stabilize.Canceled, "superseded"
+			}
+			p.runs[ref] = append(p.runs[ref], &run{Execution: Execution{Ref: ref}, round: old.round + 1})
+		}
+		p.tokens = slices.DeleteFunc(p.tokens, func(t *token) bool { return t.by.history })
+		for _, t := range p.tokens {
+			t.taken = t.taken && !region[t.to]
+		}
+	}
+	next := last(target)
+	next.jumped = true
+	r.Status, r.Reason = stabilize.Succeeded, "jumped"
+	p.begin(next)
+	if !inside {
+		p.end(r, stabilize.Succeeded, "jumped")
+	}
+}
