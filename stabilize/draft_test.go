@@ -51,12 +51,13 @@ func fresh(w *stabilize.Workflow) *stabilize.Workflow {
 
 // recount says again what Active and Halting count as they go.
 func recount(w *stabilize.Workflow) (active int, halting bool) {
-	halting = w.Cancel != nil || w.Failure != nil
+	halting = w.Cancel != nil || w.Failure != nil || w.Done
 	for _, s := range w.Stages {
 		if s.Status.IsActive() {
 			active++
 		}
-		halting = halting || !s.Superseded && s.HaltsWorkflow()
+		failed := s.Status == stabilize.Terminal || s.Status == stabilize.Canceled && s.Reason != stabilize.ReasonWithdrawn
+		halting = halting || failed && !s.Superseded && !s.IsSynthetic()
 	}
 	return active, halting
 }
@@ -81,6 +82,7 @@ func TestDraft(t *testing.T) {
 		}
 		d := stabilize.NewDraft(w)
 		before, added := fresh(w), 0
+		makes := stabilize.NewIDs(stabilize.NewManualClock(noon()), nil)
 		someStage := func(t *rapid.T) *stabilize.Stage { return rapid.SampledFrom(w.Stages).Draw(t, "stage") }
 		// withStage is an action on a stage; where there is none it does nothing.
 		withStage := func(act func(*rapid.T, *stabilize.Stage)) func(*rapid.T) {
@@ -119,6 +121,9 @@ func TestDraft(t *testing.T) {
 				s.Outputs = randomOutputs(t, s.ID)
 				s.Tokens.Except = append(s.Tokens.Except, "x")
 				for _, task := range s.Tasks {
+					if task.Failure == nil { // of a new round
+						task.Failure = &stabilize.Failure{}
+					}
 					task.Failure.Code = "NEW"
 				}
 			}),
@@ -156,6 +161,28 @@ func TestDraft(t *testing.T) {
 				d.AddStage(s)
 				if n := len(w.Stages); n > 1 && s.Position != w.Stages[n-2].Position+1 {
 					t.Fatalf("an added stage stands at %d", s.Position)
+				}
+			},
+			"supersede": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				d.Supersede(some.ID)
+				if !w.Stage(some.ID).Superseded {
+					t.Fatalf("%s still counts", some.ID)
+				}
+			}),
+			"open round": withStage(func(t *rapid.T, some *stabilize.Stage) {
+				latest := w.StageByRef(some.Ref)
+				s := d.OpenRound(some.Ref, makes, stabilize.Origin{Kind: stabilize.OriginRestart, By: "me"})
+				if w.StageByRef(some.Ref) != s || s.Round != latest.Round+1 || s.State.Origin.By != "me" {
+					t.Fatalf("the round opened after %d is %+v", latest.Round, s)
+				}
+			}),
+			"reopen": func(t *rapid.T) {
+				ended := w.Status.IsComplete()
+				if err := d.Reopen(); (err == nil) != ended {
+					t.Fatalf("reopening: %v", err)
+				}
+				if ended && (w.Status != stabilize.NotStarted || w.Failure != nil || w.Cancel != nil || w.Done) {
+					t.Fatalf("reopened as %+v", w.Header)
 				}
 			},
 			"remove": withStage(func(t *rapid.T, some *stabilize.Stage) {

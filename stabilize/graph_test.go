@@ -178,7 +178,8 @@ func TestCycles(t *testing.T) {
 }
 
 // dag draws a workflow without circles: positions and requisites are unrelated,
-// some stages have further rounds, some requisites name no stage.
+// some stages have further rounds, some of those before them superseded and some
+// started with certain tokens, some requisites name no stage.
 func dag(t *rapid.T, max int) *stabilize.Workflow {
 	n := rapid.IntRange(0, max).Draw(t, "stages")
 	rank := rapid.Permutation(upTo(n)).Draw(t, "rank")
@@ -199,14 +200,18 @@ func dag(t *rapid.T, max int) *stabilize.Workflow {
 		for round := 1; rapid.IntRange(0, 5).Draw(t, "round") == 0; round++ {
 			again := w.Stages[i].Clone()
 			again.ID, again.Round, again.Position = fmt.Sprintf("id%d-%d", i, round), round, len(w.Stages)
-			again.Superseded = false
-			if rapid.Bool().Draw(t, "superseded") { // else both count
-				w.Stages[i].Superseded = true
-				for _, s := range w.Stages[n:] {
-					s.Superseded = s.Superseded || s.Ref == again.Ref
-				}
-			}
+			w.Stages[i].Superseded = w.Stages[i].Superseded || round == 1 && rapid.Bool().Draw(t, "superseded")
 			w.Stages = append(w.Stages, again)
+		}
+	}
+	for _, s := range w.Stages {
+		if rapid.IntRange(0, 3).Draw(t, "consumes") > 0 {
+			continue
+		}
+		for _, ref := range s.Requisites {
+			if rounds := roundsOf(w, ref); len(rounds) > 0 && rapid.Bool().Draw(t, "token") {
+				s.Note().Consumed = append(s.Note().Consumed, stabilize.Token{Ref: ref, Round: rapid.SampledFrom(rounds).Draw(t, "of").Round})
+			}
 		}
 	}
 	return w
@@ -221,8 +226,7 @@ func upTo(n int) []int {
 }
 
 // TestTopologicalOrder compares with the definition: of the stages whose
-// requisites are all placed, the one with the lowest Position, then all its
-// rounds.
+// requisites are all placed, the one with the lowest Position, with its rounds.
 func TestTopologicalOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := dag(t, 10)
@@ -237,28 +241,39 @@ func TestTopologicalOrder(t *testing.T) {
 	})
 }
 
+// naiveOrder places refs, each with all its rounds, by what its first declared
+// round requires.
 func naiveOrder(w *stabilize.Workflow) []*stabilize.Stage {
-	exists, placed, order := map[string]bool{}, map[string]bool{}, []*stabilize.Stage{}
+	first := map[string]*stabilize.Stage{}
 	for _, s := range w.Stages {
-		exists[s.Ref] = true
+		if first[s.Ref] == nil {
+			first[s.Ref] = s
+		}
 	}
+	placed, order := map[string]bool{}, []*stabilize.Stage{}
 	for len(order) < len(w.Stages) {
 		for _, s := range w.Stages { // by Position
-			if placed[s.Ref] || slices.ContainsFunc(s.Requisites, func(ref string) bool { return exists[ref] && !placed[ref] }) {
+			if placed[s.Ref] || slices.ContainsFunc(first[s.Ref].Requisites, func(ref string) bool { return first[ref] != nil && !placed[ref] }) {
 				continue
 			}
 			placed[s.Ref] = true
-			at := len(order)
-			for _, u := range w.Stages {
-				if u.Ref == s.Ref {
-					order = append(order, u)
-				}
-			}
-			slices.SortStableFunc(order[at:], func(a, b *stabilize.Stage) int { return a.Round - b.Round })
+			order = append(order, roundsOf(w, s.Ref)...)
 			break
 		}
 	}
 	return order
+}
+
+// roundsOf are the executions of a stage, by Round.
+func roundsOf(w *stabilize.Workflow, ref string) []*stabilize.Stage {
+	var rounds []*stabilize.Stage
+	for _, s := range w.Stages {
+		if s.Ref == ref {
+			rounds = append(rounds, s)
+		}
+	}
+	slices.SortFunc(rounds, func(a, b *stabilize.Stage) int { return a.Round - b.Round })
+	return rounds
 }
 
 func ids(stages []*stabilize.Stage) []string {
@@ -283,7 +298,7 @@ func TestLookups(t *testing.T) {
 	w.Stages[5].ParentID, w.Stages[5].Owner = "id-0", stabilize.OwnerBefore
 	a := w.Stages[3]
 	for what, got := range map[string][]*stabilize.Stage{
-		"id-3 ":     w.InitialStages(),
+		" id-3":     w.InitialStages(), // of several rounds the latest
 		"id-3":      w.Upstream(w.Stages[0]),
 		"id-0 id-2": w.Downstream(a),
 		"id-4 id-5": w.Children(w.Stages[0], stabilize.NoOwner),

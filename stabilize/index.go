@@ -73,6 +73,9 @@ func (w *Workflow) indexStage(slot int) {
 	x.halting += halts(s)
 	if s.IsSynthetic() {
 		x.children[s.ParentID] = append(x.children[s.ParentID], slot)
+		if parent, ok := x.byID[s.ParentID]; ok && x.settled[parent] {
+			x.forgetWriters() // it ended, but its family may put out more
+		}
 	}
 	for _, ref := range s.Requisites {
 		x.downstream[ref] = append(x.downstream[ref], slot)

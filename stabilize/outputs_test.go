@@ -97,14 +97,34 @@ func naiveInherited(w *stabilize.Workflow, s *stabilize.Stage) stabilize.Values 
 		place[u] = i
 	}
 	byPlace := func(a, b *stabilize.Stage) int { return place[a] - place[b] }
-	first := func(ref string) *stabilize.Stage { // of those that count
-		var found *stabilize.Stage
-		for _, u := range w.Stages {
-			if u.Ref == ref && !u.Superseded && (found == nil || u.Round < found.Round) {
-				found = u
+	// sources: where the tokens came from that the stage was started with, else
+	// of each requisite the first execution that counts (if none does, the latest).
+	sources := func(u *stabilize.Stage) []*stabilize.Stage {
+		var list []*stabilize.Stage
+		if u.State != nil && len(u.State.Consumed) > 0 {
+			for _, token := range u.State.Consumed {
+				for _, up := range roundsOf(w, token.Ref) {
+					if up.Round == token.Round {
+						list = append(list, up)
+					}
+				}
 			}
+			return list
 		}
-		return found
+		for _, ref := range u.Requisites {
+			rounds := roundsOf(w, ref)
+			if len(rounds) == 0 {
+				continue
+			}
+			counts := rounds[len(rounds)-1]
+			for _, up := range slices.Backward(rounds) {
+				if !up.Superseded {
+					counts = up
+				}
+			}
+			list = append(list, counts)
+		}
+		return list
 	}
 	childrenOf := func(u *stabilize.Stage, before bool) []*stabilize.Stage {
 		var list []*stabilize.Stage
@@ -141,8 +161,8 @@ func naiveInherited(w *stabilize.Workflow, s *stabilize.Stage) stabilize.Values 
 		ancestors := map[*stabilize.Stage]bool{}
 		var collect func(*stabilize.Stage)
 		collect = func(u *stabilize.Stage) {
-			for _, ref := range u.Requisites {
-				if up := first(ref); up != nil && !ancestors[up] {
+			for _, up := range sources(u) {
+				if !ancestors[up] {
 					ancestors[up] = true
 					collect(up)
 				}

@@ -148,12 +148,15 @@ func (s *Stage) validateBody() error {
 			return Invalid(s.field(fmt.Sprintf("body[%d]", i)), "is nil")
 		}
 		field := s.field("body")
-		ok := areText(c.ID, c.Ref, c.Type, c.Name, c.ParentID, c.Reason) && areText(c.Requisites...) && c.Rules.areText()
+		ok := areText(c.ID, c.Ref, c.Type, c.Name, c.ParentID, c.Reason) && areText(c.Requisites...) && c.Rules.areText() &&
+			areText(c.Tokens.Except...) && c.Failure.isText()
 		if !ok {
 			return Invalid(field, "stage %d is not valid UTF-8", i)
 		}
-		if err := c.Context.Check(field); err != nil {
-			return err
+		for _, err := range []error{c.Context.Check(field), c.Outputs.Check(field), c.State.check(field)} {
+			if err != nil {
+				return err
+			}
 		}
 		if err := c.validateTasks(); err != nil {
 			return fmt.Errorf("body of stage %q: %w", s.Ref, err)

@@ -89,9 +89,10 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
+	opts = append([]engine.StartOption{engine.WithKey(fmt.Sprint(r.starts))}, opts...)
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		id, err = e.Start(r.Context(), spec, append(opts, engine.WithKey(fmt.Sprint(r.starts)))...)
+		id, err = e.Start(r.Context(), spec, opts...)
 		return err
 	}))
 	return id
@@ -125,10 +126,18 @@ func (r *run) unsound(code stabilize.FindingCode, stages ...*stabilize.StageSpec
 // signal sends a signal, once, and reports whether somebody waited for it.
 func (r *run) signal(id, name string, opts ...engine.SignalOption) (delivered bool) {
 	r.Helper()
+	return r.signalWith(id, name, nil, opts...)
+}
+
+// signalWith is signal with data.
+func (r *run) signalWith(id, name string, data map[string]any, opts ...engine.SignalOption) (delivered bool) {
+	r.Helper()
+	values, err := stabilize.NewValues(data)
+	r.must(err)
 	r.signals++
 	opts = append([]engine.SignalOption{engine.SignalKey(fmt.Sprint(r.signals))}, opts...)
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		delivered, err = e.Signal(r.Context(), id, name, nil, opts...)
+		delivered, err = e.Signal(r.Context(), id, name, values, opts...)
 		return err
 	}))
 	return delivered
