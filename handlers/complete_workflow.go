@@ -59,37 +59,26 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 // settleQuiet decides about stages that have not begun in a workflow in which
 // nothing moves, and reports whether that moves it on or ends it.
 func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
-	var stuck []*stabilize.Stage
+	// What can go on by itself does: its message may be on the way, and once more
+	// does no harm.
+	moved, stuck, err := x.settle(w.Stages, false)
+	if moved || err != nil {
+		return true, err
+	}
+	if len(stuck) == 0 {
+		return false, nil
+	}
+	// No more tokens come but from here: one stage at a time, from above, for what
+	// it puts out may be for those below.
+	moved, stuck, err = x.settle(w.TopologicalOrder(), true)
+	if moved || err != nil {
+		return true, err
+	}
+	stuck = slices.DeleteFunc(stuck, func(s *stabilize.Stage) bool { return s.Status != stabilize.NotStarted })
+	if len(stuck) == 0 {
+		return false, nil
+	}
 	offered := false
-	seen := map[string]bool{}
-	for i := 0; i < len(w.Stages); i++ { // it may grow
-		s := w.Stages[i]
-		if s.IsSynthetic() || s.Superseded {
-			continue
-		}
-		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {
-			offered = x.offer(s) || offered // it has its tokens: it is about to start
-		}
-		if seen[s.Ref] {
-			continue
-		}
-		counted := w.Counted(s.Ref)
-		if s.Status != stabilize.NotStarted && !counted {
-			continue
-		}
-		seen[s.Ref] = true
-		moved, err := x.arrive(w.StageByRef(s.Ref), true)
-		if err != nil {
-			return true, err
-		}
-		offered = offered || moved // its own message may be on the way; once more does no harm
-		if !moved && s.Status == stabilize.NotStarted {
-			stuck = append(stuck, s)
-		}
-	}
-	if offered || len(stuck) == 0 {
-		return offered, nil
-	}
 	var waiting []string
 	for _, s := range stuck {
 		waiting = append(waiting, s.Ref)
@@ -113,6 +102,34 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 		Code:    stabilize.CodeDeadlock,
 		Message: fmt.Sprintf("nothing is under way, and these stages wait for stages that never end: %s", strings.Join(waiting, ", ")),
 	})
+}
+
+// settle lets stages act on the tokens before them, quiet ones until the first
+// does, and returns those that have not begun or may begin again.
+func (x *Decision) settle(stages []*stabilize.Stage, quiet bool) (moved bool, stuck []*stabilize.Stage, err error) {
+	w := x.Workflow()
+	seen := map[string]bool{}
+	for _, s := range stages {
+		if s.IsSynthetic() || s.Superseded {
+			continue
+		}
+		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {
+			moved = x.offer(s) || moved // it has its tokens: it is about to start
+		}
+		if seen[s.Ref] || s.Status != stabilize.NotStarted && !w.Counted(s.Ref) {
+			continue
+		}
+		seen[s.Ref] = true
+		acted, err := x.arrive(w.StageByRef(s.Ref), quiet)
+		if err != nil {
+			return moved, nil, err
+		}
+		if moved = moved || acted; moved && quiet {
+			return true, nil, nil
+		}
+		stuck = append(stuck, s)
+	}
+	return moved, stuck, nil
 }
 
 // leftover returns the live tokens that no join has consumed.

@@ -161,6 +161,7 @@ func cancelling(r *run) {
 	id := r.start(ok("A"), doing("once D runs", "B", "A"), gate("C", "A"), doing("late", "D", "A"),
 		ok("M", "B", "C", "D").First().CancelRest(), ok("N", "M"))
 	w := r.succeeds(id, ran("A", "B", "M", "N"), withdrawn("C", "D"))
+	r.rest() // another process is told by its next heartbeat
 	if told.Load() == 0 {
 		r.Errorf("D was never told that it is withdrawn")
 	}

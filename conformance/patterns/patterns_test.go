@@ -1,12 +1,11 @@
 package patterns
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"context"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
@@ -167,6 +166,25 @@ func TestCells(t *testing.T) {
 	} {
 		if got := crashes(c.mode, c.depth, 10); got != c.want {
 			t.Errorf("%s, depth %d: %d crash points, want %d", c.mode, c.depth, got, c.want)
+		}
+	}
+}
+
+// TestRealTime: outside of a bubble a month is seconds, and a dead process is
+// replaced all the same.
+func TestRealTime(t *testing.T) {
+	for _, p := range all() {
+		if p.id == 3 {
+			t.Run(p.label(), func(t *testing.T) {
+				t.Parallel()
+				s := p.scenarios[0]
+				plain := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, plainly())
+				c := plainly()
+				c.plan.Crash = faults.After(plain.commits / 2)
+				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c); got.digest != plain.digest {
+					t.Errorf("it ends otherwise: %s", difference(plain.digest, got.digest))
+				}
+			})
 		}
 	}
 }
