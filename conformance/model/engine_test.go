@@ -45,7 +45,8 @@ func onEngine(t *testing.T, g model.Graph, opts ...engine.Option) (o outcome, er
 }
 
 func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, error) {
-	opts = append(opts, engine.WithLogger(slog.New(slog.DiscardHandler)))
+	opts = append(opts, engine.WithLogger(slog.New(slog.DiscardHandler)),
+		engine.WithConfig(engine.Config{MaxPoll: 10 * time.Second, LeaseTTL: time.Hour})) // virtual seconds cost, too
 	e, err := engine.New(memstore.New(memstore.Config{}), opts...)
 	if err != nil {
 		return outcome{}, err
@@ -82,11 +83,18 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 	if err != nil || len(pending) > 0 {
 		return outcome{}, fmt.Errorf("these messages are left: %+v (%w)", pending, err)
 	}
+	gates := map[string]bool{}
+	for _, s := range g.Stages {
+		gates[s.Ref] = s.Gate
+	}
 	o := outcome{status: w.Status}
 	for _, s := range w.Stages {
 		x := model.Execution{Ref: s.Ref, Status: s.Status, Reason: s.Reason}
 		if task := s.Tasks[0]; task.Status == stabilize.Succeeded || task.Status == stabilize.Terminal {
 			x.Ran = task.Failures + 1
+			if gates[s.Ref] {
+				x.Ran++
+			}
 			if seen := ran.of(task.ID); seen != x.Ran {
 				return o, fmt.Errorf("the task of %s round %d was called %d times, and has %d failures", s.Ref, s.Round, seen, task.Failures)
 			}
@@ -141,6 +149,9 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 		x := stabilize.ExecutionFrom(ctx)
 		s := stages[x.Stage.Ref]
 		ran.add(x.Task.ID)
+		if s.Gate && x.Signal == nil && x.Task.Failures == 0 {
+			return stabilize.Suspend(s.Ref), nil
+		}
 		select {
 		case <-ctx.Done():
 			return stabilize.Result{}, ctx.Err()
@@ -198,6 +209,9 @@ func interfere(ctx context.Context, e *engine.Engine, id string, g model.Graph) 
 	var acts []act
 	for ref, at := range g.Withdraw {
 		acts = append(acts, act{at, func() error { return e.Withdraw(ctx, id, ref) }})
+	}
+	for ref, at := range g.Signal {
+		acts = append(acts, act{at, func() error { _, err := e.Signal(ctx, id, ref, nil); return err }})
 	}
 	if g.Cancel > 0 {
 		acts = append(acts, act{g.Cancel, func() error { return e.Cancel(ctx, id, "", "") }})

@@ -19,6 +19,7 @@ type Stage struct {
 	Flaky    int           // how often it fails transiently first
 	Fails    bool          // then it fails for good
 	Policy   stabilize.OnFailure
+	Gate     bool // before all, its task waits for the signal of its ref
 	Disabled bool
 
 	// Split is asked of Chosen: the refs whose condition is true. Default, if not
@@ -38,6 +39,8 @@ type Graph struct {
 	Stages []Stage
 	// Withdraw ends a stage at a time after the start, if it has not ended.
 	Withdraw map[string]time.Duration
+	// Signal is when each gate is signalled, whether it waits already or not.
+	Signal map[string]time.Duration
 	// Cancel ends the workflow; 0: nobody does.
 	Cancel time.Duration
 }
@@ -70,6 +73,9 @@ func (g Graph) String() string {
 		}
 		if s.Threads > 1 {
 			fmt.Fprintf(&b, " threads %d", s.Threads)
+		}
+		if s.Gate {
+			fmt.Fprintf(&b, " gate opened after %s", g.Signal[s.Ref])
 		}
 		if s.Fails {
 			b.WriteString(" fails")

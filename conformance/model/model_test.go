@@ -1,8 +1,11 @@
 package model_test
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,7 +26,7 @@ type kind struct {
 	splits   bool
 	threads  bool
 	jumps    bool
-	outside  bool // withdrawn stages and cancels
+	outside  bool // gates, withdrawn stages and cancels
 }
 
 func kinds() []kind {
@@ -43,7 +46,7 @@ func kinds() []kind {
 func takes(i int) time.Duration {
 	x := uint64(i+1) * 0x9e3779b97f4a7c15
 	x ^= x >> 29
-	return time.Second + time.Duration(x%3_600_000_000)*time.Microsecond
+	return time.Second + time.Duration(x%20_000_000)*time.Microsecond
 }
 
 func draw(t *rapid.T, k kind, most int) model.Graph {
@@ -77,15 +80,22 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 	}
 	for i := range g.Stages {
 		drawRest(t, k, &g, i)
+		if s := &g.Stages[i]; k.outside && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {
+			if g.Signal == nil {
+				g.Signal = map[string]time.Duration{}
+			}
+			s.Gate = true
+			g.Signal[s.Ref] = takes(3000+i) + time.Duration(rapid.IntRange(0, 3).Draw(t, "opened"))*20*time.Second
+		}
 	}
 	if k.outside && rapid.IntRange(0, 2).Draw(t, "outside") == 0 {
 		g.Withdraw = map[string]time.Duration{}
 		for i := range rapid.IntRange(1, 2).Draw(t, "withdrawn") {
 			s := rapid.SampledFrom(g.Stages).Draw(t, "stage")
-			g.Withdraw[s.Ref] = takes(1000+i) + time.Duration(rapid.IntRange(0, 3).Draw(t, "hours"))*time.Hour
+			g.Withdraw[s.Ref] = takes(1000+i) + time.Duration(rapid.IntRange(0, 3).Draw(t, "later"))*20*time.Second
 		}
 		if rapid.Bool().Draw(t, "canceled") {
-			g.Cancel = takes(2000) + time.Duration(rapid.IntRange(0, 3).Draw(t, "hours"))*time.Hour
+			g.Cancel = takes(2000) + time.Duration(rapid.IntRange(0, 3).Draw(t, "later"))*20*time.Second
 		}
 	}
 	return g
@@ -117,6 +127,21 @@ func drawRest(t *rapid.T, k kind, g *model.Graph, i int) {
 		s.JumpTo = rapid.SampledFrom(g.Stages).Draw(t, "target").Ref
 		s.Jumps = rapid.IntRange(1, 2).Draw(t, "times")
 	}
+}
+
+// cases is how many graphs of each kind are tried, unless -rapid.checks says.
+const cases = 800
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", strconv.Itoa(cases)); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
 }
 
 // TestEngineAgreesWithTheModel runs random graphs on both, with the cascade and

@@ -135,12 +135,19 @@ func (p *game) begin(r *run) {
 	}
 	r.begun = true
 	r.Status = stabilize.Running
-	r.ends = p.now + s.Takes + time.Duration(s.Flaky)*(s.Takes+RetryDelay)
+	opened := p.now
+	if s.Gate {
+		opened = max(opened, p.g.Signal[s.Ref])
+	}
+	r.ends = opened + s.Takes + time.Duration(s.Flaky)*(s.Takes+RetryDelay)
 }
 
 func (p *game) taskEnded(r *run) {
 	s := p.stages[r.Ref]
 	r.Ran = s.Flaky + 1
+	if s.Gate {
+		r.Ran++ // to say that it waits
+	}
 	switch {
 	case r.round < s.Jumps:
 		p.jump(r, s.JumpTo)
