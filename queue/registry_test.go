@@ -13,11 +13,12 @@ import (
 // The kinds are stored: changing one loses the messages of running workflows.
 func TestKindsAreStable(t *testing.T) {
 	want := []string{
-		"AbortStage", "AddMultiInstance", "CancelRegion", "CancelStage", "CancelWorkflow", "CompleteStage", "CompleteTask",
-		"CompleteWorkflow", "ContinueParentStage", "DeadLettered", "InvalidStageId", "InvalidTaskId", "InvalidTaskType",
-		"InvalidWorkflowId", "JumpToStage", "PauseStage", "PauseTask", "PauseWorkflow", "RescheduleWorkflow", "RestartStage",
-		"ResumeStage", "ResumeTask", "ResumeWorkflow", "RunTask", "SignalStage", "SkipStage", "StartStage", "StartTask",
-		"StartWaitingWorkflows", "StartWorkflow",
+		"AbortStage", "AcquireLock", "AddMultiInstance", "CancelRegion", "CancelStage", "CancelWorkflow", "ChildEnded",
+		"CloseMultiInstance", "CompleteStage", "CompleteTask", "CompleteWorkflow", "ContinueParentStage", "CreateWorkflow",
+		"DeadLettered", "InvalidStageId", "InvalidTaskId", "InvalidTaskType", "InvalidWorkflowId", "JumpToStage", "LockGranted",
+		"PauseStage", "PauseTask", "PauseWorkflow", "ReleaseLock", "RescheduleWorkflow", "RestartStage", "ResumeStage",
+		"ResumeTask", "ResumeWorkflow", "RetryWorkflow", "RunTask", "SignalStage", "SkipStage", "StartStage", "StartTask",
+		"StartWaitingWorkflows", "StartWorkflow", "TimeoutStage", "TimeoutWorkflow",
 	}
 	if got := queue.NewRegistry().Kinds(); !reflect.DeepEqual(got, want) {
 		t.Errorf("the kinds are %v", got)

@@ -56,8 +56,7 @@ func recount(w *stabilize.Workflow) (active int, halting bool) {
 		if s.Status.IsActive() {
 			active++
 		}
-		latest := !slices.ContainsFunc(w.Stages, func(u *stabilize.Stage) bool { return u.Ref == s.Ref && u.Round > s.Round })
-		halting = halting || latest && s.HaltsWorkflow()
+		halting = halting || !s.Superseded && s.HaltsWorkflow()
 	}
 	return active, halting
 }

@@ -199,6 +199,13 @@ func dag(t *rapid.T, max int) *stabilize.Workflow {
 		for round := 1; rapid.IntRange(0, 5).Draw(t, "round") == 0; round++ {
 			again := w.Stages[i].Clone()
 			again.ID, again.Round, again.Position = fmt.Sprintf("id%d-%d", i, round), round, len(w.Stages)
+			again.Superseded = false
+			if rapid.Bool().Draw(t, "superseded") { // else both count
+				w.Stages[i].Superseded = true
+				for _, s := range w.Stages[n:] {
+					s.Superseded = s.Superseded || s.Ref == again.Ref
+				}
+			}
 			w.Stages = append(w.Stages, again)
 		}
 	}
@@ -214,7 +221,8 @@ func upTo(n int) []int {
 }
 
 // TestTopologicalOrder compares with the definition: of the stages whose
-// requisites (latest rounds) are all placed, the one with the lowest Position.
+// requisites are all placed, the one with the lowest Position, then all its
+// rounds.
 func TestTopologicalOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := dag(t, 10)
@@ -230,20 +238,23 @@ func TestTopologicalOrder(t *testing.T) {
 }
 
 func naiveOrder(w *stabilize.Workflow) []*stabilize.Stage {
-	latest := map[string]*stabilize.Stage{}
+	exists, placed, order := map[string]bool{}, map[string]bool{}, []*stabilize.Stage{}
 	for _, s := range w.Stages {
-		if old := latest[s.Ref]; old == nil || old.Round < s.Round {
-			latest[s.Ref] = s
-		}
+		exists[s.Ref] = true
 	}
-	placed, order := map[*stabilize.Stage]bool{}, []*stabilize.Stage{}
 	for len(order) < len(w.Stages) {
 		for _, s := range w.Stages { // by Position
-			if placed[s] || slices.ContainsFunc(s.Requisites, func(ref string) bool { return latest[ref] != nil && !placed[latest[ref]] }) {
+			if placed[s.Ref] || slices.ContainsFunc(s.Requisites, func(ref string) bool { return exists[ref] && !placed[ref] }) {
 				continue
 			}
-			placed[s] = true
-			order = append(order, s)
+			placed[s.Ref] = true
+			at := len(order)
+			for _, u := range w.Stages {
+				if u.Ref == s.Ref {
+					order = append(order, u)
+				}
+			}
+			slices.SortStableFunc(order[at:], func(a, b *stabilize.Stage) int { return a.Round - b.Round })
 			break
 		}
 	}
@@ -272,7 +283,7 @@ func TestLookups(t *testing.T) {
 	w.Stages[5].ParentID, w.Stages[5].Owner = "id-0", stabilize.OwnerBefore
 	a := w.Stages[3]
 	for what, got := range map[string][]*stabilize.Stage{
-		"id-1 id-3": w.InitialStages(),
+		"id-3 ":     w.InitialStages(),
 		"id-3":      w.Upstream(w.Stages[0]),
 		"id-0 id-2": w.Downstream(a),
 		"id-4 id-5": w.Children(w.Stages[0], stabilize.NoOwner),

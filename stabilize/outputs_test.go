@@ -97,10 +97,10 @@ func naiveInherited(w *stabilize.Workflow, s *stabilize.Stage) stabilize.Values 
 		place[u] = i
 	}
 	byPlace := func(a, b *stabilize.Stage) int { return place[a] - place[b] }
-	latest := func(ref string) *stabilize.Stage {
+	first := func(ref string) *stabilize.Stage { // of those that count
 		var found *stabilize.Stage
 		for _, u := range w.Stages {
-			if u.Ref == ref && (found == nil || u.Round > found.Round) {
+			if u.Ref == ref && !u.Superseded && (found == nil || u.Round < found.Round) {
 				found = u
 			}
 		}
@@ -142,7 +142,7 @@ func naiveInherited(w *stabilize.Workflow, s *stabilize.Stage) stabilize.Values 
 		var collect func(*stabilize.Stage)
 		collect = func(u *stabilize.Stage) {
 			for _, ref := range u.Requisites {
-				if up := latest(ref); up != nil && !ancestors[up] {
+				if up := first(ref); up != nil && !ancestors[up] {
 					ancestors[up] = true
 					collect(up)
 				}

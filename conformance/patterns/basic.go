@@ -45,8 +45,11 @@ func basic() []pattern {
 		},
 	}, {
 		id: 5, name: "Simple Merge", built: "`Joining(JoinExclusive, 0)`",
-		sentence:  "The branch that was taken goes on after the merge at once; nothing waits for those that were not.",
-		scenarios: []scenario{{name: "at once", play: simpleMerge}},
+		sentence: "The branch that was taken goes on after the merge at once; nothing waits for those that were not.",
+		scenarios: []scenario{
+			{name: "at once", play: simpleMerge},
+			{name: "of parallel branches", play: simpleMergeRefused},
+		},
 	}}
 }
 
@@ -187,6 +190,10 @@ func simpleMerge(r *run) {
 	r.open(id, "W")
 	r.succeeds(id, ran("A", "W", "R", "C", "M", "N"), dead("B"))
 	r.order("C", "M", "N")
+}
+
+func simpleMergeRefused(r *run) {
+	r.unsound(stabilize.FindingUnsafeMerge, ok("A"), ok("B", "A"), ok("C", "A"), ok("M", "B", "C").Joining(stabilize.JoinExclusive, 0))
 }
 
 // without returns what is in all but not in some.

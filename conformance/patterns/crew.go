@@ -143,8 +143,8 @@ func (c *crew) guard(i int, p *process, plan faults.Plan) {
 // bury ends a process for good.
 func (c *crew) bury(p *process) {
 	ran := p.halt()
-	if p.dead() && errors.Is(ran, stabilize.ErrClosed) {
-		ran = nil // it died before it had begun
+	if errors.Is(ran, context.Canceled) || p.dead() && errors.Is(ran, stabilize.ErrClosed) {
+		ran = nil // it was ended before it had begun
 	}
 	if err := errors.Join(ran, p.engine.Close(), p.store.Close()); err != nil {
 		c.t.Errorf("stopping a process: %v", err)
@@ -170,7 +170,7 @@ func (c *crew) hibernate(wait func()) {
 			continue
 		}
 		asleep = append(asleep, p)
-		if err := p.halt(); err != nil && !p.dead() {
+		if err := p.halt(); err != nil && !errors.Is(err, context.Canceled) && !p.dead() {
 			c.t.Errorf("stopping a process for a while: %v", err)
 		}
 	}

@@ -154,7 +154,7 @@ func cancelling(r *run) {
 	})
 	r.task("once D runs", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 		if begun.Load() == 0 {
-			return stabilize.StillRunning(time.Millisecond), nil
+			return stabilize.StillRunning(100 * time.Millisecond), nil
 		}
 		return stabilize.Success(), nil
 	})

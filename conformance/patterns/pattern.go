@@ -40,3 +40,20 @@ func all() []pattern {
 	slices.SortStableFunc(ps, func(a, b pattern) int { return cmp.Compare(a.id, b.id) })
 	return ps
 }
+
+// Pattern is what one of the 43 is, without its scenarios.
+type Pattern struct {
+	ID       string // such as "WCP-07", the name of its sub-test
+	Name     string
+	Sentence string // what the pattern is
+	Built    string // how it is written with the builders of package stabilize, in Markdown
+}
+
+// All returns the patterns by number.
+func All() []Pattern {
+	var out []Pattern
+	for _, p := range all() {
+		out = append(out, Pattern{ID: p.label(), Name: p.name, Sentence: p.sentence, Built: p.built})
+	}
+	return out
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,10 +89,9 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
-	opts = append([]engine.StartOption{engine.WithKey(fmt.Sprint(r.starts))}, opts...)
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		id, err = e.Start(r.Context(), spec, opts...)
+		id, err = e.Start(r.Context(), spec, append(opts, engine.WithKey(fmt.Sprint(r.starts)))...)
 		return err
 	}))
 	return id
@@ -106,6 +106,19 @@ func (r *run) refused(what string, stages ...*stabilize.StageSpec) {
 	})
 	if !errors.Is(err, stabilize.ErrInvalid) {
 		r.Errorf("a workflow with %s is not refused: %v", what, err)
+	}
+}
+
+// unsound checks that a workflow of the stages is refused for its shape.
+func (r *run) unsound(code stabilize.FindingCode, stages ...*stabilize.StageSpec) {
+	r.Helper()
+	err := r.engines().ask(func(e *engine.Engine, _ bool) error {
+		_, err := e.Start(r.Context(), stabilize.NewWorkflow("patterns", "unsound").Add(stages...))
+		return err
+	})
+	var unsound *stabilize.UnsoundError
+	if !errors.As(err, &unsound) || !slices.ContainsFunc(unsound.Findings, func(f stabilize.Finding) bool { return f.Code == code }) {
+		r.Errorf("a workflow is not refused with %s: %v", code, err)
 	}
 }
 

@@ -26,13 +26,13 @@ func (f BackendFunc) Open() persistence.Store { return f() }
 // Depth says how much of the matrix is run.
 type Depth int
 
-// The depths.
+// The depths. Under go test -short, and under the race detector, each but Full is
+// the one below it.
 const (
 	// Normal: all modes and faults, three seeds, every crash point in one mode and
 	// a few in the others.
 	Normal Depth = iota
 	// Brief: two modes, one seed, a few crash points; for stores that are slow.
-	// Under go test -short Normal is Brief.
 	Brief
 	// Single: each scenario once.
 	Single
@@ -73,8 +73,8 @@ func newConfig(opts []Option) config {
 	for _, o := range opts {
 		o(&cfg)
 	}
-	if cfg.depth == Normal && testing.Short() {
-		cfg.depth = Brief
+	if (testing.Short() || raced) && cfg.depth < Single {
+		cfg.depth++
 	}
 	return cfg
 }
@@ -120,11 +120,15 @@ func (s *scenario) matrix(t *testing.T, open func(t testing.TB) Backend, cfg con
 
 // cell runs a scenario once, in a bubble if time is virtual.
 func (s *scenario) cell(t *testing.T, open func(t testing.TB) Backend, cfg config, clause conformance.Clause, c cell) (out outcome) {
-	if cfg.real {
-		t.Run("real", func(t *testing.T) { s.once(t, open(t), cfg, clause, c, &out) })
-		return out
+	play := func(t *testing.T) {
+		defer func() { out.failed = t.Failed() }()
+		out = s.once(conformance.Named(t, clause), open(t), cfg, c)
 	}
-	synctest.Test(t, func(t *testing.T) { s.once(t, open(t), cfg, clause, c, &out) })
+	if cfg.real {
+		t.Run("real", play)
+	} else {
+		synctest.Test(t, play)
+	}
 	return out
 }
 
@@ -136,14 +140,13 @@ type outcome struct {
 }
 
 // once runs a scenario on a backend.
-func (s *scenario) once(t *testing.T, b Backend, cfg config, clause conformance.Clause, c cell, out *outcome) {
-	defer func() { out.failed = t.Failed() }()
+func (s *scenario) once(t conformance.T, b Backend, cfg config, c cell) outcome {
 	c.least = s.least
-	r := newRun(conformance.Named(t, clause), b, cfg, c, s.span)
+	r := newRun(t, b, cfg, c, s.span)
 	defer r.close()
 	s.play(r)
 	r.checkAll()
-	out.digest, out.commits = r.digest(), r.crew.commits()
+	return outcome{digest: r.digest(), commits: r.crew.commits()}
 }
 
 // difference shows the lines of two digests that the other has not.

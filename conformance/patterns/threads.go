@@ -41,6 +41,7 @@ func threads() []pattern {
 			{name: "three", play: threadMerge(3, 1)},
 			{name: "six", play: threadMerge(6, 2)},
 			{name: "incomplete", play: threadMergeIncomplete},
+			{name: "impossible", play: threadMergeRefused},
 		},
 	}, {
 		id: 42, name: "Thread Split", built: "`Threads(3)`; each thread finds its `index`",
@@ -162,12 +163,24 @@ func threadMerge(tokens, fires int) func(r *run) {
 	}
 }
 
+// threadMergeIncomplete: one of three threads goes no further.
 func threadMergeIncomplete(r *run) {
-	id := r.start(ok("A").Threads(2), ok("W", "A"), ok("B", "W").Joining(stabilize.JoinMerge, 3))
-	w := r.fails(id, stabilize.CodeIncompleteMerge, ran("A"), times(2, "W"), unreached("B"))
+	r.task("not 2", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+		if index, err := stabilize.Get[int](x.Context, "index"); index == 2 || err != nil {
+			return stabilize.Stop(), err
+		}
+		return stabilize.Success(), nil
+	})
+	id := r.start(ok("A").Threads(3), doing("not 2", "W", "A"), ok("B", "W").Joining(stabilize.JoinMerge, 3))
+	w := r.fails(id, stabilize.CodeIncompleteMerge, ran("A"),
+		times(2, "W"), ended(1, stabilize.Stopped, "", "W").only(1), unreached("B"))
 	if !strings.Contains(w.Failure.Message, "1 of 3") {
 		r.Errorf("the failure does not say what is missing: %v", w.Failure)
 	}
+}
+
+func threadMergeRefused(r *run) {
+	r.unsound(stabilize.FindingNeverFires, ok("A").Threads(2), ok("B", "A").Joining(stabilize.JoinMerge, 3))
 }
 
 // indexed checks that the executions of a stage are the threads 0, 1 and 2.

@@ -577,7 +577,7 @@ func mutantsOfValues() []mutant.Mutation {
 		return carried(func(k, raw string) (string, string) { return k, strings.ReplaceAll(raw, old, by) })
 	}
 	return []mutant.Mutation{
-		{Clause: "JS-01", Does: "reads numbers as floats", Also: []string{"VL-23"}, Hooks: carried(func(k, raw string) (string, string) {
+		{Clause: "JS-01", Does: "reads numbers as floats", Also: []string{"JS-06", "JS-07", "VL-02", "VL-23"}, Hooks: carried(func(k, raw string) (string, string) {
 			if f, err := strconv.ParseFloat(raw, 64); err == nil {
 				raw = strconv.FormatFloat(f, 'f', -1, 64)
 			}

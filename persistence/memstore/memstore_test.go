@@ -121,7 +121,7 @@ func TestPlainMessages(t *testing.T) {
 	bare := func(m any) bool {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(m)) {
 			named := f.Type.Kind() == reflect.Uint8 || f.Name == "Failure"
-			if !f.Anonymous && !named && f.Name != "WorkflowID" && (len(f.Index) == 1 || f.Name != "StageID" && f.Name != "TaskID") {
+			if !f.Anonymous && !named && f.Name != "WorkflowID" && (len(f.Index) == 1 || f.Name != "StageID" && f.Name != "StageRef" && f.Name != "TaskID") {
 				return false
 			}
 		}
@@ -138,6 +138,7 @@ func TestPlainMessages(t *testing.T) {
 	for _, m := range []queue.Message{
 		queue.CompleteTask{Failure: &stabilize.Failure{}},
 		queue.StartTask{OfTask: queue.ToTask("w", "\xff", "t")},
+		queue.StartStage{OfStage: queue.ToRef("w", "\xff")},
 		queue.RunTask{OfTask: queue.ToTask("w", "s", "\xff")},
 		&queue.StartTask{},
 	} {

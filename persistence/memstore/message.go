@@ -145,14 +145,15 @@ func plain(m queue.Message) bool {
 		return m.Owner.Valid() && plainAddress(m)
 	case queue.StartWorkflow, queue.CompleteWorkflow, queue.RescheduleWorkflow,
 		queue.StartStage, queue.CompleteStage, queue.PauseStage, queue.ResumeStage,
-		queue.StartTask, queue.PauseTask, queue.ResumeTask:
+		queue.StartTask, queue.PauseTask, queue.ResumeTask, queue.TimeoutStage, queue.TimeoutWorkflow:
 		return plainAddress(m)
 	}
 	return false
 }
 
 func plainAddress(m queue.Message) bool {
-	return utf8.ValidString(queue.WorkflowOf(m)) && utf8.ValidString(queue.StageOf(m)) && utf8.ValidString(queue.TaskOf(m))
+	return utf8.ValidString(queue.WorkflowOf(m)) && utf8.ValidString(queue.StageOf(m)) &&
+		utf8.ValidString(queue.RefOf(m)) && utf8.ValidString(queue.TaskOf(m))
 }
 
 // decoded returns the message as this handle's registry reads it.

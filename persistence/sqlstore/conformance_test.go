@@ -4,10 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -21,6 +23,19 @@ func TestStore(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
+}
+
+func TestPatterns(t *testing.T) {
+	patterns.Run(t, func(t testing.TB) patterns.Backend {
+		path := filepath.Join(t.TempDir(), "patterns.db")
+		return patterns.BackendFunc(func() persistence.Store {
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true, Synchronous: sqlstore.Normal})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		})
+	}, patterns.WithDepth(patterns.Brief))
 }
 
 const harnessPayload = 12 << 20

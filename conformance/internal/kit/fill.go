@@ -38,7 +38,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		return
 	case *stabilize.Values:
 		*x = stabilize.Values{}
-		f.Env.Must(x.Set("int", int64(1)<<53+int64(f.next())), "setting a value")
+		f.Env.Must(x.Set("int", int64(1)<<53+2*int64(f.next())+1), "setting a value") // odd: no float holds it
 		f.Env.Must(x.Set("text", fmt.Sprintf("text %d <&> \u2028", f.next())), "setting a value")
 		f.Env.Must(x.Set("nested", map[string]any{"a": []any{1, nil, map[string]any{}}, "n": f.next()}), "setting a value")
 		return
@@ -51,7 +51,11 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		}
 		return
 	case *[]*stabilize.Stage: // the stages inside a stage: one level is enough
-		*x = []*stabilize.Stage{{ID: fmt.Sprint("inside", f.next()), Ref: "inside", Context: stabilize.Values{"n": json.RawMessage(fmt.Sprint(f.next()))}}}
+		at := time.Unix(1_600_000_000+int64(f.next()), 0).UTC()
+		*x = []*stabilize.Stage{{
+			ID: fmt.Sprint("inside", f.next()), Ref: "inside", StartedAt: at, EndedAt: at, StartExpiry: at,
+			Context: stabilize.Values{"n": json.RawMessage(fmt.Sprint(f.next()))},
+		}}
 		return
 	case *stabilize.SplitType:
 		*x = stabilize.SplitType(1 + f.next()%2)
@@ -83,7 +87,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		v.SetString(fmt.Sprintf("%s %d", path, f.next()))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(int64(f.next()))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
