@@ -205,13 +205,17 @@ func absorbed(w *stabilize.Workflow, ref string) bool {
 	return false
 }
 
-// firstFailure is the failure of the stage that failed first.
+// firstFailure is the failure of the stage that failed first. One inside a stage
+// that could do without it is none.
 func firstFailure(w *stabilize.Workflow) *stabilize.Failure {
 	if w.Failure != nil {
 		return w.Failure
 	}
 	var failed []*stabilize.Stage
 	for _, s := range w.Stages {
+		if parent := w.Stage(s.ParentID); parent != nil && !parent.Status.IsHalt() {
+			continue
+		}
 		if s.Failure != nil && (s.Status == stabilize.Terminal || s.Status == stabilize.Stopped) && !s.Superseded {
 			failed = append(failed, s)
 		}

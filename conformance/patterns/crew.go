@@ -129,15 +129,34 @@ func (c *crew) guard(i int, p *process, plan faults.Plan) {
 		}
 		c.life <- struct{}{}
 		defer func() { <-c.life }()
-		c.bury(p)
-		plan.Crash = faults.Crash{}
-		plan.Seed++
-		next := c.spawn(plan)
-		c.mu.Lock()
-		c.procs[i] = next
-		c.mu.Unlock()
-		close(p.replaced)
+		if c.procs[i] == p {
+			c.replace(i, plan)
+		}
 	}()
+}
+
+// replace ends a process and puts another, which knows nothing, in its place.
+func (c *crew) replace(i int, plan faults.Plan) *process {
+	p := c.procs[i]
+	c.bury(p)
+	plan.Crash = faults.Crash{}
+	plan.Seed++
+	next := c.spawn(plan)
+	c.mu.Lock()
+	c.procs[i] = next
+	c.mu.Unlock()
+	close(p.replaced)
+	return next
+}
+
+// kill ends all processes as if they died in the midst of what they do; others
+// take their places, which meet no crash.
+func (c *crew) kill(plan faults.Plan) {
+	c.life <- struct{}{}
+	defer func() { <-c.life }()
+	for i := range c.procs {
+		c.guard(i, c.replace(i, plan), plan)
+	}
 }
 
 // bury ends a process for good.

@@ -32,6 +32,8 @@ type scenario struct {
 	// varies: how it ends depends on who was first, so that only what play says
 	// is the same in all cells.
 	varies bool
+	// long: it is run in one plain cell only.
+	long bool
 }
 
 // all returns the patterns by number.

@@ -89,9 +89,10 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
+	opts = append(opts, engine.WithKey(fmt.Sprint(r.starts)))
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
-		id, err = e.Start(r.Context(), spec, append(opts, engine.WithKey(fmt.Sprint(r.starts)))...)
+		id, err = e.Start(r.Context(), spec, opts...)
 		return err
 	}))
 	return id

@@ -100,6 +100,9 @@ func (s *scenario) matrix(t *testing.T, open func(t testing.TB) Backend, cfg con
 			t.Logf("in cell %s", m.plain())
 			return // the others would say the same
 		}
+		if s.long {
+			return
+		}
 		if want == "" {
 			want = plain.digest
 		} else if !s.varies && plain.digest != want {

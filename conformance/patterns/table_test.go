@@ -102,6 +102,9 @@ On a store of your own: [`+"`patterns.Run`"+`](../conformance/patterns/doc.go).
 		for _, good := range results[p.id] {
 			cells = append(cells, map[bool]string{true: "holds", false: "**fails**"}[good])
 		}
+		for i, cell := range cells {
+			cells[i] = strings.ReplaceAll(cell, "|", "\\|")
+		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
 	}
 	return b.String()

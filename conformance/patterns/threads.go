@@ -20,6 +20,7 @@ func merges() []pattern {
 			{name: "each branch", play: multiMerge},
 			{name: "side by side", play: multiMergeTogether},
 			{name: "one thread fails", play: multiMergeFails},
+			{name: "the first thread fails", play: multiMergeFailsFirst},
 		},
 	}, {
 		id: 33, name: "Generalized AND-Join", built: "`After(\"b\", \"c\")` where branches end more than once",
@@ -111,16 +112,31 @@ func multiMergeTogether(r *run) {
 	r.succeeds(id, ran("B", "C", "D"), times(3, "M", "N"))
 }
 
+// notC fails in the thread that comes from C.
+func notC(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+	if trigger(x.Stage) == "C" {
+		return stabilize.Fail("not this one"), nil
+	}
+	return stabilize.Success(), nil
+}
+
 func multiMergeFails(r *run) {
-	r.task("not C", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
-		if trigger(x.Stage) == "C" {
-			return stabilize.Fail("not this one"), nil
-		}
-		return stabilize.Success(), nil
-	})
+	r.task("not C", notC)
 	id := r.start(ok("A"), ok("B", "A"), ok("C", "A"), ok("D", "A"),
 		doing("not C", "M", "B", "C", "D").Joining(stabilize.JoinMulti, 0).OnFailure(stabilize.FailAfterOthers), ok("N", "M"))
 	r.fails(id, stabilize.CodeTaskFailed, ran("A", "B", "C", "D"), times(2, "M"), stopped("M").only(1), times(2, "N"))
+}
+
+// multiMergeFailsFirst: what stands below is not dead as long as another thread
+// may come.
+func multiMergeFailsFirst(r *run) {
+	r.task("not C", notC)
+	id := r.start(gate("B"), ok("C"), doing("not C", "M", "B", "C").Joining(stabilize.JoinMulti, 0).OnFailure(stabilize.FailAfterOthers),
+		ok("N", "M"), ok("O", "N"))
+	r.waits(id, "B")
+	r.still(id, "N", "O")
+	r.open(id, "B")
+	r.fails(id, stabilize.CodeTaskFailed, ran("B", "C", "N", "O"), times(1, "M"), stopped("M").only(1))
 }
 
 func generalizedAnd(r *run) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,15 +27,27 @@ func TestQueue(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
+	open := func(t testing.TB, path string, migrate bool) persistence.Store {
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: migrate, Synchronous: sqlstore.Normal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	empty := filepath.Join(t.TempDir(), "empty.db") // making the tables would be most of the time
+	if err := open(t, empty, true).Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(empty)
+	if err != nil {
+		t.Fatal(err)
+	}
 	patterns.Run(t, func(t testing.TB) patterns.Backend {
 		path := filepath.Join(t.TempDir(), "patterns.db")
-		return patterns.BackendFunc(func() persistence.Store {
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true, Synchronous: sqlstore.Normal})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		})
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return patterns.BackendFunc(func() persistence.Store { return open(t, path, false) })
 	}, patterns.WithDepth(patterns.Brief))
 }
 
