@@ -122,6 +122,9 @@ func (r *run) checkWorkflow(w *stabilize.Workflow) {
 // lost, that they follow from each other and that each end was recorded once.
 func (r *run) checkEvents() {
 	r.Helper()
+	for tries := 0; r.exact() && tries < 100 && !r.allEnded(); tries++ {
+		r.pause(10 * time.Millisecond) // they are told of after the commit
+	}
 	r.mu.Lock()
 	evs := r.events
 	r.mu.Unlock()
@@ -145,6 +148,24 @@ func (r *run) checkEvents() {
 			r.Errorf("the end of workflow %s was recorded %d times, want %d", h.ID, ends[h.ID], max(r.finished[h.ID], 1))
 		}
 	}
+}
+
+// allEnded reports whether the recorder has been told of the end of every workflow.
+func (r *run) allEnded() bool {
+	ends := map[string]int{}
+	r.mu.Lock()
+	for _, e := range r.events {
+		if e.Type == events.WorkflowCompleted {
+			ends[e.WorkflowID]++
+		}
+	}
+	r.mu.Unlock()
+	for _, h := range r.workflows() {
+		if h.Application != queue.LockApplication && ends[h.ID] < max(r.finished[h.ID], 1) {
+			return false
+		}
+	}
+	return true
 }
 
 func name(e events.Event) string {
