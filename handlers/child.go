@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -66,14 +67,17 @@ func (x *Decision) awaitChild(s *stabilize.Stage, t *stabilize.Task) error {
 	return err
 }
 
-// waitsFor returns the task of a stage that waits for a workflow, or did.
-func waitsFor(s *stabilize.Stage, child string) *stabilize.Task {
-	for _, t := range s.Tasks {
-		if t.Waits().Child == child {
-			return t
+// waitsFor returns the last execution of a stage in which a task waits for a
+// workflow, or did, and the task; nil if there is none.
+func waitsFor(w *stabilize.Workflow, ref, child string) (*stabilize.Stage, *stabilize.Task) {
+	for _, s := range slices.Backward(w.Rounds(ref)) {
+		for _, t := range s.Tasks {
+			if t.Waits().Child == child {
+				return s, t
+			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // abandonChild cancels the workflow that a task waits for and will not any more.
@@ -91,7 +95,7 @@ func (x *Decision) tellParent() {
 		return
 	}
 	m := queue.ChildEnded{
-		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, Status: w.Status, Failure: w.Failure,
+		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, At: w.Version + 1, Status: w.Status, Failure: w.Failure,
 	}
 	if w.Status == stabilize.Succeeded {
 		m.Outputs = w.Result()
@@ -100,19 +104,20 @@ func (x *Decision) tellParent() {
 }
 
 // rejoinChild makes the new round of a restarted stage wait for a workflow that
-// was restarted itself, in the task whose place that has.
-func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
+// was restarted itself, in the task whose place that has. Word of its next end
+// may have come before that of its restart, so it is asked to tell it again.
+func (x *Decision) rejoinChild(old *stabilize.Stage, child string, at int64) error {
 	if child == "" {
 		return nil
 	}
-	at := -1
+	place := -1
 	for i, t := range old.Tasks {
 		if t.Waits().Child == child {
-			at = i
+			place = i
 		}
 	}
 	next := x.Workflow().StageByRef(old.Ref)
-	if at < 0 || next.ID == old.ID || at >= len(next.Tasks) {
+	if place < 0 || next.ID == old.ID || place >= len(next.Tasks) {
 		return nil // it starts one of its own
 	}
 	s, err := x.SetStageStatus(next.ID, stabilize.Running)
@@ -123,16 +128,17 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
 	s.BeforePlanned = true
 	s.Outputs = old.Outputs.Clone()
 	s.WriteContext(old.Context)
-	for _, t := range s.Tasks[:at] {
+	for _, t := range s.Tasks[:place] {
 		t.Reason = stabilize.ReasonRejoined
 		if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Skipped); err != nil {
 			return err
 		}
 	}
-	t := s.Tasks[at]
-	t.Waiting().Child = child
+	t := s.Tasks[place]
+	t.Waiting().Child, t.Wait.Heard = child, at
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}
+	x.Push(queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(child), Tell: true})
 	return x.awaitChild(s, t)
 }

@@ -9,21 +9,18 @@ import (
 
 // ChildEnded promises: the task that waits for a workflow ends as that did, with
 // its outputs or its failure, once and without polling (the reference's
-// SubWorkflowTask looks every 5 s).
+// SubWorkflowTask looks every 5 s). Word of an end from before the workflow was
+// restarted comes too late.
 func ChildEnded() Handler { return Handle(childEnded) }
 
 func childEnded(x *Decision, m queue.ChildEnded) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
-		t := s.Task(m.Task())
-		if t == nil || t.Waits().Child != m.Child || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted {
-			if s = x.Workflow().StageByRef(s.Ref); s == nil || s.Ending != stabilize.NotStarted {
-				return nil
-			}
-			// The stage was restarted to wait for the same workflow again.
-			if t = waitsFor(s, m.Child); t == nil || t.Status != stabilize.Suspended {
-				return nil
-			}
+		// The stage may have been restarted to wait for the same workflow again.
+		s, t := waitsFor(x.Workflow(), s.Ref, m.Child)
+		if t == nil || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted || m.At < t.Waits().Heard {
+			return nil
 		}
+		x.draft.Task(s.ID, t.ID).Waiting().Heard = m.At
 		if s.Status == stabilize.Suspended {
 			if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
 				return err

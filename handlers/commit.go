@@ -30,6 +30,13 @@ func (x *Decision) created() {
 // another try at once; ErrConflict and ErrTransient for one after a while.
 func (t *turn) commit(ctx context.Context, x *Decision) error {
 	c, replies := t.build(x)
+	if c == nil && t.cached && len(replies) > 0 {
+		// An answer without a commit was compared with nothing: perhaps another
+		// process knows better.
+		x.draft.Rollback()
+		t.stale = true
+		return errAgain
+	}
 	if c == nil { // nothing to write: only task runs of messages held already
 		t.launch(ctx, x, nil)
 		return t.done(replies)

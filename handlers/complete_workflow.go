@@ -18,7 +18,13 @@ import (
 // again (the reference re-queues itself every 15 s and gives up after an hour).
 func CompleteWorkflow() Handler { return Handle(completeWorkflow) }
 
-func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
+func completeWorkflow(x *Decision, m queue.CompleteWorkflow) error {
+	if m.Tell {
+		if x.Workflow().Status.IsComplete() {
+			x.tellParent()
+		}
+		return nil
+	}
 	x.completing = false
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {

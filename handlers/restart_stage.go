@@ -24,8 +24,15 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		x.Logger().Error("a stage to restart does not exist", "stage", m.StageID+m.StageRef)
 		return nil
 	}
-	if m.Child != "" && waitsFor(s, m.Child) != nil && !s.Status.IsComplete() {
-		return nil // it has not heard of the end yet, and need not
+	if m.Child != "" {
+		holder, t := waitsFor(w, s.Ref, m.Child)
+		if t == nil || holder.Superseded || m.At <= t.Waits().Heard {
+			return nil // it has another by now, or has heard this before
+		}
+		if s = holder; t.Status == stabilize.Suspended {
+			x.draft.Task(s.ID, t.ID).Waiting().Heard = m.At
+			return nil // it has not heard of the end yet, and need not
+		}
 	}
 	for parent := w.Stage(s.ParentID); parent != nil; parent = w.Stage(s.ParentID) {
 		s = parent
@@ -40,7 +47,7 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 	if err := x.restart([]string{s.Ref}, m.User); err != nil {
 		return err
 	}
-	return x.rejoinChild(s, m.Child)
+	return x.rejoinChild(s, m.Child, m.At)
 }
 
 // restart opens new rounds of the stages and of all that depends on them.
@@ -83,7 +90,7 @@ func (x *Decision) restart(refs []string, user string) error {
 		return x.proceedAll()
 	}
 	if p := w.Parent; p != nil && p.Waits {
-		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID})
+		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID, At: w.Version + 1})
 	}
 	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
 	return nil

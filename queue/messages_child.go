@@ -27,6 +27,7 @@ func (m CreateWorkflow) Creates(time.Time) *stabilize.Workflow {
 type ChildEnded struct {
 	OfTask
 	Child   string             `json:"child"`
+	At      int64              `json:"at,omitempty"` // its version when it ended
 	Status  stabilize.Status   `json:"status"`
 	Outputs stabilize.Values   `json:"outputs,omitempty"`
 	Failure *stabilize.Failure `json:"failure,omitempty"`

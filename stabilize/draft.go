@@ -71,6 +71,9 @@ func (d *Draft) AddStage(s *Stage) {
 	if n := len(d.w.Stages); n > 0 {
 		s.Position = d.w.Stages[n-1].Position + 1
 	}
+	if parent, ok := d.w.idx.byID[s.ParentID]; ok && d.w.idx.settled[parent] {
+		d.w.idx.forgetWriters() // it ended, but its family grows
+	}
 	slot := len(d.w.Stages)
 	d.w.Stages = append(d.w.Stages, s)
 	d.remember(slot, nil)

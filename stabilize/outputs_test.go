@@ -266,3 +266,24 @@ func TestReadingConcurrently(t *testing.T) {
 		t.Errorf("inherited: %s", got)
 	}
 }
+
+// TestFamilyOfEndedStageGrows: what is remembered of an ended stage does not hide
+// a synthetic stage that it gets later.
+func TestFamilyOfEndedStageGrows(t *testing.T) {
+	w := &stabilize.Workflow{Header: stabilize.Header{ID: "w"}, Stages: []*stabilize.Stage{
+		{ID: "a", Ref: "a", Status: stabilize.Succeeded},
+		{ID: "b", Ref: "b", Position: 1, Requisites: []string{"a"}},
+	}}
+	w.Index()
+	if got := w.TaskContext(w.Stage("b")); len(got) > 0 {
+		t.Fatalf("before, b sees %v", got)
+	}
+	d := stabilize.NewDraft(w)
+	d.AddStage(&stabilize.Stage{
+		ID: "c", Ref: "c", ParentID: "a", Owner: stabilize.OwnerAfter, Status: stabilize.Succeeded,
+		Outputs: stabilize.Values{"x": []byte("1")},
+	})
+	if got := string(w.TaskContext(w.Stage("b"))["x"]); got != "1" {
+		t.Errorf("b sees %q of what the later stage put out, want 1", got)
+	}
+}

@@ -178,6 +178,7 @@ func (r *run) nothingAfter(id string) {
 	if !r.exact() {
 		return
 	}
+	r.rest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var asked []events.Event

@@ -42,6 +42,16 @@ func tenThousand(r *run) {
 	})
 	id := r.start(ok("A").With("put", map[string]any{"n": all}),
 		doing("counted", "W", "A").Instances(stabilize.Multi{CountOf: "n", Limit: limit}), tally("J", "W"))
+	for last := -1; ; { // as long as it gets on
+		mu.Lock()
+		now := begun
+		mu.Unlock()
+		if now >= all || now == last {
+			break
+		}
+		last = now
+		r.rest()
+	}
 	w := r.succeeds(id, ran("A", "J"), commits(all, "W"))
 	want := make([]int, all)
 	for i := range want {

@@ -26,6 +26,7 @@ func instancesPartial() []pattern {
 		sentence: "The flow goes on when n of m instances have ended well; the rest runs on without effect.",
 		scenarios: []scenario{
 			{name: "three of five", play: neededInstances},
+			{name: "two at once", play: neededInstancesLimited},
 			{name: "some fail", play: neededInstancesFail},
 			{name: "another failure", play: neededInstancesThenFails},
 			{name: "unreachable", play: neededInstancesUnreachable},
@@ -114,6 +115,18 @@ func neededInstances(r *run) {
 	w := r.succeeds(id, commits(5, "W"), ran("J"))
 	r.instanceEnds(w, "W", "sssss")
 	r.saw(w, "J", 0, 2, 4)
+}
+
+// neededInstancesLimited: those that had not begun when the flow went on run too.
+func neededInstancesLimited(r *run) {
+	r.members()
+	id := r.start(many(stabilize.Multi{Count: 5, Need: 1, Limit: 2}), tally("J", "W"))
+	r.open(id, "W[1]")
+	r.until(id, "J has run", func(w *stabilize.Workflow) bool { return committed(w, "J") == 1 })
+	r.open(id, "W[0]", "W[2]", "W[3]", "W[4]")
+	w := r.succeeds(id, commits(5, "W"), ran("J"))
+	r.instanceEnds(w, "W", "sssss")
+	r.saw(w, "J", 1)
 }
 
 // neededInstancesFail: what is not needed may fail, before and after.

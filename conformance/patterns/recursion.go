@@ -19,7 +19,8 @@ func recursion() []pattern {
 			{name: "nobody asks while it waits", play: factorialQuiet, span: time.Hour},
 			{name: "canceled at the top", play: factorialCanceled},
 			{name: "canceled at the bottom", play: factorialCanceledBelow},
-			{name: "mended at the bottom", play: factorialMended},
+			{name: "mended at the bottom", play: factorialMended(false)},
+			{name: "mended at once", play: factorialMended(true)},
 			{name: "not waited for", play: forgotten},
 		},
 	}}
@@ -160,33 +161,41 @@ func factorialCanceledBelow(r *run) {
 }
 
 // factorialMended: the one at the bottom fails, and all above with it; restarted
-// there, all above take up their waits again.
-func factorialMended(r *run) {
-	var mended atomic.Bool
-	r.factorials(func(ctx context.Context, x *stabilize.Execution) (stabilize.Result, error) {
-		if !mended.Load() {
-			return stabilize.Fail("it broke"), nil
+// there, all above take up their waits again, even if it ends before they know.
+func factorialMended(atOnce bool) func(r *run) {
+	return func(r *run) {
+		again := one
+		if !atOnce || !r.exact() { // asked again after a death, it must not have ended
+			again = oneAfterSignal
 		}
-		return oneAfterSignal(ctx, x)
-	})
-	ids := r.family(3, 4)
-	leaf := ids[3]
-	r.fails(leaf, stabilize.CodeTaskFailed, failed(stabilize.CodeTaskFailed, "F"), unreached("M"))
-	for _, id := range ids[:3] {
-		r.fails(id, stabilize.CodeChildFailed, failed(stabilize.CodeChildFailed, "F"), unreached("M"))
-	}
-	mended.Store(true)
-	r.act(func(ctx context.Context, e *engine.Engine) error { return e.Restart(ctx, leaf, "F", boss) })
-	for _, id := range ids {
-		r.until(id, "it has begun again", func(w *stabilize.Workflow) bool { return w.StageByRef("F").Round == 1 && !w.Status.IsComplete() })
-	}
-	r.waits(leaf, "F")
-	r.signal(leaf, "base")
-	for i, want := range []int{6, 2, 1, 1} {
-		r.isFactorial(r.succeeds(ids[i], commits(2, "F"), ran("M")), want)
-	}
-	if n := len(r.workflows()); n != 4 {
-		r.Errorf("there are %d workflows, want 4", n)
+		var mended atomic.Bool
+		r.factorials(func(ctx context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+			if !mended.Load() {
+				return stabilize.Fail("it broke"), nil
+			}
+			return again(ctx, x)
+		})
+		ids := r.family(3, 4)
+		leaf := ids[3]
+		r.fails(leaf, stabilize.CodeTaskFailed, failed(stabilize.CodeTaskFailed, "F"), unreached("M"))
+		for _, id := range ids[:3] {
+			r.fails(id, stabilize.CodeChildFailed, failed(stabilize.CodeChildFailed, "F"), unreached("M"))
+		}
+		mended.Store(true)
+		r.act(func(ctx context.Context, e *engine.Engine) error { return e.Restart(ctx, leaf, "F", boss) })
+		for _, id := range ids {
+			r.until(id, "it has begun again", func(w *stabilize.Workflow) bool { return w.StageByRef("F").Round == 1 })
+		}
+		if !atOnce || !r.exact() {
+			r.waits(leaf, "F")
+			r.signal(leaf, "base")
+		}
+		for i, want := range []int{6, 2, 1, 1} {
+			r.isFactorial(r.succeeds(ids[i], commits(2, "F"), ran("M")), want)
+		}
+		if n := len(r.workflows()); n != 4 {
+			r.Errorf("there are %d workflows, want 4", n)
+		}
 	}
 }
 

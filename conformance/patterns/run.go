@@ -89,7 +89,7 @@ func (r *run) start(stages ...*stabilize.StageSpec) string {
 func (r *run) startSpec(spec *stabilize.WorkflowSpec, opts ...engine.StartOption) string {
 	r.Helper()
 	r.starts++
-	opts = append([]engine.StartOption{engine.WithKey(fmt.Sprint(r.starts))}, opts...)
+	opts = append(opts, engine.WithKey(fmt.Sprint(r.starts)))
 	id := ""
 	r.must(r.engines().ask(func(e *engine.Engine, _ bool) (err error) {
 		id, err = e.Start(r.Context(), spec, opts...)

@@ -35,6 +35,7 @@ func sections() []pattern {
 		sentence: "Parts of a workflow, or of several, are never active together.",
 		scenarios: []scenario{
 			{name: "two parts", play: section},
+			{name: "between its stages", play: sectionBetween},
 			{name: "a worker dies in it", play: sectionDies, least: 2},
 			{name: "canceled at its begin", play: sectionCanceled("a1")},
 			{name: "canceled at its end", play: sectionCanceled("a2")},
@@ -90,13 +91,13 @@ func (r *run) apart(groups ...[]string) []interval {
 }
 
 // interleave runs workflows of stages that share a mutex, and E after them all. In
-// a cell where every message comes in any order it goes on until every order was
+// a cell where any message may be held back it goes on until every order was
 // seen that there can be; in no cell is there another.
 func interleave(after map[string]string, orders ...string) func(r *run) {
 	const most = 500
 	return func(r *run) {
 		refs := strings.Split(orders[0], "")
-		shuffled, atOnce := r.at.plan.Shuffled && !r.at.cascade, 1
+		shuffled, atOnce := r.at.plan.HeldBack > 0 && !r.at.cascade, 1
 		if shuffled {
 			atOnce = 5
 		}
@@ -127,7 +128,7 @@ func interleave(after map[string]string, orders ...string) func(r *run) {
 			}
 		}
 		if shuffled && len(seen) < len(orders) {
-			r.Errorf("in %d runs only these orders were seen: %v", most, seen)
+			r.Errorf("in %d runs only these orders were seen: %v", r.starts, seen)
 		}
 	}
 }
@@ -181,6 +182,19 @@ func section(r *run) {
 	}
 }
 
+// sectionBetween: nothing of a section is under way, but it has not ended.
+func sectionBetween(r *run) {
+	id := r.start(gate("R"), gate("x"),
+		ok("a1").Section("k"), ok("a2", "a1", "x").Section("k"),
+		ok("b1", "R").Section("k"), ok("b2", "b1").Section("k"))
+	r.hasRun(id, "a1")
+	r.open(id, "R")
+	r.still(id, "b1")
+	r.open(id, "x")
+	r.succeeds(id, ran("R", "x", "a1", "a2", "b1", "b2"))
+	r.order("a1", "a2", "b1", "b2")
+}
+
 // sectionDies: the process dies that runs a1; no other gets in before a2 has
 // ended.
 func sectionDies(r *run) {
@@ -226,17 +240,19 @@ func sectionCanceled(ref string) func(r *run) {
 	}
 }
 
-// across starts the n-th workflow with a section that all share, and returns when it
-// stands in line.
+// across starts the n-th workflow with a section that all share, and something
+// else after it, and returns when it stands in line.
 func (r *run) across(n int, first *stabilize.StageSpec) string {
 	r.Helper()
 	id := r.start(first.Section("k").AcrossWorkflows(),
-		ok(fmt.Sprintf("a2.%d", n), fmt.Sprintf("a1.%d", n)).Section("k").AcrossWorkflows())
+		ok(fmt.Sprintf("a2.%d", n), fmt.Sprintf("a1.%d", n)).Section("k").AcrossWorkflows(),
+		gate("z", fmt.Sprintf("a2.%d", n)))
 	r.until(id, "it stands in line", func(*stabilize.Workflow) bool { return slices.Contains(r.lineFor("k"), id) })
 	return id
 }
 
-// sectionAcross: the first holds the section until the others stand in line.
+// sectionAcross: the first holds the section until the others stand in line. Each
+// gives it back long before it ends.
 func sectionAcross(n int) func(r *run) {
 	return func(r *run) {
 		ids := []string{r.across(0, gate("a1.0"))}
@@ -250,7 +266,11 @@ func sectionAcross(n int) func(r *run) {
 		for i, id := range ids {
 			refs := []string{fmt.Sprintf("a1.%d", i), fmt.Sprintf("a2.%d", i)}
 			groups = append(groups, refs)
-			r.succeeds(id, ran(refs...))
+			r.hasRun(id, refs...)
+		}
+		for i, id := range ids {
+			r.open(id, "z")
+			r.succeeds(id, ran(groups[i]...), ran("z"))
 		}
 		for i, v := range r.apart(groups...) {
 			if v.refs[0] != groups[i][0] {
@@ -271,11 +291,12 @@ func sectionHolderCanceled(r *run) {
 	waiting := r.across(1, ok("a1.1"))
 	last := r.across(2, ok("a1.2"))
 	cancel(waiting)
-	r.ends(waiting, stabilize.Canceled, ended(0, stabilize.Canceled, stabilize.ReasonCanceled, "a1.1", "a2.1"))
+	r.ends(waiting, stabilize.Canceled, ended(0, stabilize.Canceled, stabilize.ReasonCanceled, "a1.1", "a2.1", "z"))
 	r.still(last, "a1.2")
 	cancel(holder)
-	r.ends(holder, stabilize.Canceled, ended(0, stabilize.Canceled, stabilize.ReasonCanceled, "a1.0", "a2.0"))
-	r.succeeds(last, ran("a1.2", "a2.2"))
+	r.ends(holder, stabilize.Canceled, ended(0, stabilize.Canceled, stabilize.ReasonCanceled, "a1.0", "a2.0", "z"))
+	r.open(last, "z")
+	r.succeeds(last, ran("a1.2", "a2.2", "z"))
 }
 
 // lineFor returns the ids of the workflows that hold and wait for a key that all

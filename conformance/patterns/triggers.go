@@ -74,7 +74,7 @@ func transientTwice(r *run) {
 	}
 	r.waits(id, "H")
 	r.still(id, "H")
-	r.open(id, "H")
+	r.signal(id, "G", engine.Transient())
 	r.succeeds(id, ran("G", "H"))
 }
 
