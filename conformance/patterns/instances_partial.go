@@ -195,7 +195,7 @@ func neededInstancesWithdraw(r *run) {
 // succeeds, and J sees those that did.
 func neededInstancesRace(r *run) {
 	r.members()
-	for range 5 {
+	for range r.races() {
 		id := r.start(doing("member", "W").Instances(stabilize.Multi{Count: 5, Need: 3, Withdraw: true}), tally("J", "W"))
 		w := r.until(id, "the workflow has ended", func(w *stabilize.Workflow) bool { return w.Status.IsComplete() })
 		ends := ""

@@ -122,7 +122,7 @@ func (r *run) chosen(id, chosen, late string) {
 func chooseRace(r *run) {
 	const after = 20 * time.Second // the lease of a process that dies lapses before
 	a := r.acting()
-	for i := range 6 {
+	for i := range r.races() {
 		id := r.start(append(offered(ok("M"), after), gate("N"))...)
 		r.waits(id, "B", "C", "D", "N")
 		due := r.load(id).StageByRef("C").Tasks[0].StartedAt.Add(r.scaled(after))
