@@ -102,16 +102,32 @@ func (x *Decision) unreachable(s *stabilize.Stage) error {
 		return nil
 	}
 	w := x.Workflow()
-	failed := false
-	for _, up := range w.Upstream(s) {
-		failed = failed || up.Status == stabilize.Stopped && up.OnFailure == stabilize.TolerateFailure
-	}
-	if !failed {
+	if !branchFailed(w, s) {
 		return nil
 	}
 	edit := x.draft.Stage(s.ID)
 	edit.Failure = &stabilize.Failure{Code: stabilize.CodeUnreachable, Message: "too many of its branches failed", Stage: s.Ref}
 	return x.withdrawAll(w.OnlyToward(s))
+}
+
+// branchFailed reports whether a branch before a stage is dead because a stage of
+// it failed that may.
+func branchFailed(w *stabilize.Workflow, s *stabilize.Stage) bool {
+	seen := map[string]bool{}
+	for todo := []*stabilize.Stage{s}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, up := range w.Upstream(at) {
+			switch {
+			case up.Status == stabilize.Stopped && up.OnFailure == stabilize.TolerateFailure:
+				return true
+			case up.Status == stabilize.Skipped && up.Reason == stabilize.ReasonDeadPath && !seen[up.ID]:
+				seen[up.ID] = true
+				todo = append(todo, up)
+			}
+		}
+	}
+	return false
 }
 
 // withdrawAll ends stages because another branch was chosen.

@@ -210,11 +210,12 @@ func finalStatus(w *stabilize.Workflow) stabilize.Status {
 	}
 }
 
-// absorbed reports whether a stage further down ran without the branch.
+// absorbed reports whether a stage further down ran without the branch, however
+// it ended.
 func absorbed(w *stabilize.Workflow, ref string) bool {
 	for _, below := range w.Below(ref)[1:] {
 		for _, s := range w.Executions(below) {
-			if !s.StartedAt.IsZero() && s.Status != stabilize.Stopped {
+			if !s.StartedAt.IsZero() {
 				return true
 			}
 		}
