@@ -29,9 +29,10 @@ ci: ## Run what continuous integration runs
 	@.ci/run
 
 .PHONY: docs
-docs: ## Write conformance/CLAUSES.md from the clauses
+docs: ## Write conformance/CLAUSES.md from the clauses, docs/patterns.md from a run
 	$(GO) run ./conformance/clausedoc > conformance/CLAUSES.new
 	@mv conformance/CLAUSES.new conformance/CLAUSES.md
+	$(GO) test -run TestTable ./conformance/patterns -update
 
 .PHONY: quickstart
 quickstart: ## Run the example workflow over this repository

@@ -7,6 +7,8 @@
 //   - storetest: persistence.Store, workflows and the commits that change them.
 //   - queuetest: queue.Queue, messages, leases, dead letters.
 //
+// Package faults, for these and for anybody's tests, makes any store hostile.
+//
 // Each promise is a Clause, data with an id and a sentence, and one sub-test
 // named by the id, so that -run finds it. CLAUSES.md lists them all, and those
 // left out, with the reason; it is written from the data by clausedoc.

@@ -7,7 +7,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// A global exclusion key is an aggregate of its own (decision 0015): a workflow
+// A global exclusion key is an aggregate of its own (decision 0017): a workflow
 // without stages that is RUNNING while it is held, with the ids of its holder and
 // of those who wait in its context, first in first out.
 

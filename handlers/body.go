@@ -40,7 +40,7 @@ func (x *Decision) addInstance(parent *stabilize.Stage, over stabilize.Values) e
 	c := &stabilize.Stage{
 		ID: x.NewID(), Ref: instanceRef(parent, index), Round: parent.Round, Type: parent.Type, Name: parent.Name,
 		ParentID: parent.ID, Owner: stabilize.OwnerInstance,
-		Context: context.Merge(over),
+		Context: context.Clone().Merge(over), // each has its own index in it
 		State:   &stabilize.StageState{Index: index},
 	}
 	if err := c.Context.Set("index", index); err != nil {

@@ -24,7 +24,7 @@ func cancelRegion(x *Decision, m queue.CancelRegion) error {
 		}
 		if !slices.ContainsFunc(members, func(s *stabilize.Stage) bool { return !s.Status.IsComplete() }) {
 			if x.Requested() {
-				return stabilize.Refused("cancelling region "+m.Region, "all of it has ended")
+				return stabilize.NotAllowed("cancelling region "+m.Region, "all of it has ended")
 			}
 			return nil
 		}

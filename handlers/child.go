@@ -43,7 +43,7 @@ func (x *Decision) startChild(s *stabilize.Stage, t *stabilize.Task, r stabilize
 	}
 	child.ID = childID(t)
 	child.Parent = &stabilize.ParentTask{WorkflowID: w.ID, StageID: s.ID, TaskID: t.ID, Waits: r.Status == stabilize.Suspended, Depth: depth}
-	t.Child = child.ID
+	t.Waiting().Child = child.ID
 	x.Push(queue.CreateWorkflow{OfWorkflow: queue.ToWorkflow(child.ID), Header: child.Header, Stages: child.Stages})
 	if !child.Parent.Waits {
 		if err := s.Outputs.Set("child", child.ID); err != nil {
@@ -69,7 +69,7 @@ func (x *Decision) awaitChild(s *stabilize.Stage, t *stabilize.Task) error {
 // waitsFor returns the task of a stage that waits for a workflow, or did.
 func waitsFor(s *stabilize.Stage, child string) *stabilize.Task {
 	for _, t := range s.Tasks {
-		if t.Child == child {
+		if t.Waits().Child == child {
 			return t
 		}
 	}
@@ -78,8 +78,8 @@ func waitsFor(s *stabilize.Stage, child string) *stabilize.Task {
 
 // abandonChild cancels the workflow that a task waits for and will not any more.
 func (x *Decision) abandonChild(t *stabilize.Task) {
-	if t.Child != "" && t.Status == stabilize.Suspended {
-		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(t.Child), User: "system", Reason: stabilize.ReasonParentEnded})
+	if t.Waits().Child != "" && t.Status == stabilize.Suspended {
+		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(t.Waits().Child), User: "system", Reason: stabilize.ReasonParentEnded})
 	}
 }
 
@@ -107,7 +107,7 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
 	}
 	at := -1
 	for i, t := range old.Tasks {
-		if t.Child == child {
+		if t.Waits().Child == child {
 			at = i
 		}
 	}
@@ -130,7 +130,7 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
 		}
 	}
 	t := s.Tasks[at]
-	t.Child = child
+	t.Waiting().Child = child
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func ChildEnded() Handler { return Handle(childEnded) }
 func childEnded(x *Decision, m queue.ChildEnded) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
 		t := s.Task(m.Task())
-		if t == nil || t.Child != m.Child || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted {
+		if t == nil || t.Waits().Child != m.Child || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted {
 			if s = x.Workflow().StageByRef(s.Ref); s == nil || s.Ending != stabilize.NotStarted {
 				return nil
 			}

@@ -14,7 +14,7 @@ func closeMultiInstance(x *Decision, m queue.CloseMultiInstance) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
 		if s.Declared().Multi == nil || s.State == nil || s.State.Multi == nil || s.Status.IsComplete() || s.Ending != stabilize.NotStarted {
 			if x.Requested() {
-				return stabilize.Refused("closing the instances of stage "+s.Ref, "it has none under way")
+				return stabilize.NotAllowed("closing the instances of stage "+s.Ref, "it has none under way")
 			}
 			return nil
 		}

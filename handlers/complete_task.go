@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"slices"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -22,7 +21,8 @@ func completeTask(x *Decision, m queue.CompleteTask) error {
 		w := x.Workflow()
 		complete := queue.CompleteStage{OfStage: m.OfStage}
 		edit := x.draft.Task(s.ID, t.ID)
-		edit.Run, edit.Signal, edit.Received, edit.Due = "", "", nil, time.Time{}
+		edit.Run, edit.Signal = "", ""
+		edit.Answered()
 		if m.Failure != nil {
 			f := *m.Failure
 			f.Stage, f.Task = s.Ref, t.Name

@@ -64,7 +64,13 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 	seen := map[string]bool{}
 	for i := 0; i < len(w.Stages); i++ { // it may grow
 		s := w.Stages[i]
-		if s.IsSynthetic() || s.Superseded || seen[s.Ref] {
+		if s.IsSynthetic() || s.Superseded {
+			continue
+		}
+		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {
+			offered = x.offer(s) || offered // it has its tokens: it is about to start
+		}
+		if seen[s.Ref] {
 			continue
 		}
 		counted := w.Counted(s.Ref)
@@ -193,13 +199,17 @@ func absorbed(w *stabilize.Workflow, ref string) bool {
 	return false
 }
 
-// firstFailure is the failure of the stage that failed first.
+// firstFailure is the failure of the stage that failed first. One inside a stage
+// that could do without it is none.
 func firstFailure(w *stabilize.Workflow) *stabilize.Failure {
 	if w.Failure != nil {
 		return w.Failure
 	}
 	var failed []*stabilize.Stage
 	for _, s := range w.Stages {
+		if parent := w.Stage(s.ParentID); parent != nil && !parent.Status.IsHalt() {
+			continue
+		}
 		if s.Failure != nil && (s.Status == stabilize.Terminal || s.Status == stabilize.Stopped) && !s.Superseded {
 			failed = append(failed, s)
 		}

@@ -20,6 +20,9 @@ func deadLettered(x *Decision, m queue.DeadLettered) error {
 			Message: fmt.Sprintf("%s could not be handled in %d attempts: %s", m.DeadKind, m.Attempts, fitText(orUnknown(m.Error))),
 		}
 		s := w.Stage(m.StageID)
+		if s == nil && m.StageRef != "" {
+			s = w.StageByRef(m.StageRef)
+		}
 		if s == nil {
 			if w.Active() == 0 { // asking it to complete may be what failed
 				return x.finishWorkflow(stabilize.Terminal, failure)

@@ -35,7 +35,7 @@ type Decision struct {
 	places    *persistence.Admissions // for a message about a concurrency limit
 	cut       map[followUp]bool       // follow-ups that go through the queue
 
-	pushed     int  // messages so far
+	pushed     int  // messages for this workflow so far
 	completing bool // a CompleteWorkflow waits among the follow-ups
 }
 
@@ -96,9 +96,11 @@ func (x *Decision) Answer(v any) {
 // with this decision (the cascade); others, and all when the cascade is off, go
 // to the store with the commit.
 func (x *Decision) Push(m queue.Message) {
-	x.pushed++
-	if x.env.Cascade && x.draft != nil && queue.LaneOf(m) == queue.Control &&
-		queue.WorkflowOf(m) == x.Workflow().ID && !x.cut[keyOf(m)] {
+	own := x.draft != nil && queue.WorkflowOf(m) == x.Workflow().ID
+	if own {
+		x.pushed++
+	}
+	if x.env.Cascade && own && queue.LaneOf(m) == queue.Control && !x.cut[keyOf(m)] {
 		x.local = append(x.local, m)
 		return
 	}
@@ -204,7 +206,7 @@ func executionOf(env *Env, w *stabilize.Workflow, s *stabilize.Stage, t *stabili
 	return &stabilize.Execution{
 		Workflow: w.Header, Stage: s, Task: t, Context: w.TaskContext(s),
 		Attempt: t.Failures + max(deliveries, 1), Polls: t.Polls,
-		Signal: t.Received, WaitOver: t.Signal != "" && t.Received == nil,
+		Signal: t.Waits().Received, WaitOver: t.Signal != "" && t.Waits().Received == nil,
 		Logger: env.Logger,
 	}
 }

@@ -11,6 +11,6 @@
 // nothing of which store runs underneath.
 //
 // Where to start reading: start_workflow.go, then follow the messages it
-// pushes; flow.go for what happens when a stage ends; runner.go for the life of
-// a decision.
+// pushes; flow.go for what happens when a stage ends, arrive.go for what joins
+// do, halt.go for ending from outside; runner.go for the life of a decision.
 package handlers

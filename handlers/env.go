@@ -30,7 +30,11 @@ type Env struct {
 	// keep nor change it, and be quick; nil: nobody is.
 	Ended func(*stabilize.Workflow)
 
-	unrecorded bool // the recorder is events.Nop: no event is put together
+	// Interceptors stand around every task run, the first outermost.
+	Interceptors []Interceptor
+
+	protection *protection // of the task types in this process
+	unrecorded bool        // the recorder is events.Nop: no event is put together
 
 	// Cascade decides follow-up messages for the same workflow in memory and
 	// commits them together. Without it every message goes through the queue,
@@ -42,8 +46,8 @@ type Env struct {
 	// PollDelay is the delay after a RUNNING answer when neither answer nor task
 	// names one; 0 means one second.
 	PollDelay time.Duration
-	// TaskTimeout limits each run of a task when neither task nor stage names a
-	// timeout; 0 means none.
+	// TaskTimeout limits each run of a task when the task names no timeout; 0 means
+	// none.
 	TaskTimeout time.Duration
 	// Redelivery is the delay before a message whose handler failed is delivered
 	// again, growing with its attempts.
@@ -66,6 +70,12 @@ func (env Env) Defaults() (*Env, error) {
 	case env.Registry == nil:
 		return nil, stabilize.Invalid("handlers registry", "is nil")
 	}
+	for i, around := range env.Interceptors {
+		if around == nil {
+			return nil, stabilize.Invalid("handlers interceptor", "%d is nil", i)
+		}
+	}
+	env.protection = &protection{}
 	if env.Handlers == nil {
 		env.Handlers = NewSet()
 	}

@@ -148,8 +148,10 @@ func (x *Decision) withdrawInstances(s *stabilize.Stage) error {
 			if err := x.settleUnstarted(c, stabilize.Canceled, stabilize.ReasonWithdrawn); err != nil {
 				return err
 			}
-		default:
-			x.Push(queue.CancelStage{OfStage: queue.ToStage(w.ID, c.ID), Reason: stabilize.ReasonWithdrawn})
+		default: // here and now, so that none ends well after the results were gathered
+			if err := x.haltStage(c, stabilize.Canceled, stabilize.ReasonWithdrawn, nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

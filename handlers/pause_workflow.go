@@ -68,9 +68,9 @@ func (x *Decision) armWorkflow() {
 	x.out = append(x.out, queue.Outgoing{ID: h.Timer, Message: queue.TimeoutWorkflow{OfWorkflow: queue.ToWorkflow(h.ID)}, At: at})
 }
 
-// putOff makes the message that was just sent for a task due later.
-func (x *Decision) putOff(t *stabilize.Task, delay time.Duration) {
+// delayRun makes the run that was just sent for a task due later.
+func (x *Decision) delayRun(t *stabilize.Task, delay time.Duration) {
 	at := x.now.Add(delay)
 	x.out[len(x.out)-1].At = at
-	t.Due = stabilize.Instant(at)
+	t.Waiting().Due = stabilize.Instant(at)
 }

@@ -20,7 +20,7 @@ func rescheduleWorkflow(x *Decision, _ queue.RescheduleWorkflow) error {
 				continue
 			}
 			for _, t := range s.Tasks {
-				if t.Status == stabilize.Running && t.Run != "" && t.Due.After(x.now) {
+				if t.Status == stabilize.Running && t.Run != "" && t.Waits().Due.After(x.now) {
 					edit := x.draft.Task(s.ID, t.ID)
 					x.Discard(edit.Run)
 					x.sendRun(x.Workflow().Stage(s.ID), edit, edit.Phase)

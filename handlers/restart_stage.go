@@ -56,6 +56,10 @@ func (x *Decision) restart(refs []string, user string) error {
 			}
 		}
 	}
+	bypassed := map[string]bool{}
+	for _, ref := range refs {
+		bypassed[ref] = w.StageByRef(ref).Known().Bypass
+	}
 	finished := w.Status.IsComplete()
 	if finished {
 		if err := x.draft.Reopen(); err != nil {
@@ -68,6 +72,9 @@ func (x *Decision) restart(refs []string, user string) error {
 	}
 	x.reopenRounds(region, stabilize.Origin{Kind: stabilize.OriginRestart, By: user, At: stabilize.Instant(x.now)})
 	for _, ref := range refs {
+		if bypassed[ref] { // it was jumped to: its join is not asked this time either
+			x.draft.Stage(w.StageByRef(ref).ID).Note().Bypass = true
+		}
 		if err := x.prepareRestart(ref); err != nil {
 			return err
 		}
@@ -100,7 +107,7 @@ func (x *Decision) prepareRestart(ref string) error {
 		return err
 	})
 	if err != nil {
-		return stabilize.Refused("restarting stage "+ref, errorText(err))
+		return stabilize.NotAllowed("restarting stage "+ref, errorText(err))
 	}
 	x.draft.Stage(s.ID).WriteContext(values)
 	return nil

@@ -93,7 +93,7 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 		return x.resumeJumps()
 	}
 	for _, t := range s.Tasks {
-		if t.Status == stabilize.Suspended && t.Received != nil {
+		if t.Status == stabilize.Suspended && t.Waits().Received != nil {
 			return x.wake(s.ID, t.ID)
 		}
 		if t.Status.IsActive() {

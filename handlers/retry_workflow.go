@@ -24,6 +24,7 @@ func retryWorkflow(x *Decision, m queue.RetryWorkflow) error {
 			continue
 		}
 		switch {
+		case s.Status == stabilize.Stopped && s.Failure == nil: // as it was told to
 		case s.Status.IsHalt() && s.Reason != stabilize.ReasonWithdrawn,
 			s.Status == stabilize.Skipped && s.Reason == stabilize.ReasonUpstreamHalted,
 			s.Status == stabilize.Skipped && s.Failure != nil:

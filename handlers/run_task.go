@@ -36,12 +36,18 @@ func runTask(x *Decision, m queue.RunTask) error {
 					return err
 				}
 			}
+			if wait := x.quarantine(t); wait > 0 {
+				return x.putOff(s, t, m, wait)
+			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}
+		if wait := x.answer.putOff; wait > 0 {
+			return x.putOff(s, t, m, wait)
+		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)
-		t.Run, t.Due = "", time.Time{}
+		t.Run = ""
 		switch m.Phase {
 		case stabilize.RunCancel:
 			return x.canceledTask(s, t)
@@ -107,7 +113,8 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 		x.failedTask(s, t, f)
 		return nil
 	}
-	t.Signal, t.Received = "", nil
+	t.Signal = ""
+	t.Answered()
 	before := *s
 	s.WriteContext(r.Context)
 	s.Outputs = s.Outputs.Merge(r.Outputs)
@@ -142,24 +149,13 @@ func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
 	return nil
 }
 
-// verify checks the outputs of a stage whose last task says that it succeeded.
-func (x *Decision) verify(s *stabilize.Stage, t *stabilize.Task, r stabilize.Result) *failed {
-	if s.Rules == nil || s.Rules.Verify == nil || s.IsBodied() || r.Status != stabilize.Succeeded || s.TaskAfter(t) != nil {
-		return nil
-	}
-	if err := s.Rules.Verify.Check(s.Outputs.Merge(r.Outputs)); err != nil {
-		return &failed{text: errorText(err), code: stabilize.CodeVerification, retry: s.Rules.Verify.Retry}
-	}
-	return nil
-}
-
 func (x *Decision) completeTask(s *stabilize.Stage, t *stabilize.Task, status stabilize.Status, failure *stabilize.Failure) {
 	x.Push(queue.CompleteTask{OfTask: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Status: status, Failure: failure})
 }
 
-// failedTask decides between another try and the end. A transient failure is
-// tried again with growing delays, up to the limit; the count is the task's own
-// and survives every hop.
+// failedTask decides between another try and the end. A failure that its policy
+// says is worth it is tried again with growing delays, up to the limit; the
+// count is the task's own and survives every hop.
 func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) {
 	_, powers, lookup := x.env.Registry.Task(t.Type)
 	end := func(code, message string) {
@@ -186,7 +182,7 @@ func (x *Decision) failedTask(s *stabilize.Stage, t *stabilize.Task, f *failed) 
 		end(stabilize.CodeRetriesExhausted, fmt.Sprintf("failed %d times, at last: %s", t.Failures, f.text))
 		return
 	}
-	delay := policy.Backoff.Delay(t.Failures)
+	delay := policy.Delay(t.ID, t.Failures)
 	if f.after > 0 {
 		delay = f.after
 	}
@@ -209,7 +205,7 @@ func (x *Decision) pollDelay(t *stabilize.Task, asked time.Duration) time.Durati
 // runAgain sends the task's next run, due after the delay.
 func (x *Decision) runAgain(s *stabilize.Stage, t *stabilize.Task, delay time.Duration) {
 	x.sendRun(s, t, stabilize.RunExecute)
-	x.putOff(t, delay)
+	x.delayRun(t, delay)
 }
 
 // hookAnswer is what an on-cancel or on-timeout hook answered, and what is wrong

@@ -62,7 +62,7 @@ func waiting(w *stabilize.Workflow, g stabilize.Signal) (*stabilize.Stage, *stab
 			continue
 		}
 		for _, t := range s.Tasks {
-			if t.Status == stabilize.Suspended && t.Signal == g.Name && t.Received == nil {
+			if t.Status == stabilize.Suspended && t.Signal == g.Name && t.Waits().Received == nil {
 				return s, t
 			}
 		}
@@ -76,7 +76,7 @@ func (x *Decision) deliver(s *stabilize.Stage, t *stabilize.Task, g stabilize.Si
 	edit := x.draft.Task(s.ID, t.ID)
 	x.Discard(edit.Run)
 	edit.Run = ""
-	edit.Received = &g
+	edit.Waiting().Received = &g
 	if err := x.choose(s); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (x *Decision) suspend(s *stabilize.Stage, t *stabilize.Task, r stabilize.Re
 	}
 	if r.After > 0 {
 		x.sendRun(s, t, stabilize.RunExecute)
-		x.putOff(t, r.After)
+		x.delayRun(t, r.After)
 	}
 	return nil
 }

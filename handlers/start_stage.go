@@ -113,6 +113,9 @@ func (x *Decision) beginStage(id string) error {
 		return err
 	}
 	x.armStage(s)
+	for _, watching := range x.Workflow().Watching(s.Ref) { // a milestone may have passed
+		x.offer(watching)
+	}
 	if s.Rules != nil {
 		if failure, err := x.beginRules(s); failure != nil || err != nil {
 			if err == nil {

@@ -17,7 +17,8 @@ import (
 // answer is what a run of a task's code came to.
 type answer struct {
 	result stabilize.Result
-	failed *failed // nil: the code answered with result
+	failed *failed       // nil: the code answered with result
+	putOff time.Duration // not 0: the code was not run and shall be later
 }
 
 // failed is what is known of a failure, read from the user's error while his
@@ -28,23 +29,44 @@ type failed struct {
 	after      time.Duration    // asked for by a transient error; 0: the backoff's delay
 	context    stabilize.Values // to be merged before another try
 	timedOut   bool             // the time allowed was over, whatever the code says
+	counts     bool             // as a failure, for a breaker
 }
 
-func readFailure(err error) *failed {
-	f := &failed{text: errorText(err), code: stabilize.CodeTaskFailed}
-	if v, ok := errors.AsType[*stabilize.VerificationError](err); ok {
-		f.code, f.retry = stabilize.CodeVerification, v.Retry
+// policy is how a task type's failures are judged.
+type policy struct {
+	retry   stabilize.RetryPolicy
+	breaker *stabilize.BreakerPolicy
+}
+
+func (p policy) readFailure(err error) *failed {
+	f := &failed{text: errorText(err), code: stabilize.CodeTaskFailed, retry: p.retry.Retries(err)}
+	f.counts = f.retry
+	if p.breaker != nil && p.breaker.Counts != nil {
+		f.counts = p.breaker.Counts(err)
+	}
+	if _, ok := errors.AsType[*stabilize.VerificationError](err); ok {
+		f.code = stabilize.CodeVerification
 		return f
 	}
 	if p, ok := errors.AsType[*stabilize.PermanentError](err); ok && p.Code != "" {
 		f.code = fitText(p.Code)
 	}
-	if f.retry = errors.Is(err, stabilize.ErrTransient); f.retry {
-		if t, ok := errors.AsType[*stabilize.TransientError](err); ok {
-			f.after, f.context = t.RetryAfter, t.Context
-		}
+	if t, ok := errors.AsType[*stabilize.TransientError](err); ok && f.retry {
+		f.after, f.context = t.RetryAfter, t.Context
 	}
 	return f
+}
+
+// timedOut is the failure of a run whose time was over. Only a type that says
+// which errors are tried again is asked about this one.
+func (p policy) timedOut(late error) *answer {
+	f := &failed{text: errorText(late), code: stabilize.CodeTimeout, timedOut: true, counts: true}
+	if p.retry.When != nil {
+		if err := resilience.Guard(func() error { f.retry = p.retry.Retries(late); return nil }); err != nil {
+			f.text = fitText(fmt.Sprintf("%s; asking whether to try again: %s", f.text, err))
+		}
+	}
+	return &answer{failed: f}
 }
 
 // prepare makes the function that runs a task's code, on what the snapshot says
@@ -67,20 +89,28 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 		return nil
 	}
 	env := t.r.env
-	x := executionOf(env, t.w, s, task, d.Attempts)
+	x := executionOf(env, t.w, s, task, env.deliveries(task.Type, d))
 	timeout := powers.Timeout
-	if timeout <= 0 {
-		timeout = s.Timeout
-	}
 	if timeout <= 0 {
 		timeout = env.TaskTimeout
 	}
-	code := phaseCode(m.Phase, typ, powers)
-	return func(ctx context.Context) any { return runCode(ctx, env, x, m.Phase, timeout, code) }
+	r := &taskRun{env: env, x: x, phase: m.Phase, timeout: timeout, policy: policy{powers.Retry, powers.Breaker}}
+	if r.code = phaseCode(m.Phase, typ, powers); r.code == nil {
+		// The hook was there when the run was decided, by another program.
+		return func(context.Context) any { return &answer{result: stabilize.Success()} }
+	}
+	if m.Phase == stabilize.RunExecute && s.Rules != nil && s.Rules.Verify != nil {
+		r.code = verified(env.Registry, s, task, r.code)
+	}
+	r.code = intercept(env.Interceptors, m.Phase, r.code)
+	if m.Phase == stabilize.RunExecute { // a hook must not keep its stage from ending
+		r.guard = env.protection.of(env.Clock, env.Logger, task.Type, powers)
+	}
+	return func(ctx context.Context) any { return r.run(ctx) }
 }
 
 // phaseCode is the user's code for a phase.
-func phaseCode(phase stabilize.RunPhase, typ stabilize.TaskType, powers stabilize.Powers) func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+func phaseCode(phase stabilize.RunPhase, typ stabilize.TaskType, powers stabilize.Powers) Run {
 	switch phase {
 	case stabilize.RunCancel:
 		return powers.OnCancel
@@ -98,47 +128,89 @@ func phaseCode(phase stabilize.RunPhase, typ stabilize.TaskType, powers stabiliz
 	}
 }
 
-// runCode runs the user's code. It returns when the code does, or when the time
-// allowed is over: code that ignores its context does not get more, and what it
-// answers later is dropped.
-func runCode(ctx context.Context, env *Env, x *stabilize.Execution, phase stabilize.RunPhase, timeout time.Duration,
-	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
-) *answer {
-	if code == nil { // the hook was there when the run was decided, by another program
-		return &answer{result: stabilize.Success()}
+// taskRun is one run of the user's code.
+type taskRun struct {
+	env     *Env
+	x       *stabilize.Execution
+	phase   stabilize.RunPhase
+	timeout time.Duration // 0: none
+	policy  policy
+	guard   *guard // nil: none
+	code    Run
+}
+
+// run runs the code, if its guard lets it. It returns when the code does, or
+// when the time allowed is over: code that ignores its context does not get
+// more, and what it answers later is dropped.
+func (r *taskRun) run(ctx context.Context) *answer {
+	if r.guard == nil {
+		return r.traced(ctx, nil)
 	}
-	ctx, span := env.span(ctx, "stabilize.task", func() []attribute.KeyValue {
+	pass, wait := r.guard.enter(ctx, r.x.Task.ID)
+	if pass == nil {
+		r.env.Logger.Debug("a task run is put off", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,
+			"task", r.x.Task.Name, "taskType", r.x.Task.Type, "for", wait)
+		return &answer{putOff: wait}
+	}
+	var a *answer
+	defer func() {
+		if a == nil { // the code ended this goroutine
+			a = exited()
+		}
+		pass.answered(a.outcome(ctx))
+	}()
+	a = r.traced(ctx, pass.ended)
+	return a
+}
+
+// traced is within in a span.
+func (r *taskRun) traced(ctx context.Context, ended func(called bool)) *answer {
+	if r.env.Tracer == nil {
+		return r.within(ctx, ended)
+	}
+	ctx, span := r.env.span(ctx, "stabilize.task", func() []attribute.KeyValue {
 		return []attribute.KeyValue{
-			attribute.String("stabilize.workflow.id", x.Workflow.ID),
-			attribute.String("stabilize.stage.ref", x.Stage.Ref),
-			attribute.String("stabilize.task.name", x.Task.Name),
-			attribute.String("stabilize.task.phase", phase.String()),
-			attribute.Int("stabilize.attempt", x.Attempt),
+			attribute.String("stabilize.workflow.id", r.x.Workflow.ID),
+			attribute.String("stabilize.stage.ref", r.x.Stage.Ref),
+			attribute.String("stabilize.task.name", r.x.Task.Name),
+			attribute.String("stabilize.task.phase", r.phase.String()),
+			attribute.Int("stabilize.attempt", r.x.Attempt),
 		}
 	})
 	defer span.End()
-	a := runWithin(ctx, env, x, timeout, code)
+	a := r.within(ctx, ended)
 	if a.failed != nil {
 		span.SetStatus(codes.Error, a.failed.text)
 	}
 	return a
 }
 
-func runWithin(ctx context.Context, env *Env, x *stabilize.Execution, timeout time.Duration,
-	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
-) *answer {
-	ctx = stabilize.WithExecution(ctx, x)
-	if timeout <= 0 {
-		return runGuarded(ctx, env, x, code)
+// within runs the code within its time. ended, if it is not nil, is called when
+// the code has returned, which may be later than this.
+func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
+	ctx = stabilize.WithExecution(ctx, r.x)
+	if r.timeout <= 0 {
+		if ended != nil {
+			defer ended(true)
+		}
+		return r.guarded(ctx)
 	}
-	what := fmt.Sprintf("task %q of stage %q", x.Task.Name, x.Stage.Ref)
-	limited, cancel := resilience.WithTimeout(ctx, env.Clock, timeout, what)
+	what := fmt.Sprintf("task %q of stage %q", r.x.Task.Name, r.x.Stage.Ref)
+	limited, cancel := resilience.WithTimeout(ctx, r.env.Clock, r.timeout, what)
 	defer cancel()
 	done := make(chan *answer, 1)
 	go func() {
-		a := exited()
-		defer func() { done <- a }()
-		a = runGuarded(limited, env, x, code)
+		var a *answer
+		defer func() {
+			if a == nil {
+				a = exited()
+			}
+			done <- a
+		}()
+		if ended != nil {
+			defer ended(true)
+		}
+		a = r.guarded(limited)
 	}()
 	select {
 	case a := <-done:
@@ -148,33 +220,34 @@ func runWithin(ctx context.Context, env *Env, x *stabilize.Execution, timeout ti
 	if ctx.Err() != nil {
 		return &answer{} // nobody listens any more
 	}
-	return &answer{failed: &failed{text: context.Cause(limited).Error(), code: stabilize.CodeTimeout, timedOut: true}}
+	return r.policy.timedOut(context.Cause(limited))
 }
 
-// runGuarded runs the code to its end and reads what it answered; a panic, of
-// the code or of the error it answered with, is a failure.
-func runGuarded(ctx context.Context, env *Env, x *stabilize.Execution,
-	code func(context.Context, *stabilize.Execution) (stabilize.Result, error),
-) *answer {
+// guarded runs the code to its end and reads what it answered; a panic, of the
+// code or of the error it answered with, is a failure.
+func (r *taskRun) guarded(ctx context.Context) *answer {
 	a := &answer{}
 	err := resilience.Guard(func() error {
-		result, err := code(ctx, x)
+		result, err := r.code(ctx, r.x)
 		if err != nil {
-			a.failed = readFailure(err)
+			a.failed = r.policy.readFailure(err)
 			return nil
 		}
 		a.result = result
 		return nil
 	})
+	if err == nil {
+		return a
+	}
 	if p, ok := errors.AsType[*resilience.PanicError](err); ok {
-		a = &answer{failed: &failed{text: fitText(p.Error()), code: stabilize.CodePanic}}
-		env.Logger.Error("a task panicked", "workflow", x.Workflow.ID, "stage", x.Stage.Ref,
-			"task", x.Task.Name, "panic", a.failed.text, "stack", string(p.Stack))
+		a = &answer{failed: &failed{text: fitText(p.Error()), code: stabilize.CodePanic, counts: true}}
+		r.env.Logger.Error("a task panicked", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,
+			"task", r.x.Task.Name, "panic", a.failed.text, "stack", string(p.Stack))
 	}
 	return a
 }
 
 // exited is the answer of code that ended its goroutine.
 func exited() *answer {
-	return &answer{failed: &failed{text: "the task ended its goroutine (runtime.Goexit)", code: stabilize.CodePanic}}
+	return &answer{failed: &failed{text: "the task ended its goroutine (runtime.Goexit)", code: stabilize.CodePanic, counts: true}}
 }

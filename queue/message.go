@@ -49,6 +49,14 @@ func StageOf(m Message) string {
 	return ""
 }
 
+// RefOf returns the ref of the stage a message is about, if it names it so, or "".
+func RefOf(m Message) string {
+	if s, ok := m.(interface{ Ref() string }); ok {
+		return s.Ref()
+	}
+	return ""
+}
+
 // TaskOf returns the task a message is about, or "".
 func TaskOf(m Message) string {
 	if t, ok := m.(interface{ Task() string }); ok {

@@ -42,6 +42,7 @@ type DeadLettered struct {
 	DeadLetterID string `json:"deadLetter"`
 	DeadKind     string `json:"kind"`
 	StageID      string `json:"stage,omitempty"`
+	StageRef     string `json:"ref,omitempty"` // if the stage was named by its ref
 	TaskID       string `json:"task,omitempty"`
 	Attempts     int    `json:"attempts"`
 	Error        string `json:"error,omitempty"`

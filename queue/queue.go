@@ -189,7 +189,7 @@ func (d *DeadLetter) Notice(m Message) (DeadLettered, bool) {
 		n.Error = d.Reason
 	}
 	if m != nil {
-		n.StageID, n.TaskID = StageOf(m), TaskOf(m)
+		n.StageID, n.StageRef, n.TaskID = StageOf(m), RefOf(m), TaskOf(m)
 	}
 	return n, d.WorkflowID != "" && d.Kind != n.Kind()
 }

@@ -15,7 +15,7 @@ func (w *Workflow) Counted(ref string) bool {
 	if s.Join >= JoinExclusive && len(s.Requisites) > 0 {
 		return true
 	}
-	if len(w.idx.rounds) == 0 && w.idx.rules.threaded == 0 {
+	if len(w.idx.rounds) == 0 && w.idx.rules.threaded == 0 && w.idx.merging == 0 {
 		return false
 	}
 	if len(w.executions(ref)) > 1 {
@@ -30,13 +30,48 @@ func (w *Workflow) Counted(ref string) bool {
 }
 
 func (w *Workflow) severalTokens(ref string) bool {
-	if slot, ok := w.idx.latest[ref]; ok {
-		s := w.Stages[slot]
-		if s.Rules != nil && s.Rules.Threads > 1 || s.Tokens.Threads > 1 {
-			return true
+	return len(w.executions(ref)) > 1 || w.repeating(ref)
+}
+
+// merges reports whether the stage's join fires for each arrival.
+func (s *Stage) merges() bool {
+	return (s.Join == JoinMulti || s.Join == JoinMerge) && len(s.Requisites) > 0
+}
+
+// repeating reports whether the stage may put more than one token on an edge
+// without a jump: it splits into threads, merges, or stands below one that does.
+// Else the first dead token would end what a later live one could still start.
+func (w *Workflow) repeating(ref string) bool {
+	x := w.idx
+	if x.rules.threaded == 0 && x.merging == 0 {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.repeat == nil {
+		x.repeat = map[string]bool{}
+		for _, s := range w.Stages {
+			if s.merges() || s.Rules != nil && s.Rules.Threads > 1 {
+				x.spread(w.Stages, s.Ref)
+			}
 		}
 	}
-	return len(w.executions(ref)) > 1
+	return x.repeat[ref]
+}
+
+// spread enters a stage and all below it into repeat.
+func (x *index) spread(stages []*Stage, ref string) {
+	for todo := []string{ref}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if x.repeat[at] {
+			continue
+		}
+		x.repeat[at] = true
+		for _, slot := range x.downstream[at] {
+			todo = append(todo, stages[slot].Ref)
+		}
+	}
 }
 
 // edge is what stands on one incoming edge and was not consumed.
@@ -224,7 +259,7 @@ func (w *Workflow) edges(s *Stage, quiet bool) ([]edge, *Stage) {
 		for _, slot := range w.executions(ref) {
 			up := w.Stages[slot]
 			kind := up.Tokens.On(s.Ref)
-			for thread := range max(1, up.Tokens.Threads) {
+			for thread := range max(1, int(up.Tokens.Threads)) {
 				token := Token{Ref: ref, Round: up.Round, Thread: thread}
 				switch {
 				case consumed[token]:

@@ -26,7 +26,7 @@ func scene(join stabilize.JoinType, threshold int, executions ...string) *stabil
 		case '+':
 			s.Tokens.Kind = stabilize.TokenLive
 			if len(text) > at+1 {
-				s.Tokens.Threads = int(text[at+1] - '0')
+				s.Tokens.Threads = int32(text[at+1] - '0')
 			}
 		case '-':
 			s.Status, s.Tokens.Kind = stabilize.Stopped, stabilize.TokenDead
@@ -204,7 +204,7 @@ func TestCounted(t *testing.T) {
 		want string
 	}{
 		{"one execution each", plain, ""},
-		{"a thread split", threads, "b"},
+		{"below a thread split", threads, "b c"},
 		{"a round that took the place of another", superseded, ""},
 		{"two rounds that count", rounds, "a b"},
 		{"an exclusive join", exclusive, "b"},

@@ -145,9 +145,11 @@ func (s *Stage) Instants(f func(*time.Time)) {
 	for _, t := range s.Tasks {
 		f(&t.StartedAt)
 		f(&t.EndedAt)
-		f(&t.Due)
-		if t.Received != nil {
-			f(&t.Received.At)
+		if t.Wait != nil {
+			f(&t.Wait.Due)
+			if t.Wait.Received != nil {
+				f(&t.Wait.Received.At)
+			}
 		}
 	}
 	if s.State != nil {

@@ -233,14 +233,14 @@ type VerificationError struct {
 func (e *VerificationError) Error() string { return "verification failed: " + e.Problem }
 func (e *VerificationError) Unwrap() error { return ErrVerification }
 
-// Refused says that something cannot be done in the present state; its class is
+// NotAllowed says why something cannot be done in the present state; its class is
 // ErrInvalidTransition.
-func Refused(what, why string) error { return &refusedError{what + ": " + why} }
+func NotAllowed(what, why string) error { return &notAllowedError{what + ": " + why} }
 
-type refusedError struct{ text string }
+type notAllowedError struct{ text string }
 
-func (e *refusedError) Error() string { return e.text }
-func (e *refusedError) Unwrap() error { return ErrInvalidTransition }
+func (e *notAllowedError) Error() string { return e.text }
+func (e *notAllowedError) Unwrap() error { return ErrInvalidTransition }
 
 // ExpressionError is an expression that cannot be compiled, or that has no
 // result of the kind asked for with the values it was given.

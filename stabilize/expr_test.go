@@ -54,7 +54,7 @@ func TestExpr(t *testing.T) {
 		"2 in list": true, "9 not in list": true, "'z' in order": true, "sum(list)": 6, "sum(list, # * 2)": 12, "sum([])": 0,
 		"map(list, # + 1)": []any{4, 2, 3}, "filter(list, # > 1)": []any{3, 2}, "reduce(list, #acc * #)": 6,
 		"keys(order)": []any{"a", "m", "z"}, "order | values() | last()": 1, "toPairs({'b': 1, 'a': 2})": []any{[]any{"a", 2}, []any{"b", 1}},
-		"keys(groupBy([2, 10, 1], #))": []any{1, 2, 10}, "fromJSON('[9007199254740993]')": []any{9007199254740993},
+		"keys(groupBy([2, 10, 1], #))": []any{1, 2, 10}, "keys(groupBy(['b', 2.5, 10, 'a', true, 9], #))": []any{true, 2.5, 9, 10, "a", "b"}, "fromJSON('[9007199254740993]')": []any{9007199254740993},
 		"any(list, # == 3) and all([], # > 1)": true, "yes ? 1 : 2": 1,
 	} {
 		got, err := stabilize.Expr(expression, exprEnv())
@@ -98,7 +98,7 @@ func TestCheckExpr(t *testing.T) {
 		"", " ", "(", "1 +", "a b", "1 > 'a'", "1 + 'a'", "'a' - 'b'", "nil + 1", "'\xff'", "#", "absent(1)", "order.method()", "order?.method()",
 		"now()", "1 | now()", "map([1], now())", "date('2026-01-01')", "duration('1h')", "timezone('UTC')", "let count = 1; count",
 		"keys()", "repeat('a')", "9223372036854775808", "text matches '('",
-		strings.Repeat("(", stabilize.MaxExpression+1), strings.Repeat("1+", 5_000) + "1",
+		"'" + strings.Repeat("a", stabilize.MaxExpression-1) + "'", strings.Repeat("1+", 5_000) + "1",
 		strings.Repeat("(", stabilize.MaxExpression), strings.Repeat("-", stabilize.MaxExpression-1) + "(",
 	} {
 		err := stabilize.CheckExpr(expression)
@@ -107,6 +107,9 @@ func TestCheckExpr(t *testing.T) {
 		} else if len(err.Error()) > 1_000 {
 			t.Errorf("the error of %.60q is %d bytes long", expression, len(err.Error()))
 		}
+	}
+	if err := stabilize.CheckExpr("'" + strings.Repeat("a", stabilize.MaxExpression-2) + "'"); err != nil {
+		t.Error(err)
 	}
 	if err := stabilize.CheckExpr("a.b > 10 and len(c) == count"); err != nil {
 		t.Error(err)
@@ -163,8 +166,8 @@ func TestExprList(t *testing.T) {
 
 // Only what the expression names is decoded.
 func TestExprIsLazy(t *testing.T) {
-	env := stabilize.Values{"a": json.RawMessage(`1`), "broken": json.RawMessage(`{`), "count": json.RawMessage(`[`)}
-	for _, expression := range []string{"a == 1", "$env['a'] == 1", "count([a], # == 1) == 1"} {
+	env := stabilize.Values{"a": json.RawMessage(`1`), "broken": json.RawMessage(`{`), "count": json.RawMessage(`[`), "keys": json.RawMessage(`[`)}
+	for _, expression := range []string{"a == 1", "$env['a'] == 1", "count([a], # == 1) == 1", "len(keys({'b': 2})) == a"} {
 		if ok, err := stabilize.ExprBool(expression, env); err != nil || !ok {
 			t.Errorf("%s gives %t (%v)", expression, ok, err)
 		}
@@ -172,6 +175,27 @@ func TestExprIsLazy(t *testing.T) {
 	for _, expression := range []string{"broken", "$env['broken']", "$env", "count"} {
 		if _, err := stabilize.Expr(expression, env); !errors.Is(err, stabilize.ErrInvalid) || !strings.Contains(err.Error(), "not valid JSON") {
 			t.Errorf("%s gives %v", expression, err)
+		}
+	}
+}
+
+// Loops end, and nil is said to be what is wrong with them.
+func TestExprLoops(t *testing.T) {
+	list, err := stabilize.NewValues(map[string]any{"list": make([]int, 300)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for expression, text := range map[string]string{
+		"count(list, # == 0) == 300":                            "",
+		"count(list, all(list, # == 0)) == 300":                 "",
+		"count(list, all(list, # == 0) and all(list, # == 0))":  "100000 rounds",
+		"sum(map(list, sum(list))) + sum(map(list, sum(list)))": "100000 rounds",
+		"any(absent, # > 1)":                                    "nil where a value is needed",
+		"sum(absent) > 1":                                       "nil where a value is needed",
+	} {
+		ok, err := stabilize.ExprBool(expression, list)
+		if text == "" && (err != nil || !ok) || text != "" && (err == nil || !strings.Contains(err.Error(), text)) {
+			t.Errorf("%s gives %t (%v)", expression, ok, err)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 // values, refs, requisites, joins, and that no stage waits for itself round
 // about. The error is ErrInvalid and names the stage. A requisite that names no
 // stage is allowed here, because a stored workflow may hold one; the builder
-// refuses it.
+// refuses it. Whether joins fit the splits before them is what Soundness says.
 func (w *Workflow) Validate() error {
 	if err := w.Header.Validate(); err != nil {
 		return err
@@ -244,9 +244,9 @@ func (s *Stage) validateTasks() error {
 			return CheckID(field(".type"), t.Type)
 		}
 		switch {
-		case t.Received != nil && (!areText(t.Received.Name, t.Received.Key, t.Received.Ref) || t.Received.Data.Check("") != nil):
-			return Invalid(field(".received"), "cannot be stored")
-		case !areText(t.Name, t.Reason, t.Signal, t.LastError, t.Run, t.Child) || !t.Failure.isText():
+		case t.Wait != nil && !t.Wait.storable():
+			return Invalid(field(".wait"), "is not valid UTF-8, or its signal cannot be stored")
+		case !areText(t.Name, t.Reason, t.Signal, t.LastError, t.Run) || !t.Failure.isText():
 			return Invalid(field(""), "is not valid UTF-8")
 		case !t.Status.Valid() || !t.Phase.Valid():
 			return Invalid(s.field(fmt.Sprintf("task %q status", t.Name)), "%s is not one", t.Status)
@@ -260,6 +260,11 @@ func (s *Stage) validateTasks() error {
 		}
 	}
 	return nil
+}
+
+func (w *Wait) storable() bool {
+	g := w.Received
+	return areText(w.Child) && (g == nil || areText(g.Name, g.Key, g.Ref) && g.Data.Check("") == nil)
 }
 
 func areText(texts ...string) bool {

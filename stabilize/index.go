@@ -17,14 +17,16 @@ type index struct {
 	active     int              // stages begun and not ended
 	halting    int              // stages whose end ends the workflow
 	partial    int              // stages with a join that resets
+	merging    int              // stages with a join that fires for each arrival
 	rules      ruleIndex
 
 	// What follows is filled in by readers, who may be several.
 	mu      sync.Mutex
-	order   []int64          // slot → place in topological order; nil until asked for
-	ranks   map[string]int64 // ref → the upper half of that place
-	writers map[int][]int    // slot → ancestors with outputs, see outputs.go
-	settled map[int]bool     // ancestors on whom writers relies
+	order   []int64         // slot → place in topological order; nil until asked for
+	ranked  int64           // how many refs have a place
+	writers map[int][]int   // slot → ancestors with outputs, see outputs.go
+	settled map[int]bool    // ancestors on whom writers relies
+	repeat  map[string]bool // refs of stages that may end more than once, see repeating
 }
 
 // forgetWriters must be called when outputs that writers relies on may change.
@@ -84,8 +86,14 @@ func (w *Workflow) indexStage(slot int) {
 	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
 		x.partial++
 	}
+	if s.merges() {
+		x.merging++
+	}
 	if s.Rules != nil {
 		x.rules.add(slot, s)
+	}
+	if !again {
+		x.repeat = nil
 	}
 	x.place(slot, s, again)
 }
@@ -96,18 +104,20 @@ func (x *index) place(slot int, s *Stage, again bool) {
 	switch {
 	case x.order == nil:
 	case again:
-		x.order = append(x.order, placeOf(x.ranks[s.Ref], s.Round))
+		x.order = append(x.order, placeOf(rankOf(x.order[x.rounds[s.Ref][0]]), s.Round))
 		x.forgetWriters()
 	case len(x.downstream[s.Ref]) == 0: // nobody waits for it: it can come last
-		x.ranks[s.Ref] = int64(len(x.ranks))
-		x.order = append(x.order, placeOf(x.ranks[s.Ref], s.Round))
+		x.order = append(x.order, placeOf(x.ranked, s.Round))
+		x.ranked++
 	default:
 		x.order = nil
 		x.forgetWriters()
 	}
 }
 
+// A place is the rank of the ref and, below it, the round.
 func placeOf(rank int64, round int) int64 { return rank<<24 | int64(min(round, 1<<24-1)) }
+func rankOf(place int64) int64            { return place >> 24 }
 
 // Stage returns the stage execution with that id, or nil.
 func (w *Workflow) Stage(id string) *Stage {
@@ -239,48 +249,62 @@ func (w *Workflow) topoOrder() []int64 {
 	if x.order != nil {
 		return x.order
 	}
-	ranks := make(map[string]int64, len(x.latest))
-	open := make(map[string]int, len(x.latest))
+	// Everything is counted by the slot of a ref's first execution.
+	first := func(ref string) (int, bool) {
+		if slots, several := x.rounds[ref]; several {
+			return slots[0], true
+		}
+		slot, ok := x.latest[ref]
+		return slot, ok
+	}
+	n := len(w.Stages)
+	ranks, open := make([]int64, n), make([]int32, n)
 	ready := &slotHeap{}
-	first := make(map[string]int, len(x.latest))
 	for slot, s := range w.Stages {
-		if _, seen := first[s.Ref]; seen {
+		ranks[slot] = -1
+		if at, _ := first(s.Ref); at != slot {
 			continue
 		}
-		first[s.Ref] = slot
-		n := 0
 		for _, ref := range s.Requisites {
 			if _, exists := x.latest[ref]; exists {
-				n++
+				open[slot]++
 			}
 		}
-		if open[s.Ref] = n; n == 0 {
+		if open[slot] == 0 {
 			*ready = append(*ready, slot) // slots ascend: already a heap
 		}
 	}
+	placed := int64(0)
 	for ready.Len() > 0 {
-		s := w.Stages[heap.Pop(ready).(int)]
-		ranks[s.Ref] = int64(len(ranks))
-		for _, down := range x.downstream[s.Ref] {
-			ref := w.Stages[down].Ref
-			if first[ref] != down {
+		slot := heap.Pop(ready).(int)
+		ranks[slot] = placed
+		placed++
+		for _, down := range x.downstream[w.Stages[slot].Ref] {
+			if at, _ := first(w.Stages[down].Ref); at != down {
 				continue
 			}
-			if open[ref]--; open[ref] == 0 {
+			if open[down]--; open[down] == 0 {
 				heap.Push(ready, down)
 			}
 		}
 	}
-	x.order = make([]int64, len(w.Stages))
+	x.order = ranks // places are made of them in place
 	for slot, s := range w.Stages {
-		rank, ok := ranks[s.Ref]
-		if !ok { // on a cycle
-			rank = int64(len(ranks))
-			ranks[s.Ref] = rank
+		at, _ := first(s.Ref)
+		if at == slot && ranks[slot] < 0 { // on a cycle
+			ranks[slot] = placed
+			placed++
 		}
-		x.order[slot] = placeOf(rank, s.Round)
+		if at == slot {
+			ranks[slot] = placeOf(ranks[slot], s.Round)
+		}
 	}
-	x.ranks = ranks
+	for slot, s := range w.Stages {
+		if at, _ := first(s.Ref); at != slot {
+			ranks[slot] = placeOf(rankOf(ranks[at]), s.Round)
+		}
+	}
+	x.ranked = placed
 	return x.order
 }
 

@@ -7,11 +7,11 @@ import "slices"
 // many stages follow it.
 type Tokens struct {
 	Kind TokenKind `json:"kind,omitempty"`
+	// Threads is how many tokens each live edge got; 0 means one.
+	Threads int32 `json:"threads,omitempty"`
 	// Except lists the refs whose edge got the other kind than the rest, as a
 	// split does for the branches it did not choose.
 	Except []string `json:"except,omitempty"`
-	// Threads is how many tokens each live edge got; 0 means one.
-	Threads int `json:"threads,omitempty"`
 }
 
 // On returns the token on the edge to the stage with the given ref.

@@ -1,5 +1,7 @@
 package stabilize
 
+import "fmt"
+
 // StageType plans the stages of one type. Planning is part of deciding: it must
 // be pure and quick, and may be repeated. An error fails the stage with the
 // code PLANNING.
@@ -62,13 +64,17 @@ func NewRegistry() *Registry {
 	}
 }
 
-// AddTask registers a task type. A name in use is ErrExists, a nil type or a
-// name that CheckID refuses is ErrInvalid.
+// AddTask registers a task type. A name in use is ErrExists; a nil type, a name
+// that CheckID refuses and powers that Powers.Check refuses are ErrInvalid.
 func (r *Registry) AddTask(name string, t TaskType) error {
 	if t == nil {
 		return add("task type", r.tasks, name, registered{}, true)
 	}
-	return add("task type", r.tasks, name, registered{t, PowersOf(t)}, false)
+	powers := PowersOf(t)
+	if err := powers.Check(fmt.Sprintf("task type %q", name)); err != nil {
+		return err
+	}
+	return add("task type", r.tasks, name, registered{t, powers}, false)
 }
 
 // AddStage registers a stage type; see AddTask.

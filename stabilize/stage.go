@@ -15,34 +15,33 @@ type Stage struct {
 	Type     string `json:"type,omitempty"`
 	Name     string `json:"name,omitempty"`
 
-	Requisites []string  `json:"requisites,omitempty"` // refs it depends on: a set, kept sorted
-	Join       JoinType  `json:"join,omitempty"`
-	Threshold  int       `json:"threshold,omitempty"` // how many live tokens JoinNOfM needs
-	OnFailure  OnFailure `json:"onFailure,omitempty"`
-	Disabled   bool      `json:"disabled,omitempty"` // skipped when its turn comes; its tokens are live
-	Rules      *Rules    `json:"rules,omitempty"`    // nil for a plain stage
+	Requisites []string `json:"requisites,omitempty"` // refs it depends on: a set, kept sorted
+	Threshold  int      `json:"threshold,omitempty"`  // how many live tokens JoinNOfM and JoinMerge need
+	Rules      *Rules   `json:"rules,omitempty"`      // nil for a plain stage
 
-	// A synthetic stage belongs to a parent and runs before its tasks, after
-	// them, or when it failed.
-	ParentID      string `json:"parentId,omitempty"`
+	Join      JoinType  `json:"join,omitempty"`
+	OnFailure OnFailure `json:"onFailure,omitempty"`
+	Disabled  bool      `json:"disabled,omitempty"` // skipped when its turn comes; its tokens are live
+	// A synthetic stage belongs to a parent, named below, and runs before its
+	// tasks, after them, when it failed, or as one of its instances.
 	Owner         Owner  `json:"owner,omitempty"`
-	AllowSiblings bool   `json:"allowSiblings,omitempty"` // a FAILED_CONTINUE child lets its siblings go on
-
-	Status  Status   `json:"status"`
-	Reason  string   `json:"reason,omitempty"`
-	Failure *Failure `json:"failure,omitempty"`
-	Tokens  Tokens   `json:"tokens,omitzero"` // what it put on its outgoing edges when it ended
-	// Superseded: a jump or a restart opened a later round in its place; it is
-	// history, whatever it does now has no effect on others.
-	Superseded bool        `json:"superseded,omitempty"`
-	State      *StageState `json:"state,omitempty"` // nil for most
+	AllowSiblings bool   `json:"allowSiblings,omitempty"` // a failed child lets its siblings go on
+	Status        Status `json:"status"`
 	// Ending is the status the stage will take once what is still in flight in
 	// it (children, cancel hooks, cleanup) has ended; NotStarted: none decided.
 	Ending Status `json:"ending,omitempty"`
-
+	// Superseded: a jump or a restart opened a later round in its place; it is
+	// history, whatever it does now has no effect on others.
+	Superseded     bool `json:"superseded,omitempty"`
 	BeforePlanned  bool `json:"beforePlanned,omitempty"`
 	AfterPlanned   bool `json:"afterPlanned,omitempty"`
 	FailurePlanned bool `json:"failurePlanned,omitempty"`
+
+	ParentID string      `json:"parentId,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Failure  *Failure    `json:"failure,omitempty"`
+	Tokens   Tokens      `json:"tokens,omitzero"` // what it put on its outgoing edges when it ended
+	State    *StageState `json:"state,omitempty"` // nil for most
 
 	Context Values  `json:"context,omitempty"` // input and running state, seen by this stage only
 	Outputs Values  `json:"outputs,omitempty"` // seen by every stage downstream
@@ -65,27 +64,49 @@ type Task struct {
 	Name     string `json:"name"`
 	Type     string `json:"type"` // name in the Registry
 
-	Status  Status   `json:"status"`
-	Reason  string   `json:"reason,omitempty"`
-	Failure *Failure `json:"failure,omitempty"`
+	Status Status   `json:"status"`
+	Phase  RunPhase `json:"phase,omitempty"` // what Run is to do
+	// CleanedUp: the cleanup hook has run (or there is none to run).
+	CleanedUp bool     `json:"cleanedUp,omitempty"`
+	Planned   bool     `json:"planned,omitempty"` // by the stage's type; not declared
+	Reason    string   `json:"reason,omitempty"`
+	Failure   *Failure `json:"failure,omitempty"`
 
 	// Run is the id of the durable RunTask message while one is out.
-	Run   string    `json:"run,omitempty"`
-	Phase RunPhase  `json:"phase,omitempty"` // what Run is to do
-	Due   time.Time `json:"due,omitzero"`    // when Run is, if it was put off
-	// CleanedUp: the cleanup hook has run (or there is none to run).
-	CleanedUp bool `json:"cleanedUp,omitempty"`
+	Run  string `json:"run,omitempty"`
+	Wait *Wait  `json:"wait,omitempty"` // nil for a task that never waited
 
-	Failures  int     `json:"failures,omitempty"`  // tries that failed transiently
-	Polls     int     `json:"polls,omitempty"`     // runs that answered RUNNING
-	Signal    string  `json:"signal,omitempty"`    // name of the signal a suspended task waits for
-	Received  *Signal `json:"received,omitempty"`  // the signal that ended its wait, until its run has answered
-	Child     string  `json:"child,omitempty"`     // id of the workflow it started, or waits for
-	Planned   bool    `json:"planned,omitempty"`   // by the stage's type; not declared
-	LastError string  `json:"lastError,omitempty"` // of the last try that failed transiently
+	Failures  int    `json:"failures,omitempty"`  // tries that failed transiently
+	Polls     int    `json:"polls,omitempty"`     // runs that answered RUNNING
+	Signal    string `json:"signal,omitempty"`    // name of the signal a suspended task waits for
+	LastError string `json:"lastError,omitempty"` // of the last try that failed transiently
 
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
+}
+
+// Wait is what a task waits for, or has waited for.
+type Wait struct {
+	Due      time.Time `json:"due,omitzero"`       // when its run is, if that was put off
+	Received *Signal   `json:"received,omitempty"` // the signal that ended its wait, until its run has answered
+	Child    string    `json:"child,omitempty"`    // id of the workflow it started, or waits for
+}
+
+// Waits returns what the task waits for, never nil. Read it only.
+func (t *Task) Waits() *Wait {
+	if t.Wait == nil {
+		return &Wait{}
+	}
+	return t.Wait
+}
+
+// Waiting returns what the task waits for, for changing. The task must be a
+// draft's.
+func (t *Task) Waiting() *Wait {
+	if t.Wait == nil {
+		t.Wait = &Wait{}
+	}
+	return t.Wait
 }
 
 // IsSynthetic reports whether the stage belongs to a parent.
@@ -177,11 +198,35 @@ func (s *Stage) Clone() *Stage {
 		for i, t := range s.Tasks {
 			block[i] = *t
 			block[i].Failure = clonePtr(t.Failure)
-			if block[i].Received = clonePtr(t.Received); t.Received != nil {
-				block[i].Received.Data = t.Received.Data.Clone()
-			}
+			block[i].Wait = t.Wait.clone()
 			c.Tasks[i] = &block[i]
 		}
+	}
+	return &c
+}
+
+// Answered forgets the signal that a task of a draft received, and when its run
+// was due.
+func (t *Task) Answered() {
+	if t.Wait != nil {
+		t.Wait.Due, t.Wait.Received = time.Time{}, nil
+	}
+}
+
+// Prompt forgets when the run of a task of a draft was due: it is now.
+func (t *Task) Prompt() {
+	if t.Wait != nil {
+		t.Wait.Due = time.Time{}
+	}
+}
+
+func (w *Wait) clone() *Wait {
+	if w == nil {
+		return nil
+	}
+	c := *w
+	if c.Received = clonePtr(w.Received); c.Received != nil {
+		c.Received.Data = w.Received.Data.Clone()
 	}
 	return &c
 }

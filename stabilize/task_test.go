@@ -179,6 +179,9 @@ func (bare) Execute(context.Context, *stabilize.Execution) (stabilize.Result, er
 type able struct{ bare }
 
 func (able) RetryPolicy() stabilize.RetryPolicy { return stabilize.RetryPolicy{MaxFailures: 2} }
+func (able) Bulkhead() int                      { return 3 }
+func (able) Breaker() stabilize.BreakerPolicy   { return stabilize.BreakerPolicy{Failures: 4} }
+func (able) RateLimit() stabilize.RateLimit     { return stabilize.RateLimit{Runs: 5} }
 func (able) Timeout() time.Duration             { return time.Minute }
 func (able) PollDelay(polls int) time.Duration  { return time.Duration(polls) * time.Second }
 func (able) Enabled(*stabilize.Execution) (bool, error) {
@@ -196,14 +199,15 @@ func (able) Cleanup(context.Context, *stabilize.Execution) error { return errors
 func TestPowers(t *testing.T) {
 	a := able{}
 	fn := stabilize.Func(func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil },
-		stabilize.WithRetry(a.RetryPolicy()), stabilize.WithTimeout(time.Minute), stabilize.WithPoll(2*time.Second),
+		stabilize.WithRetry(a.RetryPolicy()), stabilize.WithBulkhead(a.Bulkhead()), stabilize.WithBreaker(a.Breaker()),
+		stabilize.WithRateLimit(a.RateLimit()), stabilize.WithTimeout(time.Minute), stabilize.WithPoll(2*time.Second),
 		stabilize.EnabledIf(a.Enabled), stabilize.OnCancel(a.OnCancel), stabilize.OnTimeout(a.OnTimeout), stabilize.WithCleanup(a.Cleanup))
 	for name, typ := range map[string]stabilize.TaskType{"a type": a, "a Func": fn} {
 		p := stabilize.PowersOf(typ)
 		on, _ := p.Enabled(nil)
 		canceled, _ := p.OnCancel(t.Context(), nil)
 		late, _ := p.OnTimeout(t.Context(), nil)
-		if p.Retry.Limit() != 2 || p.Timeout != time.Minute || p.PollDelay(2) != 2*time.Second || !on ||
+		if p.Retry.Limit() != 2 || p.Bulkhead != 3 || p.Breaker == nil || p.Breaker.Failures != 4 || p.RateLimit.Runs != 5 || p.Timeout != time.Minute || p.PollDelay(2) != 2*time.Second || !on ||
 			canceled.Status != stabilize.Skipped || late.Status != stabilize.Stopped || p.Cleanup(t.Context(), nil) == nil {
 			t.Errorf("%s has the powers %+v", name, p)
 		}
@@ -211,29 +215,8 @@ func TestPowers(t *testing.T) {
 	plain := stabilize.Func(func(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil })
 	for name, typ := range map[string]stabilize.TaskType{"a type": bare{}, "a Func": plain} {
 		p := stabilize.PowersOf(typ)
-		if p.Retry.Limit() != 10 || p.Timeout != 0 || p.PollDelay != nil || p.Enabled != nil || p.OnCancel != nil || p.OnTimeout != nil || p.Cleanup != nil {
+		if p.Retry.Limit() != 10 || p.Bulkhead != 0 || p.Breaker != nil || p.RateLimit.Runs != 0 || p.Timeout != 0 || p.PollDelay != nil || p.Enabled != nil || p.OnCancel != nil || p.OnTimeout != nil || p.Cleanup != nil {
 			t.Errorf("%s that can do nothing has the powers %+v", name, p)
-		}
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	for _, c := range []struct {
-		b    stabilize.Backoff
-		want []time.Duration // after the first failure, the second, ...
-	}{
-		{stabilize.Backoff{}, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, time.Minute, time.Minute}},
-		{stabilize.Backoff{Initial: time.Millisecond, Factor: 10, Max: time.Second}, []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second, time.Second}},
-		{stabilize.Backoff{Initial: time.Second, Factor: 1}, []time.Duration{time.Second, time.Second}},
-		{stabilize.Backoff{Initial: time.Hour}, []time.Duration{time.Minute}},
-	} {
-		for i, want := range c.want {
-			if got := c.b.Delay(i + 1); got != want {
-				t.Errorf("%+v after failure %d: %s, want %s", c.b, i+1, got, want)
-			}
-		}
-		if c.b.Delay(0) != c.b.Delay(1) || c.b.Delay(-5) != c.b.Delay(1) || c.b.Delay(math.MaxInt) > max(c.b.Max, time.Minute) {
-			t.Errorf("%+v in the extremes: %s, %s, %s", c.b, c.b.Delay(0), c.b.Delay(-5), c.b.Delay(math.MaxInt))
 		}
 	}
 }

@@ -3,7 +3,6 @@ package stabilize
 import (
 	"context"
 	"log/slog"
-	"math"
 	"time"
 )
 
@@ -13,12 +12,15 @@ import (
 // Execute may run more than once: after a crash, a lost lease or a transient
 // failure. Its result is committed at most once. Use Execution.IdempotencyKey
 // towards the outside. ctx ends when the workflow is canceled (cause
-// ErrCanceled), the time is over (ErrTimeout), the worker lost the task to
-// another (ErrLeaseLost) or stops; a result returned after that is ignored.
+// ErrCanceled), the time is over (ErrTimeout), the worker lost the task
+// (ErrLeaseLost) or stops; a result returned after that is ignored. A cancel
+// decided by another process arrives within one heartbeat, as ErrLeaseLost:
+// what the worker learns is that the task is no longer its own.
 //
 // An error of class ErrTransient, or a VerificationError that asks for it, is
-// tried again as RetryPolicy says; any other error ends the task TERMINAL. A
-// panic ends it TERMINAL too, and the worker lives.
+// tried again as RetryPolicy says, and so is what its When names; any other
+// error ends the task TERMINAL. A panic ends it TERMINAL too, and the worker
+// lives.
 //
 // Execute must be safe for concurrent use: one TaskType serves all workflows.
 type TaskType interface {
@@ -26,11 +28,20 @@ type TaskType interface {
 }
 
 // Optional powers of a TaskType. Methods without a context are called while
-// deciding: they must be pure and quick.
+// deciding: they must be pure and quick. Those that answer with a policy are
+// asked once, at registration.
 type (
-	// Retryable says how transient failures are tried again.
+	// Retryable says how failures are tried again.
 	Retryable interface{ RetryPolicy() RetryPolicy }
-	// Timeouter limits one run of Execute. 0 means the stage's timeout.
+	// Bulkheaded bounds how many runs of the type are under way at once in one
+	// process; see WithBulkhead.
+	Bulkheaded interface{ Bulkhead() int }
+	// Breakable stops running the type for a while when it fails too often; see
+	// BreakerPolicy.
+	Breakable interface{ Breaker() BreakerPolicy }
+	// RateLimited bounds how often the type is run in one process.
+	RateLimited interface{ RateLimit() RateLimit }
+	// Timeouter limits one run of Execute. 0 means the engine's TaskTimeout.
 	Timeouter interface{ Timeout() time.Duration }
 	// Poller sets the delay after a RUNNING result that names none; polls counts
 	// from 1.
@@ -54,47 +65,6 @@ type (
 		Cleanup(ctx context.Context, x *Execution) error
 	}
 )
-
-// RetryPolicy bounds tries after transient failures.
-type RetryPolicy struct {
-	// MaxFailures is the failure after which the task ends TERMINAL. 0 means
-	// the default of 10, 1 means no second try.
-	MaxFailures int
-	Backoff     Backoff
-}
-
-// Limit returns MaxFailures or its default.
-func (p RetryPolicy) Limit() int {
-	if p.MaxFailures <= 0 {
-		return 10
-	}
-	return p.MaxFailures
-}
-
-// Backoff is a growing delay.
-type Backoff struct {
-	Initial time.Duration // after the first failure; 0: one second
-	Max     time.Duration // never longer; 0: one minute
-	Factor  float64       // growth per failure; 0: 2
-}
-
-// Delay returns how long to wait after the n-th failure, n counting from 1.
-func (b Backoff) Delay(n int) time.Duration {
-	if b.Initial <= 0 {
-		b.Initial = time.Second
-	}
-	if b.Max <= 0 {
-		b.Max = time.Minute
-	}
-	if b.Factor <= 0 {
-		b.Factor = 2
-	}
-	d := float64(b.Initial) * math.Pow(b.Factor, float64(max(n-1, 0)))
-	if d >= float64(b.Max) || math.IsInf(d, 0) || math.IsNaN(d) {
-		return b.Max
-	}
-	return time.Duration(d)
-}
 
 // Execution is what the code of a task may know of the run it is part of. It is
 // a snapshot: read it only.

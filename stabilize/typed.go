@@ -1,6 +1,7 @@
 package stabilize
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"time"
@@ -44,6 +45,9 @@ type FuncOption func(*funcConfig)
 
 type funcConfig struct {
 	retry     RetryPolicy
+	bulkhead  int
+	breaker   *BreakerPolicy
+	rate      RateLimit
 	timeout   time.Duration
 	poll      time.Duration
 	enabled   func(*Execution) (bool, error)
@@ -54,6 +58,20 @@ type funcConfig struct {
 
 // WithRetry sets the retry policy.
 func WithRetry(p RetryPolicy) FuncOption { return func(c *funcConfig) { c.retry = p } }
+
+// WithBulkhead bounds how many runs of the task type are under way at once in
+// one process; 0 means no bound. As many again wait there for their turn, in
+// the worker's places; the rest is put off, without counting as a failure, a
+// poll or a delivery. So one slow type takes at most twice n of the worker's
+// places. A run that goes on after its time was over keeps its place.
+func WithBulkhead(n int) FuncOption { return func(c *funcConfig) { c.bulkhead = n } }
+
+// WithBreaker stops running the task type for a while when it fails too often.
+// The zero policy is that of the defaults.
+func WithBreaker(p BreakerPolicy) FuncOption { return func(c *funcConfig) { c.breaker = &p } }
+
+// WithRateLimit bounds how often the task type is run.
+func WithRateLimit(l RateLimit) FuncOption { return func(c *funcConfig) { c.rate = l } }
 
 // WithTimeout limits one run.
 func WithTimeout(d time.Duration) FuncOption { return func(c *funcConfig) { c.timeout = d } }
@@ -113,7 +131,8 @@ func (t *funcTask[In, Out]) Execute(ctx context.Context, x *Execution) (Result, 
 // combination; PowersOf reads them.
 func (t *funcTask[In, Out]) powers() Powers {
 	p := Powers{
-		Retry: t.retry, Timeout: t.timeout, Enabled: t.enabled,
+		Retry: t.retry, Bulkhead: t.bulkhead, Breaker: t.breaker, RateLimit: t.rate,
+		Timeout: t.timeout, Enabled: t.enabled,
 		OnCancel: t.onCancel, OnTimeout: t.onTimeout, Cleanup: t.cleanup,
 	}
 	if d := t.poll; d > 0 {
@@ -126,6 +145,9 @@ func (t *funcTask[In, Out]) powers() Powers {
 // powers it does not have.
 type Powers struct {
 	Retry     RetryPolicy
+	Bulkhead  int            // 0: none
+	Breaker   *BreakerPolicy // nil: none
+	RateLimit RateLimit      // of no runs: none
 	Timeout   time.Duration
 	PollDelay func(polls int) time.Duration
 	Enabled   func(*Execution) (bool, error)
@@ -142,6 +164,16 @@ func PowersOf(t TaskType) Powers {
 	var p Powers
 	if r, ok := t.(Retryable); ok {
 		p.Retry = r.RetryPolicy()
+	}
+	if r, ok := t.(Bulkheaded); ok {
+		p.Bulkhead = r.Bulkhead()
+	}
+	if r, ok := t.(Breakable); ok {
+		policy := r.Breaker()
+		p.Breaker = &policy
+	}
+	if r, ok := t.(RateLimited); ok {
+		p.RateLimit = r.RateLimit()
 	}
 	if r, ok := t.(Timeouter); ok {
 		p.Timeout = r.Timeout()
@@ -162,4 +194,20 @@ func PowersOf(t TaskType) Powers {
 		p.Cleanup = r.Cleanup
 	}
 	return p
+}
+
+// Check returns ErrInvalid, naming what is wrong after field.
+func (p Powers) Check(field string) error {
+	switch {
+	case p.Bulkhead < 0:
+		return Invalid(field, "bulkhead of %d is negative", p.Bulkhead)
+	case p.Timeout < 0:
+		return Invalid(field, "timeout of %s is negative", p.Timeout)
+	}
+	if p.Breaker != nil {
+		if err := p.Breaker.Check(field); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(p.Retry.Check(field), p.RateLimit.Check(field))
 }

@@ -34,9 +34,13 @@ type Header struct {
 	// counts within Application and ConfigID.
 	ConfigID        string `json:"configId,omitempty"`
 	ConfigVersion   string `json:"configVersion,omitempty"`
-	LimitConcurrent bool   `json:"limitConcurrent,omitempty"`
 	MaxConcurrent   int    `json:"maxConcurrent,omitempty"` // 0 or less: no limit
-	KeepWaiting     bool   `json:"keepWaiting,omitempty"`   // false: a run that ends purges those waiting behind the next
+	LimitConcurrent bool   `json:"limitConcurrent,omitempty"`
+	KeepWaiting     bool   `json:"keepWaiting,omitempty"` // false: a run that ends purges those waiting behind the next
+	// StrictTokens ends a workflow with Leftover tokens TERMINAL.
+	StrictTokens bool `json:"strictTokens,omitempty"`
+	// Done: a stage that Ends the workflow has succeeded.
+	Done bool `json:"done,omitempty"`
 
 	Status  Status   `json:"status"`
 	Reason  string   `json:"reason,omitempty"` // why it ended as it did, when the status alone does not say
@@ -62,15 +66,11 @@ type Header struct {
 	Locks []Lock `json:"locks,omitempty"`
 	// Leftover are the tokens that no join had consumed when the workflow ended.
 	Leftover []Token `json:"leftover,omitempty"`
-	// StrictTokens ends a workflow with Leftover tokens TERMINAL.
-	StrictTokens bool `json:"strictTokens,omitempty"`
 
 	Jumps    int           `json:"jumps,omitempty"`    // so far
 	MaxJumps int           `json:"maxJumps,omitempty"` // 0: DefaultMaxJumps; negative: none
 	Timeout  time.Duration `json:"timeout,omitempty"`  // from start to end, time paused not counted; 0: none
 	Timer    string        `json:"timer,omitempty"`    // id of the message that ends it then
-	// Done: a stage that Ends the workflow has succeeded.
-	Done bool `json:"done,omitempty"`
 
 	// Parent is the task that started this workflow, if one did.
 	Parent *ParentTask `json:"parent,omitempty"`

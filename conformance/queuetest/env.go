@@ -119,9 +119,9 @@ func (e *env) kinds() []queue.Message {
 		queue.RescheduleWorkflow{}, queue.StartWaitingWorkflows{}, queue.StartStage{}, queue.CompleteStage{}, queue.SkipStage{},
 		queue.CancelStage{}, queue.AbortStage{}, queue.PauseStage{}, queue.ResumeStage{}, queue.RestartStage{},
 		queue.ContinueParentStage{}, queue.JumpToStage{}, queue.SignalStage{}, queue.CancelRegion{}, queue.AddMultiInstance{},
+		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.TimeoutWorkflow{}, queue.RetryWorkflow{},
+		queue.CreateWorkflow{}, queue.ChildEnded{}, queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{},
 		queue.StartTask{}, queue.RunTask{}, queue.CompleteTask{}, queue.PauseTask{}, queue.ResumeTask{},
-		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.RetryWorkflow{}, queue.TimeoutWorkflow{},
-		queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{}, queue.CreateWorkflow{}, queue.ChildEnded{},
 		queue.InvalidWorkflowID{}, queue.InvalidStageID{}, queue.InvalidTaskID{}, queue.InvalidTaskType{}, queue.DeadLettered{},
 	}
 	known := map[string]bool{}
@@ -129,6 +129,9 @@ func (e *env) kinds() []queue.Message {
 		known[m.Kind()] = true
 		p := reflect.New(reflect.TypeOf(m))
 		(&kit.Filler{Env: e.Env, Seed: i + 1}).Fill(p.Interface())
+		if c, ok := p.Interface().(*queue.CreateWorkflow); ok {
+			c.Header.Version = 0 // a store's, not a message's
+		}
 		all[i] = p.Elem().Interface().(queue.Message)
 	}
 	for _, k := range queue.NewRegistry().Kinds() {

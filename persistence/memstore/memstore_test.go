@@ -138,8 +138,8 @@ func TestPlainMessages(t *testing.T) {
 	for _, m := range []queue.Message{
 		queue.CompleteTask{Failure: &stabilize.Failure{}},
 		queue.StartTask{OfTask: queue.ToTask("w", "\xff", "t")},
-		queue.RunTask{OfTask: queue.ToTask("w", "s", "\xff")},
 		queue.StartStage{OfStage: queue.ToRef("w", "\xff")},
+		queue.RunTask{OfTask: queue.ToTask("w", "s", "\xff")},
 		&queue.StartTask{},
 	} {
 		if plain(m) {

@@ -143,20 +143,17 @@ func plain(m queue.Message) bool {
 		return m.Status.Valid() && m.Failure == nil && plainAddress(m)
 	case queue.ContinueParentStage:
 		return m.Owner.Valid() && plainAddress(m)
-	case queue.StartWorkflow, queue.CompleteWorkflow, queue.RescheduleWorkflow, queue.TimeoutWorkflow,
-		queue.StartStage, queue.CompleteStage, queue.PauseStage, queue.ResumeStage, queue.TimeoutStage,
-		queue.StartTask, queue.PauseTask, queue.ResumeTask:
+	case queue.StartWorkflow, queue.CompleteWorkflow, queue.RescheduleWorkflow,
+		queue.StartStage, queue.CompleteStage, queue.PauseStage, queue.ResumeStage,
+		queue.StartTask, queue.PauseTask, queue.ResumeTask, queue.TimeoutStage, queue.TimeoutWorkflow:
 		return plainAddress(m)
 	}
 	return false
 }
 
 func plainAddress(m queue.Message) bool {
-	ref := ""
-	if s, ok := m.(interface{ Ref() string }); ok {
-		ref = s.Ref()
-	}
-	return utf8.ValidString(queue.WorkflowOf(m)) && utf8.ValidString(queue.StageOf(m)) && utf8.ValidString(queue.TaskOf(m)) && utf8.ValidString(ref)
+	return utf8.ValidString(queue.WorkflowOf(m)) && utf8.ValidString(queue.StageOf(m)) &&
+		utf8.ValidString(queue.RefOf(m)) && utf8.ValidString(queue.TaskOf(m))
 }
 
 // decoded returns the message as this handle's registry reads it.

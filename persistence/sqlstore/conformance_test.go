@@ -4,10 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -21,6 +24,31 @@ func TestStore(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
+}
+
+func TestPatterns(t *testing.T) {
+	open := func(t testing.TB, path string, migrate bool) persistence.Store {
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: migrate, Synchronous: sqlstore.Normal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	empty := filepath.Join(t.TempDir(), "empty.db") // making the tables would be most of the time
+	if err := open(t, empty, true).Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patterns.Run(t, func(t testing.TB) patterns.Backend {
+		path := filepath.Join(t.TempDir(), "patterns.db")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return patterns.BackendFunc(func() persistence.Store { return open(t, path, false) })
+	}, patterns.WithDepth(patterns.Brief))
 }
 
 const harnessPayload = 12 << 20

@@ -32,6 +32,9 @@ type Config struct {
 	// SweepInterval is how often waiting lists are looked at for places whose
 	// holder vanished without ending. Default 5 s.
 	SweepInterval time.Duration `env:"SWEEP_INTERVAL,min=10ms"`
+	// MaxDepth is how many workflows may stand above one that a task starts; one
+	// deeper fails the task with DEPTH. Default 100.
+	MaxDepth int `env:"MAX_DEPTH,min=1"`
 
 	clock     stabilize.Clock
 	ids       *stabilize.IDs
@@ -40,14 +43,15 @@ type Config struct {
 	recorder  events.Recorder
 	messages  *queue.Registry
 	handlers  *handlers.Set
+	around    []handlers.Interceptor
 	noCascade bool
 }
 
 // ConfigFromEnv reads the engine's numbers from the environment, as lookup
 // (os.LookupEnv) gives it: STABILIZE_CONCURRENCY, STABILIZE_LEASE_TTL,
 // STABILIZE_MAX_POLL, STABILIZE_TASK_TIMEOUT, STABILIZE_STOP_TIMEOUT,
-// STABILIZE_CACHE_SIZE, STABILIZE_SWEEP_INTERVAL. The error names every variable
-// with a mistake and is ErrInvalid.
+// STABILIZE_CACHE_SIZE, STABILIZE_SWEEP_INTERVAL, STABILIZE_MAX_DEPTH. The error
+// names every variable with a mistake and is ErrInvalid.
 func ConfigFromEnv(lookup func(string) (string, bool)) (Config, error) {
 	var c Config
 	err := resilience.Env(lookup, "STABILIZE_", &c)
@@ -61,7 +65,7 @@ type Option func(*Config)
 func WithConfig(c Config) Option {
 	return func(cfg *Config) {
 		c.clock, c.ids, c.logger, c.tracer, c.recorder = cfg.clock, cfg.ids, cfg.logger, cfg.tracer, cfg.recorder
-		c.messages, c.handlers, c.noCascade = cfg.messages, cfg.handlers, cfg.noCascade
+		c.messages, c.handlers, c.around, c.noCascade = cfg.messages, cfg.handlers, cfg.around, cfg.noCascade
 		*cfg = c
 	}
 }
@@ -90,6 +94,12 @@ func WithHandlers(messages *queue.Registry, set *handlers.Set) Option {
 	return func(c *Config) { c.messages, c.handlers = messages, set }
 }
 
+// WithInterceptors puts interceptors around every task run in this process, the
+// first outermost, inside those given before.
+func WithInterceptors(around ...handlers.Interceptor) Option {
+	return func(c *Config) { c.around = append(c.around, around...) }
+}
+
 // WithoutCascade sends every message through the queue instead of deciding
 // follow-ups in memory. The results are the same; it is slower.
 func WithoutCascade() Option { return func(c *Config) { c.noCascade = true } }
@@ -105,6 +115,7 @@ func newConfig(opts []Option) (Config, error) {
 	}{
 		{"concurrency", int64(c.Concurrency)}, {"lease TTL", int64(c.LeaseTTL)}, {"max poll", int64(c.MaxPoll)},
 		{"task timeout", int64(c.TaskTimeout)}, {"stop timeout", int64(c.StopTimeout)}, {"sweep interval", int64(c.SweepInterval)},
+		{"max depth", int64(c.MaxDepth)},
 	} {
 		if n.value < 0 {
 			return c, stabilize.Invalid("engine "+n.field, "%d is negative", n.value)

@@ -138,3 +138,12 @@ func (e *Engine) Jump(ctx context.Context, id, from, to string, context stabiliz
 func (e *Engine) Reschedule(ctx context.Context, id string) error {
 	return e.ask(ctx, "rescheduling", queue.RescheduleWorkflow{OfWorkflow: queue.ToWorkflow(id)})
 }
+
+// Send has a message of the caller's own decided by the handler that was added
+// for it (see WithHandlers), and returns what the handler answered.
+func (e *Engine) Send(ctx context.Context, m queue.Addressed) (answer any, err error) {
+	if m == nil {
+		return nil, stabilize.Invalid("message", "is nil")
+	}
+	return e.answer(ctx, "sending "+m.Kind()+" to", m)
+}

@@ -52,9 +52,13 @@ func workerMain(db string) error {
 }
 
 // openForProcesses opens an engine whose task "journal" notes its begin and end
-// in a file that all processes share.
+// in a file that all processes share; its task "kill" ends the process.
 func openForProcesses(ctx context.Context, db string) (*engine.Engine, error) {
-	e, err := engine.Open(ctx, "sqlite://"+db, engine.WithConcurrency(10),
+	cfg, err := engine.ConfigFromEnv(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.Open(ctx, "sqlite://"+db, engine.WithConfig(cfg), engine.WithConcurrency(10),
 		engine.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))))
 	if err != nil {
 		return nil, err
@@ -67,6 +71,16 @@ func openForProcesses(ctx context.Context, db string) (*engine.Engine, error) {
 		defer f.Close()
 		_, err = fmt.Fprintf(f, "%s %s %s %s\n", what, x.Workflow.ConfigID, x.Workflow.Name, x.Stage.Ref)
 		return err
+	}
+	err = e.RegisterTask("kill", stabilize.Func(func(ctx context.Context, _ struct{}) (struct{}, error) {
+		if err := journal(stabilize.ExecutionFrom(ctx), "kill"); err != nil {
+			return struct{}{}, err
+		}
+		os.Exit(killedItself)
+		return struct{}{}, nil
+	}, stabilize.WithRetry(stabilize.RetryPolicy{MaxDeliveries: killDeliveries})))
+	if err != nil {
+		return nil, err
 	}
 	return e, e.RegisterTask("journal", stabilize.Func(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		x := stabilize.ExecutionFrom(ctx)

@@ -25,12 +25,9 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	}
 	for ; ; delay = min(2*delay, time.Second) {
 		if look {
-			h, err := e.store.Summary(ctx, id)
-			if err != nil {
-				return nil, err
-			}
-			if h.Status.IsComplete() {
-				return e.store.Load(ctx, id)
+			w, err := e.endOf(ctx, id)
+			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
+				return w, err
 			}
 			delay = max(delay, lookInterval)
 		}
@@ -50,6 +47,19 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 		}
 		stop()
 	}
+}
+
+// endOf returns the workflow if it has ended, else nil.
+func (e *Engine) endOf(ctx context.Context, id string) (*stabilize.Workflow, error) {
+	h, err := e.store.Summary(ctx, id)
+	if err != nil || !h.Status.IsComplete() {
+		return nil, err
+	}
+	w, err := e.store.Load(ctx, id)
+	if err != nil || !w.Status.IsComplete() { // it was restarted meanwhile
+		return nil, err
+	}
+	return w, nil
 }
 
 // anyMoment is how long Wait waits to be told before it looks at a workflow that

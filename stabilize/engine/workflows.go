@@ -17,8 +17,9 @@ import (
 type StartOption func(*startConfig)
 
 type startConfig struct {
-	key   string
-	keyed bool
+	key     string
+	keyed   bool
+	unsound bool
 }
 
 // WithKey makes the start idempotent: among workflows of the same application
@@ -26,11 +27,17 @@ type startConfig struct {
 // is called.
 func WithKey(key string) StartOption { return func(c *startConfig) { c.key, c.keyed = key, true } }
 
+// AllowUnsound starts a workflow even if its graph cannot work as it stands, for
+// graphs that only jumps make work; see stabilize.Workflow.Soundness.
+func AllowUnsound() StartOption { return func(c *startConfig) { c.unsound = true } }
+
 // Start creates a workflow and returns its id when it is durable. It begins at
 // once if this engine runs, else when one on the same data does. With a key
 // that was used before it returns the id of the workflow started then. Errors:
 // ErrInvalid, naming stage and field, for a spec with a mistake or a type that
-// is not registered here, before anything is stored.
+// is not registered here, and stabilize.UnsoundError (of the same class) for a
+// graph in which something can never work, before anything is stored. What may go
+// wrong is logged as a warning.
 func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts ...StartOption) (string, error) {
 	if spec == nil {
 		return "", stabilize.Invalid("workflow spec", "is nil")
@@ -44,6 +51,9 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 		return "", fmt.Errorf("starting a workflow: %w", err)
 	}
 	if err := e.registry.Check(w); err != nil {
+		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
+	}
+	if err := e.checkSound(w, cfg.unsound); err != nil {
 		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
 	}
 	if cfg.keyed {
@@ -64,6 +74,22 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
 	}
 	return id, nil
+}
+
+// checkSound refuses a graph that cannot work and logs what may go wrong.
+func (e *Engine) checkSound(w *stabilize.Workflow, allow bool) error {
+	var refused []stabilize.Finding
+	for _, f := range w.Soundness() {
+		if f.Severity == stabilize.Refused && !allow {
+			refused = append(refused, f)
+			continue
+		}
+		e.cfg.logger.Warn("a workflow that may go wrong", "name", w.Name, "finding", f.String())
+	}
+	if len(refused) > 0 {
+		return &stabilize.UnsoundError{Findings: refused}
+	}
+	return nil
 }
 
 // keyedID is the id that a key stands for.

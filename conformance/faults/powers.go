@@ -1,0 +1,140 @@
+package faults
+
+import (
+	"context"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// The optional powers, each as what can be embedded beside a *store.
+type (
+	refresher   struct{ s *store }
+	waitingKeys struct{ s *store }
+	limits      = persistence.Limits
+	notifier    = queue.Notifier
+)
+
+func (p refresher) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
+	return get(p.s, func() (*persistence.Delta, error) {
+		return p.s.under.(persistence.Refresher).Refresh(ctx, id, since)
+	})
+}
+
+func (p waitingKeys) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, error) {
+	return get(p.s, func() ([]persistence.WaitingKey, error) {
+		return p.s.under.(persistence.WaitingKeys).WaitingKeys(ctx)
+	})
+}
+
+// withPowers returns s with the powers that its store has, and no others: they
+// are found by asking for a method, so each set of them is a type of its own.
+func withPowers(s *store) Store {
+	_, isRefresher := s.under.(persistence.Refresher)
+	_, listsKeys := s.under.(persistence.WaitingKeys)
+	l, isLimited := s.under.(persistence.Limits)
+	n, notifies := s.under.(queue.Notifier)
+	r, k := refresher{s}, waitingKeys{s}
+	var set int
+	for i, has := range []bool{isRefresher, listsKeys, isLimited, notifies} {
+		if has {
+			set |= 1 << i
+		}
+	}
+	switch set {
+	case 0b0001:
+		return struct {
+			*store
+			refresher
+		}{s, r}
+	case 0b0010:
+		return struct {
+			*store
+			waitingKeys
+		}{s, k}
+	case 0b0011:
+		return struct {
+			*store
+			refresher
+			waitingKeys
+		}{s, r, k}
+	case 0b0100:
+		return struct {
+			*store
+			limits
+		}{s, l}
+	case 0b0101:
+		return struct {
+			*store
+			refresher
+			limits
+		}{s, r, l}
+	case 0b0110:
+		return struct {
+			*store
+			waitingKeys
+			limits
+		}{s, k, l}
+	case 0b0111:
+		return struct {
+			*store
+			refresher
+			waitingKeys
+			limits
+		}{s, r, k, l}
+	case 0b1000:
+		return struct {
+			*store
+			notifier
+		}{s, n}
+	case 0b1001:
+		return struct {
+			*store
+			refresher
+			notifier
+		}{s, r, n}
+	case 0b1010:
+		return struct {
+			*store
+			waitingKeys
+			notifier
+		}{s, k, n}
+	case 0b1011:
+		return struct {
+			*store
+			refresher
+			waitingKeys
+			notifier
+		}{s, r, k, n}
+	case 0b1100:
+		return struct {
+			*store
+			limits
+			notifier
+		}{s, l, n}
+	case 0b1101:
+		return struct {
+			*store
+			refresher
+			limits
+			notifier
+		}{s, r, l, n}
+	case 0b1110:
+		return struct {
+			*store
+			waitingKeys
+			limits
+			notifier
+		}{s, k, l, n}
+	case 0b1111:
+		return struct {
+			*store
+			refresher
+			waitingKeys
+			limits
+			notifier
+		}{s, r, k, l, n}
+	default:
+		return s
+	}
+}
