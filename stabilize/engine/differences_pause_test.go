@@ -12,6 +12,11 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
+// patient is an engine that looks seldom, for tests that last days.
+func patient() engine.Option {
+	return engine.WithConfig(engine.Config{MaxPoll: 10 * time.Minute, LeaseTTL: 12 * time.Hour, SweepInterval: 10 * time.Minute})
+}
+
 // status is what a workflow is now.
 func (r *rig) status(id string) stabilize.Status {
 	r.Helper()
@@ -102,7 +107,7 @@ func TestDifference09_PausingPauses(t *testing.T) {
 			r.Errorf("polled %d times, tried %d times: %v", polls, tries, r.logged())
 		}
 		r.about("the pause", w.Pause.Total, time.Hour)
-	})
+	}, patient())
 }
 
 // The time that a workflow or a stage is paused is charged to no timeout: of the
@@ -146,7 +151,7 @@ func TestDifference09_PausedTimeIsNotCharged(t *testing.T) {
 			r.about("the wait", w.StageByRef("w").EndedAt.Sub(began), 6*time.Hour)
 			r.about("the workflow", w.EndedAt.Sub(began), 6*time.Hour+30*time.Minute)
 		}
-	})
+	}, patient())
 }
 
 func TestDifference09_AStagePausedAloneIsNotChargedEither(t *testing.T) {
@@ -171,7 +176,7 @@ func TestDifference09_AStagePausedAloneIsNotChargedEither(t *testing.T) {
 		if f := w.StageByRef("s").Failure; f == nil || f.Code != stabilize.CodeTimeout {
 			r.Errorf("the stage failed with %v", f)
 		}
-	})
+	}, patient())
 }
 
 // The six cases of pausing; in the reference four of them end stuck.
@@ -251,5 +256,5 @@ func TestDifference19_PausingIsExact(t *testing.T) {
 		r.must(r.Pause(r.Context(), id, "ann"))
 		r.must(r.Cancel(r.Context(), id, "ann", ""))
 		r.wantStatus(r.wait(id), stabilize.Canceled)
-	}, engine.WithConcurrency(4))
+	}, patient())
 }
