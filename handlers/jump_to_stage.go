@@ -31,6 +31,12 @@ func jumpToStage(x *Decision, m queue.JumpToStage) error {
 		}
 		target := jumpTarget(w, s, m.Target)
 		fail := func(code, message string) error {
+			if x.Requested() { // whoever asked made the mistake, not the stage
+				if target == nil {
+					return &stabilize.NotFoundError{Kind: "stage", ID: m.Target}
+				}
+				return stabilize.NotAllowed("jumping from stage "+s.Ref, message)
+			}
 			return x.haltStage(s, stabilize.Terminal, "", &stabilize.Failure{Code: code, Message: message})
 		}
 		if target == nil {

@@ -26,6 +26,11 @@ func pauseStage(x *Decision, m queue.PauseStage) error {
 func (x *Decision) parkStage(s *stabilize.Stage) error {
 	edit := x.draft.Stage(s.ID)
 	edit.Note().PausedAt = stabilize.Instant(x.now)
+	if w := x.Workflow(); w.Status == stabilize.Paused && w.Pause != nil { // it stands still since then
+		if edit.State.PausedAt = w.Pause.At; s.StartedAt.After(w.Pause.At) {
+			edit.State.PausedAt = stabilize.Instant(s.StartedAt)
+		}
+	}
 	if s.Status == stabilize.Suspended { // what waits for a signal goes on waiting
 		if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
 			return err

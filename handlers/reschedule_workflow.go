@@ -13,6 +13,9 @@ func RescheduleWorkflow() Handler { return Handle(rescheduleWorkflow) }
 func rescheduleWorkflow(x *Decision, _ queue.RescheduleWorkflow) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		if w.Status != stabilize.Running {
+			if x.Requested() {
+				return &stabilize.TransitionError{Kind: "workflow", ID: w.ID, From: w.Status, To: stabilize.Running}
+			}
 			return nil
 		}
 		for _, s := range w.Stages {

@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"slices"
+
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/resilience"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -9,7 +11,8 @@ import (
 // RestartStage promises: a stage that has ended, or the declared stage that it
 // belongs to, gets a new round, fresh as declared, and so does everything that
 // depends on it, as in Orca (the reference resets the one stage and hangs). A
-// workflow that had ended starts again, under its concurrency limit like any
+// workflow that had ended starts again, with new rounds of all that failed or was
+// cut short by its end as well, under its concurrency limit like any
 // other, and so does the stage of the parent that waited for it. Earlier rounds
 // stay, and the new one says who restarted it and what had failed.
 func RestartStage() Handler { return Handle(restartStage) }
@@ -38,7 +41,7 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		s = parent
 	}
 	s = w.StageByRef(s.Ref)
-	if !s.Status.IsComplete() || w.IsCanceled() && !w.Status.IsComplete() {
+	if !s.Status.IsComplete() || w.Halting() && !w.Status.IsComplete() {
 		if x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.NotStarted}
 		}
@@ -53,6 +56,10 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 // restart opens new rounds of the stages and of all that depends on them.
 func (x *Decision) restart(refs []string, user string) error {
 	w := x.Workflow()
+	finished := w.Status.IsComplete()
+	if finished {
+		refs = append(refs, cutShort(w, refs)...)
+	}
 	seen := map[string]bool{}
 	var region []string
 	for _, ref := range refs {
@@ -67,7 +74,6 @@ func (x *Decision) restart(refs []string, user string) error {
 	for _, ref := range refs {
 		bypassed[ref] = w.StageByRef(ref).Known().Bypass
 	}
-	finished := w.Status.IsComplete()
 	if finished {
 		if err := x.draft.Reopen(); err != nil {
 			return err
@@ -94,6 +100,19 @@ func (x *Decision) restart(refs []string, user string) error {
 	}
 	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
 	return nil
+}
+
+// cutShort returns the other stages that ended a workflow early or were ended
+// with it: as they are it could not go on.
+func cutShort(w *stabilize.Workflow, but []string) []string {
+	var refs []string
+	for _, s := range w.Stages {
+		halted := s.HaltsWorkflow() || s.Status == stabilize.Skipped && s.Reason == stabilize.ReasonUpstreamHalted
+		if halted && !s.Superseded && !s.IsSynthetic() && w.StageByRef(s.Ref) == s && !slices.Contains(but, s.Ref) {
+			refs = append(refs, s.Ref)
+		}
+	}
+	return refs
 }
 
 // prepareRestart lets the stage's type change the context of the new round.

@@ -27,9 +27,14 @@ func (x *Decision) unparkStage(s *stabilize.Stage) error {
 	edit := x.draft.Stage(s.ID)
 	if at := edit.Known().PausedAt; !at.IsZero() {
 		note := edit.Note()
-		note.Paused += max(0, x.now.Sub(at))
+		until := x.now
+		if w := x.Workflow(); w.Status == stabilize.Paused && w.Pause != nil && w.Pause.At.Before(until) {
+			until = w.Pause.At // from then on it counts as the workflow's pause
+		}
+		note.Paused += max(0, until.Sub(at))
 		note.PausedAt = time.Time{}
 		x.armStage(edit)
+		x.extendWaits(edit, x.now.Add(-max(0, until.Sub(at))))
 	}
 	if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
 		return err

@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"time"
+
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -43,6 +45,9 @@ func resumeWorkflow(x *Decision, _ queue.ResumeWorkflow) error {
 				edit.Note().Paused += max(0, x.now.Sub(from))
 				x.armStage(edit)
 			}
+			if s.Status.IsActive() && s.Known().PausedAt.IsZero() {
+				x.extendWaits(s, since)
+			}
 		}
 		return x.proceedAll()
 	})
@@ -73,6 +78,21 @@ func (x *Decision) proceedAll() error {
 	return nil
 }
 
+// extendWaits gives the tasks of a stage that wait for a signal for a time the
+// time back that they were paused.
+func (x *Decision) extendWaits(s *stabilize.Stage, since time.Time) {
+	for _, t := range s.Tasks {
+		if t.Status != stabilize.Suspended || t.Waits().Received != nil || t.Waits().Due.IsZero() {
+			continue
+		}
+		edit := x.draft.Task(s.ID, t.ID)
+		due := edit.Waits().Due.Add(max(0, x.now.Sub(since)))
+		x.Discard(edit.Run)
+		x.sendRun(x.Workflow().Stage(s.ID), edit, stabilize.RunExecute)
+		x.delayRun(edit, due.Sub(x.now))
+	}
+}
+
 // proceed takes up a stage under way where it was left, whichever message of it
 // did nothing because it or its workflow was paused. On a stage that goes on by
 // itself it changes nothing.
@@ -95,6 +115,10 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 	for _, t := range s.Tasks {
 		if t.Status == stabilize.Suspended && t.Waits().Received != nil {
 			return x.wake(s.ID, t.ID)
+		}
+		if t.Status == stabilize.Paused { // its stage was resumed before its workflow
+			x.Push(queue.ResumeTask{OfTask: queue.ToTask(w.ID, s.ID, t.ID)})
+			return nil
 		}
 		if t.Status.IsActive() {
 			return nil // its run, its signal or its child moves it on

@@ -15,7 +15,7 @@ func SkipStage() Handler { return Handle(skipStage) }
 func skipStage(x *Decision, m queue.SkipStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
 		if m.Manual {
-			if s.Status.IsComplete() && x.Requested() {
+			if x.Requested() && (s.Status.IsComplete() || s.Ending != stabilize.NotStarted || x.Workflow().Halting()) {
 				return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Skipped}
 			}
 			if x.Workflow().Halting() {

@@ -204,7 +204,7 @@ func TestCounted(t *testing.T) {
 		want string
 	}{
 		{"one execution each", plain, ""},
-		{"a thread split, and what stands below", threads, "b c"},
+		{"below a thread split", threads, "b c"},
 		{"a round that took the place of another", superseded, ""},
 		{"two rounds that count", rounds, "a b"},
 		{"an exclusive join", exclusive, "b"},

@@ -28,18 +28,21 @@ func fill(t *testing.T, v reflect.Value) {
 	case *stabilize.Rules: // it holds stages, which hold rules: once is enough
 		rules := &stabilize.Rules{}
 		for i := range reflect.TypeFor[stabilize.Rules]().NumField() {
-			if f := reflect.ValueOf(rules).Elem().Field(i); f.Type() != reflect.TypeFor[[]*stabilize.Stage]() {
+			if f := reflect.ValueOf(rules).Elem().Field(i); f.Type() == reflect.TypeFor[[]*stabilize.Stage]() {
+				inside := &stabilize.Stage{}
+				for j := range reflect.TypeFor[stabilize.Stage]().NumField() {
+					g := reflect.ValueOf(inside).Elem().Field(j)
+					if g.Type() != reflect.TypeFor[*stabilize.Rules]() {
+						fill(t, g)
+					}
+				}
+				inside.Rules = &stabilize.Rules{Regions: []string{"r"}}
+				rules.Body = []*stabilize.Stage{inside}
+			} else {
 				fill(t, f)
 			}
 		}
 		v.Set(reflect.ValueOf(rules))
-		inside := reflect.New(reflect.TypeFor[stabilize.Stage]()).Elem()
-		for i := range inside.NumField() {
-			if f := inside.Field(i); f.Type() != v.Type() {
-				fill(t, f)
-			}
-		}
-		rules.Body = []*stabilize.Stage{inside.Addr().Interface().(*stabilize.Stage)}
 		return
 	}
 	switch v.Kind() {
@@ -82,7 +85,7 @@ func shared(path string, a, b reflect.Value) []string {
 		}
 		return out
 	case reflect.Pointer:
-		if a.IsNil() { // of what is inside, see fill
+		if a.IsNil() { // in the rules of a stage inside a stage
 			return nil
 		}
 		if a.Pointer() == b.Pointer() {
@@ -90,11 +93,14 @@ func shared(path string, a, b reflect.Value) []string {
 		}
 		return shared(path, a.Elem(), b.Elem())
 	case reflect.Map:
+		if a.IsNil() {
+			return nil
+		}
 		if a.Pointer() == b.Pointer() {
 			return []string{path}
 		}
 	case reflect.Slice:
-		if a.Type() == reflect.TypeFor[json.RawMessage]() {
+		if a.IsNil() || a.Type() == reflect.TypeFor[json.RawMessage]() {
 			return nil
 		}
 		if a.Pointer() == b.Pointer() {

@@ -107,9 +107,10 @@ func atLeast(n, live, waiting int) stabilize.Readiness {
 	return stabilize.Dead
 }
 
-func TestReadinessLooksAtTheLatestRound(t *testing.T) {
+func TestReadinessLooksAtTheRoundThatCounts(t *testing.T) {
 	w := flow("a", "b<a", "a")
-	w.Stages[0].Tokens.Kind, w.Stages[0].Superseded = stabilize.TokenLive, true
+	w.Stages[0].Superseded = true
+	w.Stages[0].Tokens.Kind = stabilize.TokenLive
 	w.Stages[2].Round = 1
 	if got := w.Readiness(w.Stages[1]); got != stabilize.Waiting {
 		t.Errorf("with only the first round ended the answer is %d, want Waiting", got)

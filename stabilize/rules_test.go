@@ -98,3 +98,27 @@ func TestRulesAreBuiltAsDeclared(t *testing.T) {
 		t.Errorf("a plain stage has the rules %+v (%v)", plain.Rules, err)
 	}
 }
+
+// What is stored of a stage inside a stage is text too.
+func TestBodiesHoldText(t *testing.T) {
+	for what, change := range map[string]func(s *stabilize.Stage){
+		"ref":     func(s *stabilize.Stage) { s.Ref = "\xff" },
+		"failure": func(s *stabilize.Stage) { s.Failure = &stabilize.Failure{Code: "\xff"} },
+		"tokens":  func(s *stabilize.Stage) { s.Tokens.Except = []string{"\xff"} },
+		"context": func(s *stabilize.Stage) { s.Context = stabilize.Values{"k": nil} },
+		"outputs": func(s *stabilize.Stage) { s.Outputs = stabilize.Values{"k": nil} },
+		"state":   func(s *stabilize.Stage) { s.State = &stabilize.StageState{Timer: "\xff"} },
+		"rules":   func(s *stabilize.Stage) { s.Rules = &stabilize.Rules{If: "\xff"} },
+		"body":    func(s *stabilize.Stage) { s.Rules = &stabilize.Rules{Body: []*stabilize.Stage{nil}} },
+	} {
+		w := flow("a")
+		inside := &stabilize.Stage{ID: "in", Ref: "in"}
+		w.Stages[0].Rules = &stabilize.Rules{Body: []*stabilize.Stage{inside}}
+		if err := w.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if change(inside); !errors.Is(w.Validate(), stabilize.ErrInvalid) {
+			t.Errorf("a bad %s: %v", what, w.Validate())
+		}
+	}
+}

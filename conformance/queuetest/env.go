@@ -122,8 +122,6 @@ func (e *env) kinds() []queue.Message {
 		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.TimeoutWorkflow{}, queue.RetryWorkflow{},
 		queue.CreateWorkflow{}, queue.ChildEnded{}, queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{},
 		queue.StartTask{}, queue.RunTask{}, queue.CompleteTask{}, queue.PauseTask{}, queue.ResumeTask{},
-		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.RetryWorkflow{}, queue.TimeoutWorkflow{},
-		queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{}, queue.CreateWorkflow{}, queue.ChildEnded{},
 		queue.InvalidWorkflowID{}, queue.InvalidStageID{}, queue.InvalidTaskID{}, queue.InvalidTaskType{}, queue.DeadLettered{},
 	}
 	known := map[string]bool{}

@@ -236,7 +236,6 @@ func isIdentifier(path string) bool {
 			return path == ".Header.ID"
 		}
 		rest := path[strings.Index(path, "]")+1:] // behind .Stages[i]
-		rest = strings.ReplaceAll(rest, ".Rules.Body[0]", "")
 		if rest == id || strings.HasPrefix(rest, id+"[") {
 			return true
 		}

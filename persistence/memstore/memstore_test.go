@@ -140,7 +140,6 @@ func TestPlainMessages(t *testing.T) {
 		queue.StartTask{OfTask: queue.ToTask("w", "\xff", "t")},
 		queue.StartStage{OfStage: queue.ToRef("w", "\xff")},
 		queue.RunTask{OfTask: queue.ToTask("w", "s", "\xff")},
-		queue.StartStage{OfStage: queue.ToRef("w", "\xff")},
 		&queue.StartTask{},
 	} {
 		if plain(m) {

@@ -12,7 +12,8 @@ import (
 // all: ErrNotFound for a workflow or stage that does not exist, ErrFinished for a
 // workflow that has ended (but for Restart and Retry, which need or allow one),
 // ErrInvalidTransition for what the present status does not allow, ErrInvalid.
-// A stage is named by its ref and means its latest round.
+// A stage is named by its ref and means its latest round; an empty name is
+// ErrInvalid. After an error the workflow is as it was.
 
 // SignalOption changes how a signal is sent.
 type SignalOption func(*queue.SignalStage)
@@ -62,19 +63,20 @@ func (e *Engine) Resume(ctx context.Context, id, user string) error {
 
 // PauseStage pauses one stage, with the synthetic stages in it.
 func (e *Engine) PauseStage(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "pausing a stage of", queue.PauseStage{OfStage: queue.ToRef(id, ref)})
+	return e.askStage(ctx, "pausing a stage of", ref, queue.PauseStage{OfStage: queue.ToRef(id, ref)})
 }
 
 // ResumeStage lets a stage go on that PauseStage paused.
 func (e *Engine) ResumeStage(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "resuming a stage of", queue.ResumeStage{OfStage: queue.ToRef(id, ref)})
+	return e.askStage(ctx, "resuming a stage of", ref, queue.ResumeStage{OfStage: queue.ToRef(id, ref)})
 }
 
 // Restart opens a new round of a stage that has ended and of everything that
 // depends on it. A workflow that had ended starts again, under its concurrency
-// limit, and so does the stage of a parent workflow that waited for it.
+// limit, with new rounds of what failed or was cut short by its end as well; and
+// so does the stage of a parent workflow that waited for it.
 func (e *Engine) Restart(ctx context.Context, id, ref, user string) error {
-	return e.ask(ctx, "restarting a stage of", queue.RestartStage{OfStage: queue.ToRef(id, ref), User: user}, user)
+	return e.askStage(ctx, "restarting a stage of", ref, queue.RestartStage{OfStage: queue.ToRef(id, ref), User: user}, user)
 }
 
 // Retry starts a workflow again that ended other than SUCCEEDED: what succeeded
@@ -86,27 +88,30 @@ func (e *Engine) Retry(ctx context.Context, id, user string) error {
 // Skip ends a stage SKIPPED, begun or not, with all that is in it; the workflow
 // goes on as if it had run.
 func (e *Engine) Skip(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "skipping a stage of", queue.SkipStage{OfStage: queue.ToRef(id, ref), Manual: true})
+	return e.askStage(ctx, "skipping a stage of", ref, queue.SkipStage{OfStage: queue.ToRef(id, ref), Manual: true})
 }
 
 // Withdraw cancels one stage; the workflow goes on without it: what follows is a
 // dead path, but for stages declared with OnCancelOf (patterns 19, 26).
 func (e *Engine) Withdraw(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "withdrawing a stage of", queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonWithdrawn})
+	return e.askStage(ctx, "withdrawing a stage of", ref, queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonWithdrawn})
 }
 
 // CancelStage cancels one stage and, with it, the workflow, which ends CANCELED.
 func (e *Engine) CancelStage(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "cancelling a stage of", queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonStageCanceled})
+	return e.askStage(ctx, "cancelling a stage of", ref, queue.CancelStage{OfStage: queue.ToRef(id, ref), Reason: stabilize.ReasonStageCanceled})
 }
 
 // Abort ends one stage TERMINAL with an error; its workflow ends with it.
 func (e *Engine) Abort(ctx context.Context, id, ref, why string) error {
-	return e.ask(ctx, "aborting a stage of", queue.AbortStage{OfStage: queue.ToRef(id, ref), Error: why}, why)
+	return e.askStage(ctx, "aborting a stage of", ref, queue.AbortStage{OfStage: queue.ToRef(id, ref), Error: why}, why)
 }
 
 // CancelRegion withdraws what is live in a cancel region (pattern 25).
 func (e *Engine) CancelRegion(ctx context.Context, id, region string) error {
+	if region == "" {
+		return stabilize.Invalid("region", "is empty")
+	}
 	return e.ask(ctx, "cancelling a region of", queue.CancelRegion{OfWorkflow: queue.ToWorkflow(id), Region: region}, region)
 }
 
@@ -114,29 +119,40 @@ func (e *Engine) CancelRegion(ctx context.Context, id, region string) error {
 // the stage's context. One key adds one instance; an empty key always adds.
 // ErrInstancesClosed once none can be added.
 func (e *Engine) AddInstance(ctx context.Context, id, ref, key string, context stabilize.Values) error {
-	return e.ask(ctx, "adding an instance to a stage of", queue.AddMultiInstance{OfStage: queue.ToRef(id, ref), Key: key, Context: context}, key)
+	return e.askStage(ctx, "adding an instance to a stage of", ref, queue.AddMultiInstance{OfStage: queue.ToRef(id, ref), Key: key, Context: context}, key)
 }
 
 // CloseInstances lets no more instances be added to a stage.
 func (e *Engine) CloseInstances(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "closing the instances of a stage of", queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref)})
+	return e.askStage(ctx, "closing the instances of a stage of", ref, queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref)})
 }
 
 // CompleteInstances completes a stage with the instances that have ended well;
 // the rest is withdrawn (pattern 27).
 func (e *Engine) CompleteInstances(ctx context.Context, id, ref string) error {
-	return e.ask(ctx, "completing the instances of a stage of", queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref), Complete: true})
+	return e.askStage(ctx, "completing the instances of a stage of", ref, queue.CloseMultiInstance{OfStage: queue.ToRef(id, ref), Complete: true})
 }
 
 // Jump ends a stage under way and begins another, as if its task had answered
 // with stabilize.JumpTo.
 func (e *Engine) Jump(ctx context.Context, id, from, to string, context stabilize.Values) error {
-	return e.ask(ctx, "jumping in", queue.JumpToStage{OfStage: queue.ToRef(id, from), Target: to, Context: context}, to)
+	if to == "" {
+		return stabilize.Invalid("target of the jump", "is empty")
+	}
+	return e.askStage(ctx, "jumping in", from, queue.JumpToStage{OfStage: queue.ToRef(id, from), Target: to, Context: context}, to)
 }
 
 // Reschedule runs now what waits in a back-off or between two polls.
 func (e *Engine) Reschedule(ctx context.Context, id string) error {
 	return e.ask(ctx, "rescheduling", queue.RescheduleWorkflow{OfWorkflow: queue.ToWorkflow(id)})
+}
+
+// askStage is ask for a message about the stage with that ref.
+func (e *Engine) askStage(ctx context.Context, doing, ref string, m queue.Addressed, texts ...string) error {
+	if ref == "" {
+		return stabilize.Invalid("stage ref", "is empty")
+	}
+	return e.ask(ctx, doing, m, append(texts, ref)...)
 }
 
 // Send has a message of the caller's own decided by the handler that was added

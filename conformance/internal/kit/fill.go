@@ -17,12 +17,10 @@ import (
 type Filler struct {
 	Env  *Env
 	Seed int
-
-	n      int
-	inside int // how many stages hold the one being filled
+	n    int
 }
 
-// Fill fills what x points to, but for what is not stored.
+// Fill fills what x points to. Version and what Valid mends are left alone.
 func (f *Filler) Fill(x any) { f.fill(reflect.TypeOf(x).Elem().Name(), reflect.ValueOf(x).Elem()) }
 
 func (f *Filler) next() int {
@@ -40,7 +38,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		return
 	case *stabilize.Values:
 		*x = stabilize.Values{}
-		f.Env.Must(x.Set("int", int64(1)<<53+2*int64(f.next())+1), "setting a value")
+		f.Env.Must(x.Set("int", int64(1)<<53+2*int64(f.next())+1), "setting a value") // odd: no float holds it
 		f.Env.Must(x.Set("text", fmt.Sprintf("text %d <&> \u2028", f.next())), "setting a value")
 		f.Env.Must(x.Set("nested", map[string]any{"a": []any{1, nil, map[string]any{}}, "n": f.next()}), "setting a value")
 		return
@@ -52,17 +50,13 @@ func (f *Filler) fill(path string, v reflect.Value) {
 			*x = append(*x, t)
 		}
 		return
-	case *[]*stabilize.Stage:
-		s := &stabilize.Stage{}
-		f.inside++
-		f.fill(path+"[]", reflect.ValueOf(s).Elem())
-		f.inside--
-		*x = []*stabilize.Stage{s}
+	case *[]*stabilize.Stage: // the stages inside a stage: one level is enough
+		at := time.Unix(1_600_000_000+int64(f.next()), 0).UTC()
+		*x = []*stabilize.Stage{{
+			ID: fmt.Sprint("inside", f.next()), Ref: "inside", StartedAt: at, EndedAt: at, StartExpiry: at,
+			Context: stabilize.Values{"n": json.RawMessage(fmt.Sprint(f.next()))},
+		}}
 		return
-	case **stabilize.Rules:
-		if f.inside > 1 { // rules hold stages, which hold rules: two levels are enough
-			return
-		}
 	case *stabilize.SplitType:
 		*x = stabilize.SplitType(1 + f.next()%2)
 		return
@@ -108,7 +102,7 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() && field.Tag.Get("json") != "-" {
+			if field := v.Type().Field(i); field.IsExported() {
 				f.fill(path+"."+field.Name, v.Field(i))
 			}
 		}
