@@ -44,7 +44,11 @@ func (x *Decision) startChild(s *stabilize.Stage, t *stabilize.Task, r stabilize
 	child.ID = childID(t)
 	child.Parent = &stabilize.ParentTask{WorkflowID: w.ID, StageID: s.ID, TaskID: t.ID, Waits: r.Status == stabilize.Suspended, Depth: depth}
 	t.Waiting().Child = child.ID
-	x.Push(queue.CreateWorkflow{OfWorkflow: queue.ToWorkflow(child.ID), Header: child.Header, Stages: child.Stages})
+	// The message has the child's id, so that abandonChild can take it back.
+	x.out = append(x.out, queue.Outgoing{
+		ID:      child.ID,
+		Message: queue.CreateWorkflow{OfWorkflow: queue.ToWorkflow(child.ID), Header: child.Header, Stages: child.Stages},
+	})
 	if !child.Parent.Waits {
 		if err := s.Outputs.Set("child", child.ID); err != nil {
 			return err
@@ -77,31 +81,52 @@ func waitsFor(s *stabilize.Stage, child string) *stabilize.Task {
 }
 
 // abandonChild cancels the workflow that a task waits for and will not any more.
+// One that has not been created yet never is: its message could otherwise be
+// handled after the cancelling, by another worker.
 func (x *Decision) abandonChild(t *stabilize.Task) {
-	if t.Waits().Child != "" && t.Status == stabilize.Suspended {
-		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(t.Waits().Child), User: "system", Reason: stabilize.ReasonParentEnded})
+	if child := t.Waits().Child; child != "" && t.Status == stabilize.Suspended {
+		x.Discard(child)
+		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(child), User: "system", Reason: stabilize.ReasonParentEnded})
 	}
 }
 
-// tellParent tells the task that waits for this workflow how it ended.
-func (x *Decision) tellParent() {
+// ReportEnd promises: the task that waits for this workflow hears of its end
+// (again). A restarted parent asks, because it may have dropped the news of the
+// end that it is to wait for.
+func ReportEnd() Handler { return Handle(reportEnd) }
+
+func reportEnd(x *Decision, _ queue.ReportEnd) error {
+	if w := x.Workflow(); w.Status.IsComplete() {
+		x.tellParent(w.Version)
+	}
+	return nil
+}
+
+// tellParent tells the task that waits for this workflow how it ended, with the
+// version at which it had: what was restarted since is newer.
+func (x *Decision) tellParent(version int64) {
 	w := x.Workflow()
 	p := w.Parent
 	if p == nil || !p.Waits {
 		return
 	}
 	m := queue.ChildEnded{
-		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, Status: w.Status, Failure: w.Failure,
+		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, Version: version, Status: w.Status, Failure: w.Failure,
 	}
 	if w.Status == stabilize.Succeeded {
 		m.Outputs = w.Result()
+		// What cannot be sent must not keep the child from ending.
+		if err := x.env.checkSize("outputs of workflow "+w.ID, m.Outputs); err != nil {
+			m.Status, m.Outputs = stabilize.Terminal, nil
+			m.Failure = &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)}
+		}
 	}
 	x.Push(m)
 }
 
 // rejoinChild makes the new round of a restarted stage wait for a workflow that
-// was restarted itself, in the task whose place that has.
-func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
+// was restarted itself at that version, in the task whose place that has.
+func (x *Decision) rejoinChild(old *stabilize.Stage, child string, version int64) error {
 	if child == "" {
 		return nil
 	}
@@ -130,7 +155,8 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string) error {
 		}
 	}
 	t := s.Tasks[at]
-	t.Waiting().Child = child
+	t.Waiting().Child, t.Waiting().ChildVersion = child, version
+	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child)})
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}

@@ -245,7 +245,7 @@ func (x *Decision) finishWorkflow(status stabilize.Status, failure *stabilize.Fa
 	if err := x.SetWorkflowStatus(status); err != nil {
 		return err
 	}
-	x.tellParent()
+	x.tellParent(w.Version + 1)
 	if w.ConcurrencyKey() != "" {
 		// One that begins and ends in the same commit needs a place all the same;
 		// ended, it holds none.

@@ -24,8 +24,16 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		x.Logger().Error("a stage to restart does not exist", "stage", m.StageID+m.StageRef)
 		return nil
 	}
-	if m.Child != "" && waitsFor(s, m.Child) != nil && !s.Status.IsComplete() {
-		return nil // it has not heard of the end yet, and need not
+	if m.Child != "" {
+		if of, t := x.awaiting(s, m.Child); t != nil {
+			if t.Waits().ChildVersion >= m.ChildVersion {
+				return nil // it has heard of a later end
+			}
+			if !of.Status.IsComplete() { // it has not heard of the end yet, and need not
+				x.draft.Task(of.ID, t.ID).Waiting().ChildVersion = m.ChildVersion
+				return nil
+			}
+		}
 	}
 	for parent := w.Stage(s.ParentID); parent != nil; parent = w.Stage(s.ParentID) {
 		s = parent
@@ -40,7 +48,7 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 	if err := x.restart([]string{s.Ref}, m.User); err != nil {
 		return err
 	}
-	return x.rejoinChild(s, m.Child)
+	return x.rejoinChild(s, m.Child, m.ChildVersion)
 }
 
 // restart opens new rounds of the stages and of all that depends on them.
@@ -83,7 +91,7 @@ func (x *Decision) restart(refs []string, user string) error {
 		return x.proceedAll()
 	}
 	if p := w.Parent; p != nil && p.Waits {
-		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID})
+		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID, ChildVersion: w.Version + 1})
 	}
 	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
 	return nil

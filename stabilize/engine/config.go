@@ -32,6 +32,9 @@ type Config struct {
 	// SweepInterval is how often waiting lists are looked at for places whose
 	// holder vanished without ending. Default 5 s.
 	SweepInterval time.Duration `env:"SWEEP_INTERVAL,min=10ms"`
+	// MaxChildDepth is how many workflows may stand above one that a task starts;
+	// one more fails the task with DEPTH. Default handlers.DefaultMaxDepth.
+	MaxChildDepth int `env:"MAX_CHILD_DEPTH,min=0"`
 
 	clock     stabilize.Clock
 	ids       *stabilize.IDs
@@ -47,7 +50,7 @@ type Config struct {
 // ConfigFromEnv reads the engine's numbers from the environment, as lookup
 // (os.LookupEnv) gives it: STABILIZE_CONCURRENCY, STABILIZE_LEASE_TTL,
 // STABILIZE_MAX_POLL, STABILIZE_TASK_TIMEOUT, STABILIZE_STOP_TIMEOUT,
-// STABILIZE_CACHE_SIZE, STABILIZE_SWEEP_INTERVAL. The error names every variable
+// STABILIZE_CACHE_SIZE, STABILIZE_SWEEP_INTERVAL, STABILIZE_MAX_CHILD_DEPTH. The error names every variable
 // with a mistake and is ErrInvalid.
 func ConfigFromEnv(lookup func(string) (string, bool)) (Config, error) {
 	var c Config
@@ -112,6 +115,7 @@ func newConfig(opts []Option) (Config, error) {
 	}{
 		{"concurrency", int64(c.Concurrency)}, {"lease TTL", int64(c.LeaseTTL)}, {"max poll", int64(c.MaxPoll)},
 		{"task timeout", int64(c.TaskTimeout)}, {"stop timeout", int64(c.StopTimeout)}, {"sweep interval", int64(c.SweepInterval)},
+		{"max child depth", int64(c.MaxChildDepth)},
 	} {
 		if n.value < 0 {
 			return c, stabilize.Invalid("engine "+n.field, "%d is negative", n.value)

@@ -76,7 +76,7 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 		Store: store, Registry: e.registry, Handlers: cfg.handlers, Commit: e.group.Commit,
 		Clock: cfg.clock, IDs: cfg.ids, Logger: cfg.logger, Tracer: cfg.tracer,
 		Recorder: cfg.recorder, Ended: e.waiters.ended, Interceptors: cfg.around,
-		Cascade: !cfg.noCascade, CacheSize: cfg.CacheSize, TaskTimeout: cfg.TaskTimeout,
+		Cascade: !cfg.noCascade, CacheSize: cfg.CacheSize, MaxDepth: cfg.MaxChildDepth, TaskTimeout: cfg.TaskTimeout,
 	})
 	if err != nil {
 		return nil, err
