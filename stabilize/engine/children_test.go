@@ -315,7 +315,9 @@ func TestNewsOfARestartedChildMayComeInAnyOrder(t *testing.T) {
 			}
 			return stabilize.Fail("not good"), nil
 		})
-		r.subWorkflow("child", func() []*stabilize.StageSpec { return []*stabilize.StageSpec{stage("g").Do("gate"), stage("c", "g").Do("check")} })
+		r.subWorkflow("child", func() []*stabilize.StageSpec {
+			return []*stabilize.StageSpec{stage("g").Do("gate"), stage("c", "g").Do("check")}
+		})
 		good, _ := stabilize.NewValues(map[string]any{"good": true})
 		is := func(id string, want stabilize.Status) {
 			t.Helper()
