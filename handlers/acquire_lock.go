@@ -8,24 +8,26 @@ import (
 )
 
 // A global exclusion key is an aggregate of its own (decision 0017): a workflow
-// without stages that is RUNNING while it is held, with the ids of its holder and
-// of those who wait in its context, first in first out.
-
-const lockQueue = "queue" // the holder first
+// without stages that is RUNNING while it is held, with its holder and those who
+// wait in its context, first in first out.
 
 // AcquireLock promises: a global key has one holder at a time, and those who
-// wait get it in the order in which they asked; asking again changes nothing.
+// wait get it in the order in which they asked; asking again with the same
+// ticket changes nothing.
 func AcquireLock() Handler { return Handle(acquireLock) }
 
 func acquireLock(x *Decision, m queue.AcquireLock) error {
-	line := lockLine(x.Workflow())
-	if slices.Contains(line, m.For) {
-		if line[0] == m.For { // it may not have been told
-			x.Push(queue.LockGranted{OfWorkflow: queue.ToWorkflow(m.For), Key: m.Key})
+	line, err := lockLine(x.Workflow())
+	if err != nil {
+		return err
+	}
+	if slices.Contains(line, m.LockPlace) {
+		if line[0] == m.LockPlace { // it may not have been told
+			x.grantLock(m.Key, line[0])
 		}
 		return nil
 	}
-	return x.setLockLine(m.Key, append(line, m.For), line)
+	return x.setLockLine(m.Key, append(slices.Clip(line), m.LockPlace), line)
 }
 
 // ReleaseLock promises: the next in line holds the key; who gives up waiting
@@ -33,27 +35,28 @@ func acquireLock(x *Decision, m queue.AcquireLock) error {
 func ReleaseLock() Handler { return Handle(releaseLock) }
 
 func releaseLock(x *Decision, m queue.ReleaseLock) error {
-	line := lockLine(x.Workflow())
-	i := slices.Index(line, m.For)
+	line, err := lockLine(x.Workflow())
+	if err != nil {
+		return err
+	}
+	i := slices.Index(line, m.LockPlace)
 	if i < 0 {
 		return nil
 	}
 	return x.setLockLine(m.Key, slices.Delete(slices.Clone(line), i, i+1), line)
 }
 
-func lockLine(w *stabilize.Workflow) []string {
-	line, err := stabilize.Get[[]string](w.Context, lockQueue)
-	if err != nil {
-		return nil
+func lockLine(w *stabilize.Workflow) ([]queue.LockPlace, error) {
+	if !w.Context.Has(queue.LockLine) {
+		return nil, nil
 	}
-	return line
+	return stabilize.Get[[]queue.LockPlace](w.Context, queue.LockLine)
 }
 
 // setLockLine stores the line and tells a new holder.
-func (x *Decision) setLockLine(key string, line, before []string) error {
+func (x *Decision) setLockLine(key string, line, before []queue.LockPlace) error {
 	h := x.draft.Header()
-	h.Context = h.Context.Clone()
-	if err := h.Context.Set(lockQueue, line); err != nil {
+	if err := h.Context.Set(queue.LockLine, line); err != nil {
 		return err
 	}
 	if len(line) == 0 {
@@ -68,20 +71,25 @@ func (x *Decision) setLockLine(key string, line, before []string) error {
 		return err
 	}
 	if len(before) == 0 || before[0] != line[0] {
-		x.Push(queue.LockGranted{OfWorkflow: queue.ToWorkflow(line[0]), Key: key})
+		x.grantLock(key, line[0])
 	}
 	return nil
 }
 
-// LockGranted promises: a stage that waits for the key starts; if none does any
-// more the key goes on to the next at once.
+func (x *Decision) grantLock(key string, to queue.LockPlace) {
+	x.Push(queue.LockGranted{OfWorkflow: queue.ToWorkflow(to.For), Key: key, Ticket: to.Ticket})
+}
+
+// LockGranted promises: a stage that waits for the key starts; if none can, now
+// or any more, the key goes on to the next at once. A workflow that is paused
+// asks again when it is resumed.
 func LockGranted() Handler { return Handle(lockGranted) }
 
 func lockGranted(x *Decision, m queue.LockGranted) error {
 	w := x.Workflow()
-	i := slices.IndexFunc(w.Locks, func(l stabilize.Lock) bool { return l.Key == m.Key })
+	i := slices.IndexFunc(w.Locks, func(l stabilize.Lock) bool { return l.Key == m.Key && l.Ticket == m.Ticket })
 	if w.Status.IsComplete() || i < 0 {
-		x.Push(queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(queue.LockID(m.Key)), Key: m.Key, For: w.ID})
+		x.Push(lockRelease(m.Key, w.ID, m.Ticket))
 		return nil
 	}
 	if w.Locks[i].Held {
@@ -90,7 +98,9 @@ func lockGranted(x *Decision, m queue.LockGranted) error {
 	x.draft.Header().Locks[i].Held = true
 	offered := false
 	for _, s := range w.Excluding(m.Key) {
-		offered = x.offer(s) || offered
+		if w.Status == stabilize.Running && x.parentTakes(s) {
+			offered = x.offer(s) || offered
+		}
 	}
 	if !offered {
 		x.releaseLock(m.Key)
@@ -99,11 +109,18 @@ func lockGranted(x *Decision, m queue.LockGranted) error {
 	return nil
 }
 
+func lockRelease(key, workflow, ticket string) queue.ReleaseLock {
+	return queue.ReleaseLock{
+		OfWorkflow: queue.ToWorkflow(queue.LockID(key)), Key: key,
+		LockPlace: queue.LockPlace{For: workflow, Ticket: ticket},
+	}
+}
+
 // giveBack is what goes out in place of a message to a workflow that does not
 // exist (any more).
 func giveBack(m queue.Message) []queue.Outgoing {
 	if g, ok := m.(queue.LockGranted); ok {
-		return []queue.Outgoing{{Message: queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(queue.LockID(g.Key)), Key: g.Key, For: g.WorkflowID}}}
+		return []queue.Outgoing{{Message: lockRelease(g.Key, g.WorkflowID, g.Ticket)}}
 	}
 	return nil
 }

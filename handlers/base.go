@@ -62,7 +62,7 @@ func NewSet() *Set {
 		PauseStage(), ResumeStage(), RestartStage(), TimeoutStage(),
 		JumpToStage(), SignalStage(), CancelRegion(), AddMultiInstance(), CloseMultiInstance(),
 		StartTask(), RunTask(), CompleteTask(), PauseTask(), ResumeTask(),
-		CreateWorkflow(), ChildEnded(), AcquireLock(), ReleaseLock(), LockGranted(),
+		CreateWorkflow(), ChildEnded(), ReportEnd(), AcquireLock(), ReleaseLock(), LockGranted(),
 		InvalidWorkflowID(), InvalidStageID(), InvalidTaskID(), InvalidTaskType(), DeadLettered(),
 	} {
 		s.byKind[h.Kind()] = h

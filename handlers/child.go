@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
-	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -45,7 +44,11 @@ func (x *Decision) startChild(s *stabilize.Stage, t *stabilize.Task, r stabilize
 	child.ID = childID(t)
 	child.Parent = &stabilize.ParentTask{WorkflowID: w.ID, StageID: s.ID, TaskID: t.ID, Waits: r.Status == stabilize.Suspended, Depth: depth}
 	t.Waiting().Child = child.ID
-	x.Push(queue.CreateWorkflow{OfWorkflow: queue.ToWorkflow(child.ID), Header: child.Header, Stages: child.Stages})
+	// The message has the child's id, so that abandonChild can take it back.
+	x.out = append(x.out, queue.Outgoing{
+		ID:      child.ID,
+		Message: queue.CreateWorkflow{OfWorkflow: queue.ToWorkflow(child.ID), Header: child.Header, Stages: child.Stages},
+	})
 	if !child.Parent.Waits {
 		if err := s.Outputs.Set("child", child.ID); err != nil {
 			return err
@@ -67,57 +70,74 @@ func (x *Decision) awaitChild(s *stabilize.Stage, t *stabilize.Task) error {
 	return err
 }
 
-// waitsFor returns the last execution of a stage in which a task waits for a
-// workflow, or did, and the task; nil if there is none.
-func waitsFor(w *stabilize.Workflow, ref, child string) (*stabilize.Stage, *stabilize.Task) {
-	for _, s := range slices.Backward(w.Rounds(ref)) {
-		for _, t := range s.Tasks {
-			if t.Waits().Child == child {
-				return s, t
-			}
+// waitsFor returns the task of a stage that waits for a workflow, or did.
+func waitsFor(s *stabilize.Stage, child string) *stabilize.Task {
+	for _, t := range s.Tasks {
+		if t.Waits().Child == child {
+			return t
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // abandonChild cancels the workflow that a task waits for and will not any more.
+// One that has not been created yet never is: its message could otherwise be
+// handled after the cancelling, by another worker.
 func (x *Decision) abandonChild(t *stabilize.Task) {
-	if t.Waits().Child != "" && t.Status == stabilize.Suspended {
-		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(t.Waits().Child), User: "system", Reason: stabilize.ReasonParentEnded})
+	if child := t.Waits().Child; child != "" && t.Status == stabilize.Suspended {
+		x.Discard(child)
+		x.Push(queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(child), User: "system", Reason: stabilize.ReasonParentEnded})
 	}
 }
 
-// tellParent tells the task that waits for this workflow how it ended.
-func (x *Decision) tellParent() {
+// ReportEnd promises: the task that waits for this workflow hears of its end
+// (again). A restarted parent asks, because it may have dropped the news of the
+// end that it is to wait for.
+func ReportEnd() Handler { return Handle(reportEnd) }
+
+func reportEnd(x *Decision, _ queue.ReportEnd) error {
+	if w := x.Workflow(); w.Status.IsComplete() {
+		x.tellParent(w.Version)
+	}
+	return nil
+}
+
+// tellParent tells the task that waits for this workflow how it ended, with the
+// version at which it had: what was restarted since is newer.
+func (x *Decision) tellParent(version int64) {
 	w := x.Workflow()
 	p := w.Parent
 	if p == nil || !p.Waits {
 		return
 	}
 	m := queue.ChildEnded{
-		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, At: w.Version + 1, Status: w.Status, Failure: w.Failure,
+		OfTask: queue.ToTask(p.WorkflowID, p.StageID, p.TaskID), Child: w.ID, Version: version, Status: w.Status, Failure: w.Failure,
 	}
 	if w.Status == stabilize.Succeeded {
 		m.Outputs = w.Result()
+		// What cannot be sent must not keep the child from ending.
+		if err := x.env.checkSize("outputs of workflow "+w.ID, m.Outputs); err != nil {
+			m.Status, m.Outputs = stabilize.Terminal, nil
+			m.Failure = &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)}
+		}
 	}
 	x.Push(m)
 }
 
 // rejoinChild makes the new round of a restarted stage wait for a workflow that
-// was restarted itself, in the task whose place that has. Word of its next end
-// may have come before that of its restart, so it is asked to tell it again.
-func (x *Decision) rejoinChild(old *stabilize.Stage, child string, at int64) error {
+// was restarted itself at that version, in the task whose place that has.
+func (x *Decision) rejoinChild(old *stabilize.Stage, child string, version int64) error {
 	if child == "" {
 		return nil
 	}
-	place := -1
+	at := -1
 	for i, t := range old.Tasks {
 		if t.Waits().Child == child {
-			place = i
+			at = i
 		}
 	}
 	next := x.Workflow().StageByRef(old.Ref)
-	if place < 0 || next.ID == old.ID || place >= len(next.Tasks) {
+	if at < 0 || next.ID == old.ID || at >= len(next.Tasks) {
 		return nil // it starts one of its own
 	}
 	s, err := x.SetStageStatus(next.ID, stabilize.Running)
@@ -128,17 +148,17 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string, at int64) err
 	s.BeforePlanned = true
 	s.Outputs = old.Outputs.Clone()
 	s.WriteContext(old.Context)
-	for _, t := range s.Tasks[:place] {
+	for _, t := range s.Tasks[:at] {
 		t.Reason = stabilize.ReasonRejoined
 		if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Skipped); err != nil {
 			return err
 		}
 	}
-	t := s.Tasks[place]
-	t.Waiting().Child, t.Wait.Heard = child, at
+	t := s.Tasks[at]
+	t.Waiting().Child, t.Waiting().ChildVersion = child, version
+	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child)})
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}
-	x.Push(queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(child), Tell: true})
 	return x.awaitChild(s, t)
 }

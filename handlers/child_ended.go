@@ -9,18 +9,15 @@ import (
 
 // ChildEnded promises: the task that waits for a workflow ends as that did, with
 // its outputs or its failure, once and without polling (the reference's
-// SubWorkflowTask looks every 5 s). Word of an end from before the workflow was
-// restarted comes too late.
+// SubWorkflowTask looks every 5 s).
 func ChildEnded() Handler { return Handle(childEnded) }
 
 func childEnded(x *Decision, m queue.ChildEnded) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
-		// The stage may have been restarted to wait for the same workflow again.
-		s, t := waitsFor(x.Workflow(), s.Ref, m.Child)
-		if t == nil || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted || m.At < t.Waits().Heard {
-			return nil
+		s, t := x.awaiting(s, m.Child)
+		if t == nil || t.Status != stabilize.Suspended || s.Ending != stabilize.NotStarted || m.Version < t.Waits().ChildVersion {
+			return nil // nobody waits for that end (any more)
 		}
-		x.draft.Task(s.ID, t.ID).Waiting().Heard = m.At
 		if s.Status == stabilize.Suspended {
 			if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
 				return err
@@ -30,6 +27,8 @@ func childEnded(x *Decision, m queue.ChildEnded) error {
 			return err
 		}
 		s = x.draft.Stage(s.ID)
+		t = s.Task(t.ID)
+		t.Waiting().ChildVersion = m.Version
 		if err := x.choose(s); err != nil {
 			return err
 		}
@@ -44,11 +43,7 @@ func childEnded(x *Decision, m queue.ChildEnded) error {
 			x.completeTask(s, t, stabilize.Succeeded, nil)
 			return nil
 		}
-		why := ""
-		if m.Failure != nil {
-			why = ": " + m.Failure.Error()
-		}
-		failure := &stabilize.Failure{Code: stabilize.CodeChildFailed, Message: fitText(fmt.Sprintf("workflow %q ended %s%s", m.Child, m.Status, why))}
+		failure := &stabilize.Failure{Code: stabilize.CodeChildFailed, Message: fitText(howChildEnded(m))}
 		status := stabilize.Terminal
 		if m.Status == stabilize.Canceled {
 			status = stabilize.Canceled
@@ -56,4 +51,28 @@ func childEnded(x *Decision, m queue.ChildEnded) error {
 		x.completeTask(s, t, status, failure)
 		return nil
 	})
+}
+
+// howChildEnded says how the child ended and why; of a descendant's failure, by
+// which way it came up.
+func howChildEnded(m queue.ChildEnded) string {
+	switch {
+	case m.Failure == nil:
+		return fmt.Sprintf("workflow %q ended %s", m.Child, m.Status)
+	case m.Failure.Code == stabilize.CodeChildFailed:
+		return fmt.Sprintf("workflow %q: %s", m.Child, m.Failure.Message)
+	default:
+		return fmt.Sprintf("workflow %q ended %s: %s", m.Child, m.Status, m.Failure.Error())
+	}
+}
+
+// awaiting returns the task that waits for a workflow, or did, and its stage: the
+// one named, or its latest round, if that was restarted to wait for it again.
+func (x *Decision) awaiting(s *stabilize.Stage, child string) (*stabilize.Stage, *stabilize.Task) {
+	if latest := x.Workflow().StageByRef(s.Ref); latest.ID != s.ID {
+		if t := waitsFor(latest, child); t != nil {
+			return latest, t
+		}
+	}
+	return s, waitsFor(s, child)
 }

@@ -18,13 +18,7 @@ import (
 // again (the reference re-queues itself every 15 s and gives up after an hour).
 func CompleteWorkflow() Handler { return Handle(completeWorkflow) }
 
-func completeWorkflow(x *Decision, m queue.CompleteWorkflow) error {
-	if m.Tell {
-		if x.Workflow().Status.IsComplete() {
-			x.tellParent()
-		}
-		return nil
-	}
+func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 	x.completing = false
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
@@ -279,7 +273,7 @@ func (x *Decision) finishWorkflow(status stabilize.Status, failure *stabilize.Fa
 	if err := x.SetWorkflowStatus(status); err != nil {
 		return err
 	}
-	x.tellParent()
+	x.tellParent(w.Version + 1)
 	if w.ConcurrencyKey() != "" {
 		// One that begins and ends in the same commit needs a place all the same;
 		// ended, it holds none.

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -12,10 +13,11 @@ func CreateWorkflow() Handler { return Handle(createWorkflow) }
 
 func createWorkflow(x *Decision, _ queue.CreateWorkflow) error {
 	w := x.Workflow()
-	if w.Version > 0 {
+	if w.Version > 0 || w.Status.IsComplete() {
 		return nil
 	}
 	if err := x.env.Registry.Check(w); err != nil {
+		x.Record(events.Event{Type: events.WorkflowCreated, To: w.Status}, nil, nil)
 		return x.finishWorkflow(stabilize.Terminal, &stabilize.Failure{Code: stabilize.CodeUnknownTaskType, Message: errorText(err)})
 	}
 	x.created()

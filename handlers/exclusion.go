@@ -23,7 +23,10 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 	}
 	w := x.Workflow()
 	members := w.Excluding(e.Key)
-	own := sectionOf(members, s)
+	var own []string
+	if e.Section {
+		own = sectionOf(members, s)
+	}
 	for _, m := range members {
 		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
 			return false
@@ -34,21 +37,21 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 	}
 	i := slices.IndexFunc(w.Locks, func(l stabilize.Lock) bool { return l.Key == e.Key })
 	if i < 0 {
+		ticket := x.NewID()
 		h := x.draft.Header()
-		h.Locks = append(h.Locks, stabilize.Lock{Key: e.Key})
-		x.Push(queue.AcquireLock{OfWorkflow: queue.ToWorkflow(queue.LockID(e.Key)), Key: e.Key, For: w.ID})
+		h.Locks = append(h.Locks, stabilize.Lock{Key: e.Key, Ticket: ticket})
+		x.Push(queue.AcquireLock{
+			OfWorkflow: queue.ToWorkflow(queue.LockID(e.Key)), Key: e.Key, LockPlace: queue.LockPlace{For: w.ID, Ticket: ticket},
+		})
 		return false
 	}
 	return w.Locks[i].Held
 }
 
 // sectionOf returns the refs of the section that s is in: the members that are
-// connected with it. A mutex is a section of one.
+// connected with it.
 func sectionOf(members []*stabilize.Stage, s *stabilize.Stage) []string {
 	refs := []string{s.Ref}
-	if !s.Rules.Exclusion.Section {
-		return refs
-	}
 	for i := 0; i < len(refs); i++ {
 		for _, m := range members {
 			if !m.Rules.Exclusion.Section || slices.Contains(refs, m.Ref) {
@@ -70,41 +73,66 @@ func sectionOf(members []*stabilize.Stage, s *stabilize.Stage) []string {
 // holdsKey reports whether a stage, or the section it is in, has begun and not
 // ended.
 func holdsKey(members []*stabilize.Stage, s *stabilize.Stage) bool {
+	if !s.Rules.Exclusion.Section {
+		return s.Status.IsActive()
+	}
 	begun, open := false, false
 	section := sectionOf(members, s)
 	for _, m := range members {
-		if !slices.Contains(section, m.Ref) {
-			continue
-		}
-		begun = begun || !m.StartedAt.IsZero()
-		open = open || !m.Status.IsComplete()
-		if !s.Rules.Exclusion.Section && m.Status.IsActive() {
-			return true
+		if slices.Contains(section, m.Ref) {
+			begun = begun || !m.StartedAt.IsZero()
+			open = open || !m.Status.IsComplete()
 		}
 	}
-	return s.Rules.Exclusion.Section && begun && open
+	return begun && open
 }
 
-// leaveExclusion offers those who wait for the key of a stage that ended, and
-// gives a global key back when nobody here holds it: whoever else waits for it,
-// in this workflow too, gets it in turn.
+// leaveExclusion gives a global key back when nobody here holds it (whoever else
+// waits for it, in this workflow too, gets it in turn) and offers the stages
+// that wait for the key of a stage that ended.
 func (x *Decision) leaveExclusion(s *stabilize.Stage) error {
-	e := s.Rules.Exclusion
-	if e == nil {
+	if s.Rules.Exclusion == nil {
 		return nil
 	}
-	w := x.Workflow()
-	members := w.Excluding(e.Key)
+	members := x.Workflow().Excluding(s.Rules.Exclusion.Key)
 	if slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
 		return nil
 	}
-	if e.Global {
-		x.releaseLock(e.Key)
+	if s.Rules.Exclusion.Global {
+		x.releaseLock(s.Rules.Exclusion.Key)
 	}
-	for _, m := range members {
-		x.offer(m)
+	x.offerKey(members, s)
+	return nil
+}
+
+// passOn offers the key of a stage that was to start and cannot to the others
+// that wait for it.
+func (x *Decision) passOn(s *stabilize.Stage) error {
+	if s.Rules == nil || s.Rules.Exclusion == nil {
+		return nil
+	}
+	members := x.Workflow().Excluding(s.Rules.Exclusion.Key)
+	if !slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
+		x.offerKey(members, s)
 	}
 	return nil
+}
+
+// offerKey offers the members in their order, up to the first of which it is
+// sure that it takes the key, or passes it on by ending.
+func (x *Decision) offerKey(members []*stabilize.Stage, but *stabilize.Stage) {
+	w := x.Workflow()
+	for _, m := range members {
+		if m.ID != but.ID && x.parentTakes(m) && x.offer(m) && !m.Rules.Exclusion.Global && !w.Counted(m.Ref) {
+			return
+		}
+	}
+}
+
+// parentTakes reports whether the parent of a stage, if it has one, lets it start.
+func (x *Decision) parentTakes(s *stabilize.Stage) bool {
+	parent := x.Workflow().Stage(s.ParentID)
+	return parent == nil || takesChild(parent, s)
 }
 
 // releaseLock gives a global key back, or the turn for it.
@@ -115,8 +143,9 @@ func (x *Decision) releaseLock(key string) {
 		return
 	}
 	h := x.draft.Header()
+	ticket := h.Locks[i].Ticket
 	h.Locks = slices.Delete(h.Locks, i, i+1)
-	x.Push(queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(queue.LockID(key)), Key: key, For: w.ID})
+	x.Push(lockRelease(key, w.ID, ticket))
 }
 
 // releaseLocks gives back all global keys of a workflow that ends.

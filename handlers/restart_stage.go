@@ -28,13 +28,14 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		return nil
 	}
 	if m.Child != "" {
-		holder, t := waitsFor(w, s.Ref, m.Child)
-		if t == nil || holder.Superseded || m.At <= t.Waits().Heard {
-			return nil // it has another by now, or has heard this before
-		}
-		if s = holder; t.Status == stabilize.Suspended {
-			x.draft.Task(s.ID, t.ID).Waiting().Heard = m.At
-			return nil // it has not heard of the end yet, and need not
+		if of, t := x.awaiting(s, m.Child); t != nil {
+			if t.Waits().ChildVersion >= m.ChildVersion {
+				return nil // it has heard of a later end
+			}
+			if !of.Status.IsComplete() { // it has not heard of the end yet, and need not
+				x.draft.Task(of.ID, t.ID).Waiting().ChildVersion = m.ChildVersion
+				return nil
+			}
 		}
 	}
 	for parent := w.Stage(s.ParentID); parent != nil; parent = w.Stage(s.ParentID) {
@@ -50,7 +51,7 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 	if err := x.restart([]string{s.Ref}, m.User); err != nil {
 		return err
 	}
-	return x.rejoinChild(s, m.Child, m.At)
+	return x.rejoinChild(s, m.Child, m.ChildVersion)
 }
 
 // restart opens new rounds of the stages and of all that depends on them.
@@ -96,7 +97,7 @@ func (x *Decision) restart(refs []string, user string) error {
 		return x.proceedAll()
 	}
 	if p := w.Parent; p != nil && p.Waits {
-		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID, At: w.Version + 1})
+		x.Push(queue.RestartStage{OfStage: queue.ToStage(p.WorkflowID, p.StageID), User: user, Child: w.ID, ChildVersion: w.Version + 1})
 	}
 	x.Push(queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(w.ID)})
 	return nil

@@ -25,8 +25,8 @@ func startStage(x *Decision, m queue.StartStage) error {
 		if s.Status != stabilize.NotStarted || s.Superseded || w.Status != stabilize.Running || w.Halting() {
 			return nil
 		}
-		if parent := w.Stage(s.ParentID); parent != nil && !takesChild(parent, s) {
-			return nil
+		if !x.parentTakes(s) {
+			return x.passOn(s)
 		}
 		if w.Counted(s.Ref) && (s.State == nil || len(s.State.Consumed) == 0 && !s.State.Bypass) && !s.IsInitial() {
 			_, err := x.arriveCounted(s.Ref, false)
@@ -35,7 +35,7 @@ func startStage(x *Decision, m queue.StartStage) error {
 		skip := queue.SkipStage{OfStage: queue.ToStage(w.ID, s.ID)}
 		switch w.Readiness(s) {
 		case stabilize.Waiting:
-			return nil
+			return x.passOn(s)
 		case stabilize.Dead:
 			skip.Reason = stabilize.ReasonDeadPath
 		default:
@@ -79,7 +79,7 @@ func (x *Decision) mayStart(s *stabilize.Stage) (wait bool, skip string, err err
 	w := x.Workflow()
 	switch w.MilestoneState(s) {
 	case stabilize.Waiting:
-		return true, "", nil
+		return true, "", x.passOn(s)
 	case stabilize.Dead:
 		return false, stabilize.ReasonMilestone, nil
 	}

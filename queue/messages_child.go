@@ -27,7 +27,7 @@ func (m CreateWorkflow) Creates(time.Time) *stabilize.Workflow {
 type ChildEnded struct {
 	OfTask
 	Child   string             `json:"child"`
-	At      int64              `json:"at,omitempty"` // its version when it ended
+	Version int64              `json:"version,omitempty"` // of the child, with its end
 	Status  stabilize.Status   `json:"status"`
 	Outputs stabilize.Values   `json:"outputs,omitempty"`
 	Failure *stabilize.Failure `json:"failure,omitempty"`
@@ -35,3 +35,11 @@ type ChildEnded struct {
 
 // Kind implements Message.
 func (ChildEnded) Kind() string { return "ChildEnded" }
+
+// ReportEnd asks a workflow that has ended to tell the task that waits for it.
+type ReportEnd struct {
+	OfWorkflow
+}
+
+// Kind implements Message.
+func (ReportEnd) Kind() string { return "ReportEnd" }

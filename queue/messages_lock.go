@@ -11,11 +11,22 @@ import (
 // A global exclusion key is an aggregate of its own, addressed like a workflow:
 // LockID of the key.
 
+// LockPlace is a place in the line for a key: of a workflow, under the ticket
+// with which it asked, so that asking, getting and giving back may cross.
+type LockPlace struct {
+	For    string `json:"for"` // id of the workflow
+	Ticket string `json:"ticket"`
+}
+
+// LockLine is where the context of the workflow that stands for a key keeps its
+// line, a list of LockPlace, the holder first.
+const LockLine = "line"
+
 // AcquireLock asks for a global exclusion key, for a workflow.
 type AcquireLock struct {
 	OfWorkflow        // the lock
 	Key        string `json:"key"`
-	For        string `json:"for"` // id of the workflow that asks
+	LockPlace
 }
 
 // Kind implements Message.
@@ -42,7 +53,7 @@ func (m AcquireLock) Creates(now time.Time) *stabilize.Workflow {
 type ReleaseLock struct {
 	OfWorkflow        // the lock
 	Key        string `json:"key"`
-	For        string `json:"for"`
+	LockPlace
 }
 
 // Kind implements Message.
@@ -51,7 +62,8 @@ func (ReleaseLock) Kind() string { return "ReleaseLock" }
 // LockGranted tells a workflow that it holds a global exclusion key.
 type LockGranted struct {
 	OfWorkflow
-	Key string `json:"key"`
+	Key    string `json:"key"`
+	Ticket string `json:"ticket"`
 }
 
 // Kind implements Message.

@@ -72,7 +72,8 @@ type RestartStage struct {
 	// Child is a workflow that the stage started and that was restarted itself:
 	// the new round waits for it instead of starting another.
 	Child string `json:"child,omitempty"`
-	At    int64  `json:"at,omitempty"` // the child's version when that was restarted
+	// ChildVersion is the child's version since its restart.
+	ChildVersion int64 `json:"childVersion,omitempty"`
 }
 
 // Kind implements Message.

@@ -11,9 +11,6 @@ func (StartWorkflow) Kind() string { return "StartWorkflow" }
 // CompleteWorkflow ends a workflow when nothing in it is live.
 type CompleteWorkflow struct {
 	OfWorkflow
-	// Tell: the workflow is only to tell the task that waits for it of its end
-	// again, if it has ended.
-	Tell bool `json:"tell,omitempty"`
 }
 
 // Kind implements Message.

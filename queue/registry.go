@@ -45,6 +45,7 @@ func NewRegistry() *Registry {
 		Register[TimeoutWorkflow](r),
 		Register[CreateWorkflow](r),
 		Register[ChildEnded](r),
+		Register[ReportEnd](r),
 		Register[AcquireLock](r),
 		Register[ReleaseLock](r),
 		Register[LockGranted](r),

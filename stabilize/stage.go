@@ -90,7 +90,9 @@ type Wait struct {
 	Due      time.Time `json:"due,omitzero"`       // when its run is, if that was put off
 	Received *Signal   `json:"received,omitempty"` // the signal that ended its wait, until its run has answered
 	Child    string    `json:"child,omitempty"`    // id of the workflow it started, or waits for
-	Heard    int64     `json:"heard,omitempty"`    // version of that at its last word that was acted on
+	// ChildVersion is the version of that workflow which the task knows of: that
+	// of its end, or of its restart. Older news is dropped.
+	ChildVersion int64 `json:"childVersion,omitempty"`
 }
 
 // Waits returns what the task waits for, never nil. Read it only.

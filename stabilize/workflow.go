@@ -104,8 +104,9 @@ type Signal struct {
 
 // Lock is a global exclusion key as one workflow sees it.
 type Lock struct {
-	Key  string `json:"key"`
-	Held bool   `json:"held,omitempty"` // false: it waits its turn
+	Key    string `json:"key"`
+	Ticket string `json:"ticket,omitempty"` // of this wait and hold; each has one of its own
+	Held   bool   `json:"held,omitempty"`   // false: it waits its turn
 }
 
 // Trigger says what started the run.

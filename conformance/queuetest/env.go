@@ -120,7 +120,7 @@ func (e *env) kinds() []queue.Message {
 		queue.CancelStage{}, queue.AbortStage{}, queue.PauseStage{}, queue.ResumeStage{}, queue.RestartStage{},
 		queue.ContinueParentStage{}, queue.JumpToStage{}, queue.SignalStage{}, queue.CancelRegion{}, queue.AddMultiInstance{},
 		queue.CloseMultiInstance{}, queue.TimeoutStage{}, queue.TimeoutWorkflow{}, queue.RetryWorkflow{},
-		queue.CreateWorkflow{}, queue.ChildEnded{}, queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{},
+		queue.CreateWorkflow{}, queue.ChildEnded{}, queue.ReportEnd{}, queue.AcquireLock{}, queue.ReleaseLock{}, queue.LockGranted{},
 		queue.StartTask{}, queue.RunTask{}, queue.CompleteTask{}, queue.PauseTask{}, queue.ResumeTask{},
 		queue.InvalidWorkflowID{}, queue.InvalidStageID{}, queue.InvalidTaskID{}, queue.InvalidTaskType{}, queue.DeadLettered{},
 	}

@@ -162,6 +162,9 @@ func (r *rig) logged() []string {
 	return append([]string{}, r.log...)
 }
 
+// pass lets virtual time pass.
+func (r *rig) pass(d time.Duration) { time.Sleep(d) }
+
 // begin starts a workflow of the stages.
 func (r *rig) begin(stages ...*stabilize.StageSpec) string {
 	r.Helper()

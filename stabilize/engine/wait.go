@@ -183,11 +183,11 @@ func (e *Engine) sweepLocks(ctx context.Context) error {
 			return err
 		}
 		for _, lock := range page.Workflows {
-			holders, err := stabilize.Get[[]string](lock.Context, "queue")
-			if err != nil || len(holders) == 0 {
+			line, err := stabilize.Get[[]queue.LockPlace](lock.Context, queue.LockLine)
+			if err != nil || len(line) == 0 {
 				continue
 			}
-			h, err := e.store.Summary(ctx, holders[0])
+			h, err := e.store.Summary(ctx, line[0].For)
 			switch {
 			case errors.Is(err, stabilize.ErrNotFound):
 			case err != nil:
@@ -195,7 +195,7 @@ func (e *Engine) sweepLocks(ctx context.Context) error {
 			case !h.Status.IsComplete():
 				continue
 			}
-			err = e.store.Push(ctx, queue.Outgoing{Message: queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(lock.ID), Key: lock.Name, For: holders[0]}})
+			err = e.store.Push(ctx, queue.Outgoing{Message: queue.ReleaseLock{OfWorkflow: queue.ToWorkflow(lock.ID), Key: lock.Name, LockPlace: line[0]}})
 			if err != nil {
 				return err
 			}
