@@ -137,18 +137,9 @@ func (x *Decision) bodyUnderWay(s *stabilize.Stage) bool {
 		return false
 	}
 	if s.Ending != stabilize.NotStarted {
-		return state.Running > 0 && x.anyInstanceActive(s)
+		return x.Workflow().ActiveChildren(s) > 0
 	}
 	return true // its instances say when it is over
-}
-
-func (x *Decision) anyInstanceActive(s *stabilize.Stage) bool {
-	for _, c := range x.Workflow().Children(s, stabilize.OwnerInstance) {
-		if c.Status.IsActive() {
-			return true
-		}
-	}
-	return false
 }
 
 // bodyOutcome is what the instances or iterations make of their stage; it is

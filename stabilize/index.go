@@ -15,6 +15,7 @@ type index struct {
 	downstream map[string][]int // ref → slots of the stages that require it
 	rounds     map[string][]int // ref → slots of all its rounds, where there is more than one
 	active     int              // stages begun and not ended
+	family     map[string]int   // parent id → how many of its synthetic stages have
 	halting    int              // stages whose end ends the workflow
 	partial    int              // stages with a join that resets
 	rules      ruleIndex
@@ -75,9 +76,7 @@ func (w *Workflow) indexStage(slot int) {
 	for _, ref := range s.Requisites {
 		x.downstream[ref] = append(x.downstream[ref], slot)
 	}
-	if s.Status.IsActive() {
-		x.active++
-	}
+	x.countActive(s, 1)
 	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
 		x.partial++
 	}
@@ -183,6 +182,12 @@ func (w *Workflow) Active() int {
 	return w.idx.active
 }
 
+// ActiveChildren returns how many synthetic stages of s have begun and not ended.
+func (w *Workflow) ActiveChildren(s *Stage) int {
+	w.Index()
+	return w.idx.family[s.ID]
+}
+
 // Halting reports whether the workflow is on its way to an early end: it was
 // asked to cancel, failed as a whole, was ended with success by one of its
 // stages, or one ended so that nothing new may start.
@@ -193,13 +198,22 @@ func (w *Workflow) Halting() bool {
 
 // recount follows a change of a stage in place.
 func (x *index) recount(from, to *Stage) {
-	if from.Status.IsActive() {
-		x.active--
-	}
-	if to.Status.IsActive() {
-		x.active++
-	}
+	x.countActive(from, -1)
+	x.countActive(to, 1)
 	x.halting += halts(to) - halts(from)
+}
+
+func (x *index) countActive(s *Stage, by int) {
+	if !s.Status.IsActive() {
+		return
+	}
+	x.active += by
+	if s.IsSynthetic() {
+		if x.family == nil {
+			x.family = map[string]int{}
+		}
+		x.family[s.ParentID] += by
+	}
 }
 
 func halts(s *Stage) int {
