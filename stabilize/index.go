@@ -16,6 +16,7 @@ type index struct {
 	rounds     map[string][]int // ref → slots of all its rounds, where there is more than one
 	active     int              // stages begun and not ended
 	family     map[string]int   // parent id → how many of its synthetic stages have
+	exclusive  map[string]int   // exclusion key → how many of its stages have
 	halting    int              // stages whose end ends the workflow
 	partial    int              // stages with a join that resets
 	rules      ruleIndex
@@ -188,6 +189,13 @@ func (w *Workflow) ActiveChildren(s *Stage) int {
 	return w.idx.family[s.ID]
 }
 
+// ActiveExcluding returns how many stages with an exclusion key have begun and not
+// ended, superseded ones too.
+func (w *Workflow) ActiveExcluding(key string) int {
+	w.Index()
+	return w.idx.exclusive[key]
+}
+
 // Halting reports whether the workflow is on its way to an early end: it was
 // asked to cancel, failed as a whole, was ended with success by one of its
 // stages, or one ended so that nothing new may start.
@@ -209,11 +217,18 @@ func (x *index) countActive(s *Stage, by int) {
 	}
 	x.active += by
 	if s.IsSynthetic() {
-		if x.family == nil {
-			x.family = map[string]int{}
-		}
-		x.family[s.ParentID] += by
+		count(&x.family, s.ParentID, by)
 	}
+	if s.Rules != nil && s.Rules.Exclusion != nil {
+		count(&x.exclusive, s.Rules.Exclusion.Key, by)
+	}
+}
+
+func count(in *map[string]int, key string, by int) {
+	if *in == nil {
+		*in = map[string]int{}
+	}
+	(*in)[key] += by
 }
 
 func halts(s *Stage) int {
