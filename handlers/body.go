@@ -137,18 +137,9 @@ func (x *Decision) bodyUnderWay(s *stabilize.Stage) bool {
 		return false
 	}
 	if s.Ending != stabilize.NotStarted {
-		return state.Running > 0 && x.anyInstanceActive(s)
+		return x.Workflow().ActiveChildren(s) > 0
 	}
 	return true // its instances say when it is over
-}
-
-func (x *Decision) anyInstanceActive(s *stabilize.Stage) bool {
-	for _, c := range x.Workflow().Children(s, stabilize.OwnerInstance) {
-		if c.Status.IsActive() {
-			return true
-		}
-	}
-	return false
 }
 
 // bodyOutcome is what the instances or iterations make of their stage; it is
@@ -158,14 +149,10 @@ func (x *Decision) bodyOutcome(s *stabilize.Stage) (stabilize.Status, string, *s
 	if s.Rules.Loop != nil {
 		return stabilize.Succeeded, "", nil
 	}
-	results, err := x.results(edit)
+	results := x.results(edit)
+	put, err := stabilize.NewValues(map[string]any{"results": results})
 	if err == nil {
-		var put stabilize.Values
-		if put, err = stabilize.NewValues(map[string]any{"results": results}); err == nil {
-			edit.Outputs = edit.Outputs.Merge(put)
-		}
-	}
-	if err == nil {
+		edit.Outputs = edit.Outputs.Merge(put)
 		var reduced stabilize.Values
 		if reduced, err = x.env.Registry.Reduce(s.Rules.Reduce, results); err == nil {
 			edit.Outputs = edit.Outputs.Merge(reduced)
@@ -185,7 +172,7 @@ func (x *Decision) bodyOutcome(s *stabilize.Stage) (stabilize.Status, string, *s
 }
 
 // results are the outputs of the instances that ended well, by index.
-func (x *Decision) results(s *stabilize.Stage) ([]stabilize.Values, error) {
+func (x *Decision) results(s *stabilize.Stage) []stabilize.Values {
 	w := x.Workflow()
 	out := []stabilize.Values{}
 	for _, c := range w.Children(s, stabilize.OwnerInstance) {
@@ -198,7 +185,7 @@ func (x *Decision) results(s *stabilize.Stage) ([]stabilize.Values, error) {
 		}
 		out = append(out, v)
 	}
-	return out, nil
+	return out
 }
 
 // bodyEnv is what conditions on a body see: the stage's context, what it has put

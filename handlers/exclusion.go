@@ -22,6 +22,9 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 		return true
 	}
 	w := x.Workflow()
+	if !e.Section && w.ActiveExcluding(e.Key) > 0 {
+		return false
+	}
 	members := w.Excluding(e.Key)
 	var own []string
 	if e.Section {
@@ -92,6 +95,9 @@ func holdsKey(members []*stabilize.Stage, s *stabilize.Stage) bool {
 // that wait for the key of a stage that ended.
 func (x *Decision) leaveExclusion(s *stabilize.Stage) error {
 	if s.Rules.Exclusion == nil {
+		return nil
+	}
+	if x.Workflow().ActiveExcluding(s.Rules.Exclusion.Key) > 0 {
 		return nil
 	}
 	members := x.Workflow().Excluding(s.Rules.Exclusion.Key)

@@ -3,6 +3,7 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -109,16 +110,20 @@ func instanceFailure(c *stabilize.Stage) *stabilize.Failure {
 	return &stabilize.Failure{Code: stabilize.CodeTaskFailed, Message: "instance " + c.Ref + " is " + c.Status.String()}
 }
 
+// untilMet asks whether the instances that ended well are enough. Collecting
+// their results costs as much as there are, so that is done only for a
+// condition that names them.
 func (x *Decision) untilMet(s *stabilize.Stage) (bool, *stabilize.Failure) {
-	results, err := x.results(s)
+	until := s.Rules.Multi.Until
+	names := map[string]any{"done": s.State.Multi.Good, "total": s.State.Multi.Total}
+	if strings.Contains(until, "results") {
+		names["results"] = x.results(s)
+	}
+	env, err := x.bodyEnv(s, names)
 	if err == nil {
-		var env stabilize.Values
-		env, err = x.bodyEnv(s, map[string]any{"results": results, "done": s.State.Multi.Good, "total": s.State.Multi.Total})
-		if err == nil {
-			var met bool
-			if met, err = x.env.Expressions.Bool(s.Rules.Multi.Until, env); err == nil {
-				return met, nil
-			}
+		var met bool
+		if met, err = x.env.Expressions.Bool(until, env); err == nil {
+			return met, nil
 		}
 	}
 	return false, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "asking whether its instances are enough: " + errorText(err)}

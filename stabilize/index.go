@@ -15,6 +15,8 @@ type index struct {
 	downstream map[string][]int // ref → slots of the stages that require it
 	rounds     map[string][]int // ref → slots of all its rounds, where there is more than one
 	active     int              // stages begun and not ended
+	family     map[string]int   // parent id → how many of its synthetic stages have
+	exclusive  map[string]int   // exclusion key → how many of its stages have
 	halting    int              // stages whose end ends the workflow
 	partial    int              // stages with a join that resets
 	merging    int              // stages with a join that fires for each arrival
@@ -80,9 +82,7 @@ func (w *Workflow) indexStage(slot int) {
 	for _, ref := range s.Requisites {
 		x.downstream[ref] = append(x.downstream[ref], slot)
 	}
-	if s.Status.IsActive() {
-		x.active++
-	}
+	x.countActive(s, 1)
 	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
 		x.partial++
 	}
@@ -194,6 +194,19 @@ func (w *Workflow) Active() int {
 	return w.idx.active
 }
 
+// ActiveChildren returns how many synthetic stages of s have begun and not ended.
+func (w *Workflow) ActiveChildren(s *Stage) int {
+	w.Index()
+	return w.idx.family[s.ID]
+}
+
+// ActiveExcluding returns how many stages with an exclusion key have begun and not
+// ended, superseded ones too.
+func (w *Workflow) ActiveExcluding(key string) int {
+	w.Index()
+	return w.idx.exclusive[key]
+}
+
 // Halting reports whether the workflow is on its way to an early end: it was
 // asked to cancel, failed as a whole, was ended with success by one of its
 // stages, or one ended so that nothing new may start.
@@ -204,13 +217,29 @@ func (w *Workflow) Halting() bool {
 
 // recount follows a change of a stage in place.
 func (x *index) recount(from, to *Stage) {
-	if from.Status.IsActive() {
-		x.active--
-	}
-	if to.Status.IsActive() {
-		x.active++
-	}
+	x.countActive(from, -1)
+	x.countActive(to, 1)
 	x.halting += halts(to) - halts(from)
+}
+
+func (x *index) countActive(s *Stage, by int) {
+	if !s.Status.IsActive() {
+		return
+	}
+	x.active += by
+	if s.IsSynthetic() {
+		count(&x.family, s.ParentID, by)
+	}
+	if s.Rules != nil && s.Rules.Exclusion != nil {
+		count(&x.exclusive, s.Rules.Exclusion.Key, by)
+	}
+}
+
+func count(in *map[string]int, key string, by int) {
+	if *in == nil {
+		*in = map[string]int{}
+	}
+	(*in)[key] += by
 }
 
 func halts(s *Stage) int {

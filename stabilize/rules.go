@@ -99,7 +99,9 @@ type Multi struct {
 	Need int `json:"need,omitempty"`
 	// Until is asked after each instance that ended well, with "results", "done"
 	// and "total"; true completes the stage. If it never is, the stage fails with
-	// CONDITION_UNMET, unless Unmet.
+	// CONDITION_UNMET, unless Unmet. One that names "results" costs as much as
+	// there are results each time, so all in all the square of that; prefer
+	// "done" for thousands.
 	Until string `json:"until,omitempty"`
 	Unmet bool   `json:"unmet,omitempty"`
 	// Withdraw withdraws the instances under way when the stage completes;

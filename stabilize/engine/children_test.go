@@ -437,7 +437,7 @@ func TestAPausedParentKeepsTheEndOfItsChild(t *testing.T) {
 					settle()
 					r.must(p.pause(r, id))
 					r.signal(r.only("child").ID, "go", nil)
-					time.Sleep(time.Hour)
+					time.Sleep(time.Minute)
 					if got := r.logged(); len(got) != 2 { // the gate's two
 						r.Errorf("these tasks ran while it was paused: %v", got)
 					}

@@ -287,7 +287,7 @@ func TestMutexesAndSectionsOfOneWorkflow(t *testing.T) {
 		var c critical
 		c.use(r, "work")
 		r.task("outside", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			return stabilize.Success(), nil
 		})
 		began := time.Now()
