@@ -39,6 +39,12 @@ func startStage(x *Decision, m queue.StartStage) error {
 		case stabilize.Dead:
 			skip.Reason = stabilize.ReasonDeadPath
 		default:
+			if s.Declared().Cancelling { // its join fires, whether it runs or not
+				if err := x.withdrawAll(w.OnlyToward(s)); err != nil {
+					return err
+				}
+				s = w.Stage(s.ID)
+			}
 			if s.Disabled {
 				skip.Reason = stabilize.ReasonDisabled
 			} else if !s.StartExpiry.IsZero() && x.Now().After(s.StartExpiry) {
@@ -117,11 +123,8 @@ func (x *Decision) beginStage(id string) error {
 		x.offer(watching)
 	}
 	if s.Rules != nil {
-		if failure, err := x.beginRules(s); failure != nil || err != nil {
-			if err == nil {
-				err = x.haltStage(s, failureStatus(s.OnFailure), "", failure)
-			}
-			return err
+		if failure := x.beginRules(s); failure != nil {
+			return x.haltStage(s, failureStatus(s.OnFailure), "", failure)
 		}
 		if s.IsBodied() {
 			return x.beginBody(s)
@@ -136,8 +139,8 @@ func (x *Decision) beginStage(id string) error {
 }
 
 // beginRules does what the rules ask for when a stage begins: reduce what the
-// branches put out, withdraw branches that lost, tell a milestone that passes.
-func (x *Decision) beginRules(s *stabilize.Stage) (*stabilize.Failure, error) {
+// branches put out.
+func (x *Decision) beginRules(s *stabilize.Stage) *stabilize.Failure {
 	w := x.Workflow()
 	if len(s.Rules.Reduce) > 0 && !s.IsBodied() {
 		var sources []stabilize.Values
@@ -146,17 +149,12 @@ func (x *Decision) beginRules(s *stabilize.Stage) (*stabilize.Failure, error) {
 		}
 		reduced, err := x.env.Registry.Reduce(s.Rules.Reduce, sources)
 		if err != nil {
-			return &stabilize.Failure{Code: stabilize.CodeReduction, Message: errorText(err)}, nil
+			return &stabilize.Failure{Code: stabilize.CodeReduction, Message: errorText(err)}
 		}
 		s.WriteContext(reduced)
 		s.Outputs = s.Outputs.Merge(reduced)
 	}
-	if s.Rules.Cancelling {
-		if err := x.withdrawAll(w.OnlyToward(s)); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
+	return nil
 }
 
 // continueWithTasks starts the before-stages if any were planned, else the

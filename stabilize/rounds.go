@@ -259,14 +259,6 @@ func (w *Workflow) OnlyToward(s *Stage) []*Stage {
 		above[ref] = true
 		todo = append(todo, w.Stages[slot].Requisites...)
 	}
-	live := func(ref string) bool {
-		return slices.ContainsFunc(w.executions(ref), func(slot int) bool { return !w.Stages[slot].Status.IsComplete() })
-	}
-	for ref := range above {
-		if !live(ref) {
-			delete(above, ref)
-		}
-	}
 	for again := true; again; { // leave out what leads elsewhere too
 		again = false
 		for ref := range above {
