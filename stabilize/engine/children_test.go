@@ -74,7 +74,7 @@ func (r *rig) only(name string) *stabilize.Workflow {
 	return all[0]
 }
 
-func (r *rig) signal(id, name string, data stabilize.Values) {
+func (r *rig) deliver(id, name string, data stabilize.Values) {
 	r.Helper()
 	delivered, err := r.Signal(r.Context(), id, name, data)
 	r.must(err)
@@ -250,7 +250,7 @@ func TestRestartingAFailedLeafResumesItsParents(t *testing.T) {
 		id := r.begin(stage("s").Do("middle", "ok"), stage("t", "s").Do("ok"))
 		settle()
 		leaf, middle := r.only("leaf").ID, r.only("middle").ID
-		r.signal(leaf, "go", nil)
+		r.deliver(leaf, "go", nil)
 		w, err := r.Wait(r.Context(), id)
 		r.must(err)
 		r.wantStatus(w, stabilize.Terminal)
@@ -263,7 +263,7 @@ func TestRestartingAFailedLeafResumesItsParents(t *testing.T) {
 			}
 		}
 		good, _ := stabilize.NewValues(map[string]any{"good": true})
-		r.signal(leaf, "go", good)
+		r.deliver(leaf, "go", good)
 		w, err = r.Wait(r.Context(), id)
 		r.must(err)
 		r.wantStatus(w, stabilize.Succeeded)
@@ -330,12 +330,12 @@ func TestNewsOfARestartedChildMayComeInAnyOrder(t *testing.T) {
 		id := r.begin(stage("s").Do("child"))
 		settle()
 		child := r.only("child").ID
-		r.signal(child, "go", nil)
+		r.deliver(child, "go", nil)
 		is(id, stabilize.Terminal)
 		hold("RestartStage")
 		r.must(r.Restart(t.Context(), child, "g", "ann"))
 		settle()
-		r.signal(child, "go", good)
+		r.deliver(child, "go", good)
 		is(id, stabilize.Terminal)
 		deliver()
 		is(id, stabilize.Succeeded)
@@ -345,13 +345,13 @@ func TestNewsOfARestartedChildMayComeInAnyOrder(t *testing.T) {
 		settle()
 		child = r.of("child")[1].ID
 		hold("ChildEnded")
-		r.signal(child, "go", nil)
+		r.deliver(child, "go", nil)
 		hold("")
 		r.must(r.Restart(t.Context(), child, "g", "ann"))
 		settle()
 		deliver()
 		is(id, stabilize.Running)
-		r.signal(child, "go", good)
+		r.deliver(child, "go", good)
 		is(id, stabilize.Succeeded)
 	})
 }
@@ -385,7 +385,7 @@ func TestAChildThatIsNotWaitedFor(t *testing.T) {
 		if c.Status != stabilize.Running || c.Parent == nil || c.Parent.WorkflowID != w.ID || c.Parent.Waits {
 			r.Errorf("the child is %s, its parent %+v", c.Status, c.Parent)
 		}
-		r.signal(c.ID, "go", nil)
+		r.deliver(c.ID, "go", nil)
 		r.wantStatus(r.wait(c.ID), stabilize.Succeeded)
 	})
 }
@@ -407,7 +407,7 @@ func TestAnExplicitEndInAChildEndsOnlyTheChild(t *testing.T) {
 		r.gate("first")
 		id := r.begin(stage("s").Do("child"), stage("end").Do("first").EndsWorkflow())
 		settle()
-		r.signal(id, "go", nil)
+		r.deliver(id, "go", nil)
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "s", stabilize.Canceled, stabilize.ReasonWithdrawn)
@@ -436,7 +436,7 @@ func TestAPausedParentKeepsTheEndOfItsChild(t *testing.T) {
 					id := r.begin(stage("s").Do(tasks...), stage("t", "s").Do("ok"))
 					settle()
 					r.must(p.pause(r, id))
-					r.signal(r.only("child").ID, "go", nil)
+					r.deliver(r.only("child").ID, "go", nil)
 					time.Sleep(time.Minute)
 					if got := r.logged(); len(got) != 2 { // the gate's two
 						r.Errorf("these tasks ran while it was paused: %v", got)
@@ -470,7 +470,7 @@ func TestABufferedChildIsWaitedFor(t *testing.T) {
 		r.must(r.Cancel(r.Context(), third, "ann", ""))
 		r.wantStatus(r.wait(third), stabilize.Canceled)
 		for i, id := range []string{first, second} {
-			r.signal(children[i].ID, "go", nil)
+			r.deliver(children[i].ID, "go", nil)
 			r.wantStatus(r.wait(id), stabilize.Succeeded)
 		}
 		r.wantStatus(r.of("child")[2], stabilize.Canceled)
@@ -573,7 +573,7 @@ func TestAParentOfADeletedChildCanBeEndedAndRestarted(t *testing.T) {
 		r.wantStatus(r.wait(id), stabilize.Canceled)
 		r.must(r.Restart(r.Context(), id, "s", "ann"))
 		settle()
-		r.signal(r.only("child").ID, "go", nil)
+		r.deliver(r.only("child").ID, "go", nil)
 		w, err := r.Wait(r.Context(), id)
 		r.must(err)
 		r.wantStatus(w, stabilize.Succeeded)

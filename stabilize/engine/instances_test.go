@@ -167,7 +167,7 @@ func TestInstancesAreAdded(t *testing.T) {
 		r.must(r.AddInstance(ctx, id, "w", "k3", values("extra", 1)))
 		settle()
 		for range 3 {
-			r.signal(id, "go", nil)
+			r.deliver(id, "go", nil)
 		}
 		r.pass(time.Minute)
 		w := r.get(id)
@@ -183,7 +183,7 @@ func TestInstancesAreAdded(t *testing.T) {
 			r.Errorf("adding after closing: %v", err)
 		}
 		r.must(r.AddInstance(ctx, id, "w", "k4", nil)) // it was taken
-		r.signal(id, "go", nil)
+		r.deliver(id, "go", nil)
 		w = r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantRuns("free", 8)
@@ -241,15 +241,15 @@ func TestPartialJoinsOfInstances(t *testing.T) {
 		id := r.begin(many("w", stabilize.Multi{Count: 5, Need: 3}).Do("free"), stage("j", "w").Do("ok"))
 		settle()
 		for i := range 3 {
-			r.signal(id, "go", values("v", i))
+			r.deliver(id, "go", values("v", i))
 		}
 		w := r.get(id)
 		r.wantStage(w, "j", stabilize.Succeeded, "")
 		r.wantStage(w, "w", stabilize.Succeeded, "")
 		r.wantOutput(w, "w", "results", `[{"v":0},{"v":1},{"v":2}]`)
 		r.wantStatus(w, stabilize.Running)
-		r.signal(id, "go", nil)
-		r.signal(id, "go", nil)
+		r.deliver(id, "go", nil)
+		r.deliver(id, "go", nil)
 		w = r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantOutput(w, "w", "results", `[{"v":0},{"v":1},{"v":2}]`)
@@ -265,7 +265,7 @@ func TestPartialJoinsOfInstances(t *testing.T) {
 		id := r.begin(many("w", stabilize.Multi{Count: 5, Need: 3, Withdraw: true, Limit: 4}).Do("free"), stage("j", "w").Do("ok"))
 		settle()
 		for range 3 {
-			r.signal(id, "go", nil)
+			r.deliver(id, "go", nil)
 		}
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
@@ -279,9 +279,9 @@ func TestPartialJoinsOfInstances(t *testing.T) {
 		r.free("free")
 		id := r.begin(many("w", stabilize.Multi{Count: 5, Need: 4}).Do("free"), stage("j", "w").Do("ok"))
 		settle()
-		r.signal(id, "go", values("fail", true))
+		r.deliver(id, "go", values("fail", true))
 		r.wantStage(r.get(id), "w", stabilize.Running, "")
-		r.signal(id, "go", values("fail", true))
+		r.deliver(id, "go", values("fail", true))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Terminal)
 		r.wantStageFailure(w, "w", stabilize.CodeUnreachable)
@@ -295,12 +295,12 @@ func TestInstancesUntilACondition(t *testing.T) {
 		r.free("free")
 		id := r.begin(many("w", stabilize.Multi{Count: 2, Open: true, Until: enough}).Do("free"), stage("j", "w").Do("ok"))
 		settle()
-		r.signal(id, "go", values("score", 4))
-		r.signal(id, "go", values("score", 3))
+		r.deliver(id, "go", values("score", 4))
+		r.deliver(id, "go", values("score", 3))
 		r.must(r.AddInstance(r.Context(), id, "w", "", nil))
 		settle()
 		r.wantRuns("ok", 0)
-		r.signal(id, "go", values("score", 5))
+		r.deliver(id, "go", values("score", 5))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantOutput(w, "w", "results", `[{"score":4},{"score":3},{"score":5}]`)
@@ -339,7 +339,7 @@ func TestDetachedInstances(t *testing.T) {
 		r.wantStage(w, "n", stabilize.Succeeded, "")
 		r.wantStatus(w, stabilize.Running)
 		for range 3 {
-			r.signal(id, "go", nil)
+			r.deliver(id, "go", nil)
 		}
 		r.wantStatus(r.wait(id), stabilize.Succeeded)
 	})
@@ -353,7 +353,7 @@ func TestDetachedInstances(t *testing.T) {
 		r.free("free")
 		id := r.begin(many("w", stabilize.Multi{Count: 3, Detached: true}).Do("free"), stage("n", "w").Do("ok"))
 		settle()
-		r.signal(id, "go", values("fail", true))
+		r.deliver(id, "go", values("fail", true))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Terminal)
 		r.wantStage(w, "w[2]", stabilize.Canceled, stabilize.ReasonFailed)
@@ -365,8 +365,8 @@ func TestAnInstanceThatFails(t *testing.T) {
 		r.free("free")
 		id := r.begin(many("w", stabilize.Multi{Count: 4, Limit: 3}).Do("free"), stage("j", "w").Do("ok"))
 		settle()
-		r.signal(id, "go", nil)
-		r.signal(id, "go", values("fail", true))
+		r.deliver(id, "go", nil)
+		r.deliver(id, "go", values("fail", true))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Terminal)
 		r.wantStageFailure(w, "w", stabilize.CodeTaskFailed)
@@ -382,9 +382,9 @@ func TestAnInstanceThatFails(t *testing.T) {
 		r.free("free")
 		id := r.begin(many("w", stabilize.Multi{Count: 3}).Do("free").AllowSiblings(), stage("j", "w").Do("ok"))
 		settle()
-		r.signal(id, "go", values("v", 0))
-		r.signal(id, "go", values("fail", true))
-		r.signal(id, "go", values("v", 2))
+		r.deliver(id, "go", values("v", 0))
+		r.deliver(id, "go", values("fail", true))
+		r.deliver(id, "go", values("v", 2))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "w", stabilize.FailedContinue, "")
@@ -401,8 +401,8 @@ func TestInstancesAreEndedFromOutside(t *testing.T) {
 			stage("k").Do("ok").OnCancelOf("w"),
 		)
 		settle()
-		r.signal(id, "go", nil)
-		r.signal(id, "go", nil)
+		r.deliver(id, "go", nil)
+		r.deliver(id, "go", nil)
 		return id
 	}
 	ends := func(r *rig, w *stabilize.Workflow, reason string) {
@@ -456,8 +456,8 @@ func TestInstancesAreEndedFromOutside(t *testing.T) {
 		r.must(r.CloseInstances(r.Context(), id, "w"))
 		r.must(r.Withdraw(r.Context(), id, "w[3]"))
 		settle()
-		r.signal(id, "go", nil)
-		r.signal(id, "go", nil)
+		r.deliver(id, "go", nil)
+		r.deliver(id, "go", nil)
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantOutput(w, "w", "results", `[{},{},{},{}]`)
@@ -487,7 +487,7 @@ func TestInstancesOfPausedAndRestartedStages(t *testing.T) {
 			settle()
 			r.wantRuns("free", 4) // one went on, and one more began
 			for range 4 {
-				r.signal(id, "go", nil)
+				r.deliver(id, "go", nil)
 			}
 			r.wantStatus(r.wait(id), stabilize.Succeeded)
 			r.wantRuns("free", 10)

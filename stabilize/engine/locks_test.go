@@ -176,12 +176,12 @@ func TestAHolderThatGoesHandsTheKeyOn(t *testing.T) {
 				}
 				end(r, holder)
 				settle()
-				r.signal(second, "go", nil)
+				r.deliver(second, "go", nil)
 				r.wantStatus(r.wait(second), stabilize.Succeeded)
-				r.signal(third, "go", nil)
+				r.deliver(third, "go", nil)
 				r.wantStatus(r.wait(third), stabilize.Succeeded)
 				if name == "restarted" {
-					r.signal(holder, "go", nil)
+					r.deliver(holder, "go", nil)
 				}
 				settle()
 				r.wantFree("db")
@@ -200,12 +200,12 @@ func TestAPausedWorkflowDoesNotTakeTheKey(t *testing.T) {
 		next := r.begin(mutex("m"))
 		settle()
 		r.must(r.Pause(r.Context(), paused, "ann"))
-		r.signal(holder, "go", nil)
-		r.signal(next, "go", nil)
+		r.deliver(holder, "go", nil)
+		r.deliver(next, "go", nil)
 		r.wantStatus(r.wait(next), stabilize.Succeeded)
 		r.must(r.Engine.Resume(r.Context(), paused, "ann"))
 		settle()
-		r.signal(paused, "go", nil)
+		r.deliver(paused, "go", nil)
 		r.wantStatus(r.wait(paused), stabilize.Succeeded)
 		settle()
 		r.wantFree("db")
@@ -247,7 +247,7 @@ func TestAskingAndGivingBackMayCross(t *testing.T) {
 			r.Errorf("the line is %s, want %s", got, want)
 		}
 		// The one it holds comes back; the turn of the other is not its any more.
-		r.signal(one, "go", nil)
+		r.deliver(one, "go", nil)
 		settle()
 		r.wantFree("k")
 	})
@@ -325,9 +325,9 @@ func TestMutexesAndSectionsOfOneWorkflow(t *testing.T) {
 		)
 		settle()
 		r.must(r.Withdraw(r.Context(), id, "b"))
-		r.signal(id, "go", nil) // a
-		r.signal(id, "go", nil) // e
-		r.signal(id, "go", nil) // f
+		r.deliver(id, "go", nil) // a
+		r.deliver(id, "go", nil) // e
+		r.deliver(id, "go", nil) // f
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "c", stabilize.Skipped, stabilize.ReasonDisabled)
