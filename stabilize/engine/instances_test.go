@@ -533,6 +533,12 @@ func TestInstancesWithStagesInside(t *testing.T) {
 		r.wantRuns("ok", 2)
 		r.wantOutput(w, "w", "results", `[{"i":0},{"i":1}]`)
 	})
+	both(t, func(r *rig) { // what is inside sees the item
+		r.echo()
+		w := r.finish(many("w", stabilize.Multi{Over: "items"}).With("items", []int{7, 8}).Body(stage("x").Do("echo"), stage("y", "x").Do("ok")))
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantOutput(w, "w", "results", `[{"i":0,"it":7},{"i":1,"it":8}]`)
+	})
 	both(t, func(r *rig) { // instances in a loop in instances, and what they put out
 		r.task("sum", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
 			total, _ := stabilize.Get[int](x.Context, "total")
