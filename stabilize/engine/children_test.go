@@ -34,6 +34,9 @@ func settle() {
 	synctest.Wait()
 }
 
+// pass lets virtual time pass.
+func pass(d time.Duration) { time.Sleep(d) }
+
 // gate registers a task that waits for the signal "go" and puts out its value.
 func (r *rig) gate(name string) {
 	r.Helper()

@@ -169,7 +169,7 @@ func TestInstancesAreAdded(t *testing.T) {
 		for range 3 {
 			r.signal(id, "go", nil)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		w := r.get(id)
 		r.wantStage(w, "w", stabilize.Running, "")
 		r.wantRuns("ok", 0)
@@ -205,7 +205,7 @@ func TestAddingRacesWithTheEnd(t *testing.T) {
 		accepted, refused := 0, 0
 		ran := make(map[string]bool)
 		r.task("quick", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 			if x.Context.Has("added") {
 				r.mu.Lock()
 				ran[x.Workflow.ID] = true
@@ -215,7 +215,7 @@ func TestAddingRacesWithTheEnd(t *testing.T) {
 		})
 		for i := range rounds {
 			id := r.begin(many("w", stabilize.Multi{Count: 1, Open: true, Until: "done >= 1"}).Do("quick"), stage("j", "w").Do("ok"))
-			time.Sleep(time.Millisecond - time.Duration(i%3)*time.Microsecond + time.Microsecond)
+			pass(time.Millisecond - time.Duration(i%3)*time.Microsecond + time.Microsecond)
 			err := r.AddInstance(r.Context(), id, "w", "late", values("added", true))
 			w := r.wait(id)
 			r.wantStatus(w, stabilize.Succeeded)
@@ -477,7 +477,7 @@ func TestInstancesOfPausedAndRestartedStages(t *testing.T) {
 			}
 			_, err := r.Signal(r.Context(), id, "go", nil)
 			r.must(err)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			r.wantRuns("free", 2)
 			if whole {
 				r.must(r.Engine.Resume(r.Context(), id, "ann"))
