@@ -16,7 +16,7 @@ func TestKindsAreStable(t *testing.T) {
 		"AbortStage", "AcquireLock", "AddMultiInstance", "CancelRegion", "CancelStage", "CancelWorkflow", "ChildEnded",
 		"CloseMultiInstance", "CompleteStage", "CompleteTask", "CompleteWorkflow", "ContinueParentStage", "CreateWorkflow",
 		"DeadLettered", "InvalidStageId", "InvalidTaskId", "InvalidTaskType", "InvalidWorkflowId", "JumpToStage", "LockGranted",
-		"PauseStage", "PauseTask", "PauseWorkflow", "ReleaseLock", "RescheduleWorkflow", "RestartStage", "ResumeStage",
+		"PauseStage", "PauseTask", "PauseWorkflow", "ReleaseLock", "ReportEnd", "RescheduleWorkflow", "RestartStage", "ResumeStage",
 		"ResumeTask", "ResumeWorkflow", "RetryWorkflow", "RunTask", "SignalStage", "SkipStage", "StartStage", "StartTask",
 		"StartWaitingWorkflows", "StartWorkflow", "TimeoutStage", "TimeoutWorkflow",
 	}
