@@ -125,7 +125,7 @@ func (h *Header) validateExtras() error {
 		}
 	}
 	for _, l := range h.Locks {
-		if !areText(l.Key) {
+		if !areText(l.Key, l.Ticket) {
 			return Invalid("workflow lock", "is not valid UTF-8")
 		}
 	}

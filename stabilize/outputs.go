@@ -11,7 +11,8 @@ import (
 // so the answer is the same on every call, process and store. A stage counts
 // with its synthetic stages: those before it, then itself, then those after.
 // A synthetic stage sees what its parent sees and what the parent's family has
-// put out so far; instances are not seen, by each other nor by others: what
+// put out so far, and one inside an instance the instance's context, with its
+// index and item; instances are not seen, by each other nor by others: what
 // they put out is their parent's to pass on. An execution that was started with
 // certain tokens sees only where those came from. The result is the caller's to
 // change.
@@ -75,6 +76,9 @@ func (w *Workflow) inherit(s *Stage, into Values) {
 func (w *Workflow) inheritOutside(s *Stage, into Values) {
 	if parent := w.Stage(s.ParentID); parent != nil {
 		w.inheritOutside(parent, into)
+		if parent.Owner == OwnerInstance {
+			maps.Copy(into, parent.Context) // its index and item
+		}
 		w.familyOutputs(parent, s, into)
 		return
 	}

@@ -308,7 +308,11 @@ func (r *run) lineFor(key string) []string {
 		return nil
 	}
 	r.must(err)
-	line, err := stabilize.Get[[]string](w.Context, "queue")
+	line, err := stabilize.Get[[]queue.LockPlace](w.Context, queue.LockLine)
 	r.must(err)
-	return line
+	ids := make([]string, len(line))
+	for i, place := range line {
+		ids[i] = place.For
+	}
+	return ids
 }

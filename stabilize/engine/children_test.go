@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -31,6 +33,9 @@ func settle() {
 	time.Sleep(time.Second)
 	synctest.Wait()
 }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { time.Sleep(d) }
 
 // gate registers a task that waits for the signal "go" and puts out its value.
 func (r *rig) gate(name string) {
@@ -598,4 +603,43 @@ func TestTheSameChildHoweverOftenWorkersCrash(t *testing.T) {
 	}
 	t.Run("cascade", func(t *testing.T) { crashes(t, setup, begin, check) })
 	t.Run("queue", func(t *testing.T) { crashes(t, setup, begin, check, engine.WithoutCascade()) })
+}
+
+// What does not fit into a message fails the task that asked for it, and the one
+// that waits for it, and keeps neither workflow from ending.
+func TestAChildThatDoesNotFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := sqlstore.Open(t.Context(), sqlstore.Config{
+			Path: filepath.Join(t.TempDir(), "x.db"), Migrate: true, Synchronous: sqlstore.Normal, MaxPayload: 64 << 10,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRigOn(t, store)
+		r.task("large", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
+			return stabilize.Success().WithOutput(x.Stage.Ref, strings.Repeat("x", 40<<10)), nil
+		})
+		r.subWorkflow("wide", func() (stages []*stabilize.StageSpec) {
+			for i := range 3 {
+				stages = append(stages, stage(fmt.Sprint("s", i)).Do("ok").With("v", strings.Repeat("x", 30<<10)))
+			}
+			return stages
+		})
+		r.subWorkflow("loud", func() []*stabilize.StageSpec {
+			return []*stabilize.StageSpec{stage("a").Do("large"), stage("b").Do("large")}
+		})
+		r.start()
+		w := r.finish(stage("s").Do("wide"))
+		r.wantStatus(w, stabilize.Terminal)
+		r.wantStageFailure(w, "s", stabilize.CodeInvalidResult)
+		if n := len(r.of("wide")); n != 0 {
+			t.Errorf("%d children exist", n)
+		}
+		w = r.finish(stage("s").Do("loud"))
+		r.wantStatus(w, stabilize.Terminal)
+		r.wantStageFailure(w, "s", stabilize.CodeChildFailed)
+		r.wantStatus(r.only("loud"), stabilize.Succeeded)
+		r.close()
+		_ = store.Close()
+	})
 }

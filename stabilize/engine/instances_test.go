@@ -169,7 +169,7 @@ func TestInstancesAreAdded(t *testing.T) {
 		for range 3 {
 			r.deliver(id, "go", nil)
 		}
-		r.pass(time.Minute)
+		pass(time.Minute)
 		w := r.get(id)
 		r.wantStage(w, "w", stabilize.Running, "")
 		r.wantRuns("ok", 0)
@@ -205,7 +205,7 @@ func TestAddingRacesWithTheEnd(t *testing.T) {
 		accepted, refused := 0, 0
 		ran := make(map[string]bool)
 		r.task("quick", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
-			r.pass(time.Millisecond)
+			pass(time.Millisecond)
 			if x.Context.Has("added") {
 				r.mu.Lock()
 				ran[x.Workflow.ID] = true
@@ -215,7 +215,7 @@ func TestAddingRacesWithTheEnd(t *testing.T) {
 		})
 		for i := range rounds {
 			id := r.begin(many("w", stabilize.Multi{Count: 1, Open: true, Until: "done >= 1"}).Do("quick"), stage("j", "w").Do("ok"))
-			r.pass(time.Millisecond - time.Duration(i%3)*time.Microsecond + time.Microsecond)
+			pass(time.Millisecond - time.Duration(i%3)*time.Microsecond + time.Microsecond)
 			err := r.AddInstance(r.Context(), id, "w", "late", values("added", true))
 			w := r.wait(id)
 			r.wantStatus(w, stabilize.Succeeded)
@@ -477,7 +477,7 @@ func TestInstancesOfPausedAndRestartedStages(t *testing.T) {
 			}
 			_, err := r.Signal(r.Context(), id, "go", nil)
 			r.must(err)
-			r.pass(time.Minute)
+			pass(time.Minute)
 			r.wantRuns("free", 2)
 			if whole {
 				r.must(r.Engine.Resume(r.Context(), id, "ann"))
@@ -532,6 +532,12 @@ func TestInstancesWithStagesInside(t *testing.T) {
 		r.wantRuns("planned", 2)
 		r.wantRuns("ok", 2)
 		r.wantOutput(w, "w", "results", `[{"i":0},{"i":1}]`)
+	})
+	both(t, func(r *rig) { // what is inside sees the item
+		r.echo()
+		w := r.finish(many("w", stabilize.Multi{Over: "items"}).With("items", []int{7, 8}).Body(stage("x").Do("echo"), stage("y", "x").Do("ok")))
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantOutput(w, "w", "results", `[{"i":0,"it":7},{"i":1,"it":8}]`)
 	})
 	both(t, func(r *rig) { // instances in a loop in instances, and what they put out
 		r.task("sum", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
