@@ -11,6 +11,10 @@ func PauseTask() Handler { return Handle(pauseTask) }
 
 func pauseTask(x *Decision, m queue.PauseTask) error {
 	return x.WithTask(m, func(s *stabilize.Stage, t *stabilize.Task) error {
+		if t.Status == stabilize.Suspended && s.Ending == stabilize.NotStarted {
+			x.draft.Task(s.ID, t.ID).Run = "" // its time to wait is over, which resuming sees
+			return nil
+		}
 		if t.Status != stabilize.Running || s.Ending != stabilize.NotStarted {
 			return nil
 		}

@@ -93,8 +93,12 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 		return x.resumeJumps()
 	}
 	for _, t := range s.Tasks {
-		if t.Status == stabilize.Suspended && t.Waits().Received != nil {
+		if t.Status == stabilize.Suspended && waitOver(t) {
 			return x.wake(s.ID, t.ID)
+		}
+		if t.Status == stabilize.Paused {
+			x.Push(queue.ResumeTask{OfTask: queue.ToTask(w.ID, s.ID, t.ID)})
+			return nil
 		}
 		if t.Status.IsActive() {
 			return nil // its run, its signal or its child moves it on
@@ -121,6 +125,12 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 	}
 	x.Push(queue.CompleteStage{OfStage: to})
 	return nil
+}
+
+// waitOver reports whether a suspended task got its signal, or its time to wait
+// was over, while it could not run.
+func waitOver(t *stabilize.Task) bool {
+	return t.Waits().Received != nil || t.Run == "" && !t.Waits().Due.IsZero()
 }
 
 // proceedBody starts the instances that were to start while nothing could.
