@@ -26,6 +26,12 @@ func pauseStage(x *Decision, m queue.PauseStage) error {
 func (x *Decision) parkStage(s *stabilize.Stage) error {
 	edit := x.draft.Stage(s.ID)
 	edit.Note().PausedAt = stabilize.Instant(x.now)
+	if w := x.Workflow(); w.Status == stabilize.Paused && w.Pause != nil { // it has stood still since then
+		edit.State.PausedAt = w.Pause.At
+		if s.StartedAt.After(w.Pause.At) {
+			edit.State.PausedAt = s.StartedAt
+		}
+	}
 	if s.Status == stabilize.Suspended { // what waits for a signal goes on waiting
 		if _, err := x.SetStageStatus(s.ID, stabilize.Running); err != nil {
 			return err

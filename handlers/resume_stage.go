@@ -27,7 +27,11 @@ func (x *Decision) unparkStage(s *stabilize.Stage) error {
 	edit := x.draft.Stage(s.ID)
 	if at := edit.Known().PausedAt; !at.IsZero() {
 		note := edit.Note()
-		note.Paused += max(0, x.now.Sub(at))
+		until := x.now
+		if w := x.Workflow(); w.Status == stabilize.Paused && w.Pause != nil && w.Pause.At.Before(until) {
+			until = w.Pause.At // the rest is counted when that is resumed
+		}
+		note.Paused += max(0, until.Sub(at))
 		note.PausedAt = time.Time{}
 		x.armStage(edit)
 	}

@@ -140,3 +140,38 @@ func TestReview_AStageResumedInAPausedWorkflow(t *testing.T) {
 		r.wantStatus(r.wait(id), stabilize.Succeeded)
 	})
 }
+
+// The time a stage was paused is charged neither if its own pause began within
+// that of the workflow nor credited twice if the pauses overlap the other way.
+func TestReview_PausesOfStageAndWorkflowOverlap(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("wait").Timeout(time.Hour).SucceedOnTimeout())
+		r.settle()
+		r.must(r.Pause(r.Context(), id, "me"))
+		time.Sleep(2 * time.Hour)
+		r.must(r.PauseStage(r.Context(), id, "a"))
+		time.Sleep(time.Hour)
+		r.must(r.Resume(r.Context(), id, "me"))
+		time.Sleep(time.Hour)
+		r.must(r.ResumeStage(r.Context(), id, "a"))
+		w := r.wait(id)
+		if ran := w.StageByRef("a").EndedAt.Sub(w.StartedAt); ran < 5*time.Hour-time.Minute || ran > 5*time.Hour+time.Minute {
+			t.Errorf("of 4 h paused and 1 h allowed it had %s", ran)
+		}
+	})
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("wait").Timeout(time.Hour).SucceedOnTimeout())
+		r.settle()
+		r.must(r.PauseStage(r.Context(), id, "a"))
+		time.Sleep(time.Hour)
+		r.must(r.Pause(r.Context(), id, "me"))
+		time.Sleep(2 * time.Hour)
+		r.must(r.ResumeStage(r.Context(), id, "a"))
+		time.Sleep(time.Hour)
+		r.must(r.Resume(r.Context(), id, "me"))
+		w := r.wait(id)
+		if ran := w.StageByRef("a").EndedAt.Sub(w.StartedAt); ran < 5*time.Hour-time.Minute || ran > 5*time.Hour+time.Minute {
+			t.Errorf("of 4 h paused and 1 h allowed it had %s", ran)
+		}
+	})
+}
