@@ -175,3 +175,73 @@ func TestReview_PausesOfStageAndWorkflowOverlap(t *testing.T) {
 		}
 	})
 }
+
+// A workflow that timed out can be retried; seen: the new run is charged with the
+// time since the first start and times out at once.
+func TestReview_RetryAfterATimeout(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Timeout(time.Hour).Add(stage("a").Do("wait")))
+		r.must(err)
+		r.wantStatus(r.wait(id), stabilize.Terminal)
+		time.Sleep(time.Hour)
+		r.must(r.Retry(r.Context(), id, "me"))
+		r.settle()
+		_, err = r.Signal(r.Context(), id, "go", nil)
+		r.must(err)
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
+
+// A workflow canceled while paused runs when it is retried; seen: it is paused
+// from the start.
+func TestReview_RetryAfterACancelDuringAPause(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("wait"), stage("b", "a").Do("ok"))
+		r.settle()
+		r.must(r.Pause(r.Context(), id, "me"))
+		r.must(r.Cancel(r.Context(), id, "me", "no"))
+		r.wantStatus(r.wait(id), stabilize.Canceled)
+		r.must(r.Retry(r.Context(), id, "me"))
+		r.settle()
+		_, err := r.Signal(r.Context(), id, "go", nil)
+		r.must(err)
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
+
+// What is asked of a stage of a buffered workflow holds when it starts; seen: the
+// workflow starts nothing and is RUNNING for ever.
+func TestReview_RequestsToABufferedWorkflow(t *testing.T) {
+	for name, c := range map[string]struct {
+		ask  func(r *rig, id string) error
+		want stabilize.Status
+	}{
+		"skip":     {func(r *rig, id string) error { return r.Skip(r.Context(), id, "a") }, stabilize.Succeeded},
+		"withdraw": {func(r *rig, id string) error { return r.Withdraw(r.Context(), id, "a") }, stabilize.Succeeded},
+		"abort":    {func(r *rig, id string) error { return r.Abort(r.Context(), id, "a", "no") }, stabilize.Terminal},
+		"cancel":   {func(r *rig, id string) error { return r.CancelStage(r.Context(), id, "a") }, stabilize.Canceled},
+		"region":   {func(r *rig, id string) error { return r.CancelRegion(r.Context(), id, "r") }, stabilize.Succeeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reviewed(t, func(r *rig) {
+				limited := func(stages ...*stabilize.StageSpec) string {
+					id, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").LimitConcurrent("cfg", 1).Add(stages...))
+					r.must(err)
+					return id
+				}
+				first := limited(stage("a").Do("work"))
+				second := limited(stage("a").Do("ok").InRegion("r"), stage("b", "a").Do("ok"))
+				third := limited(stage("a").Do("ok"))
+				r.settle()
+				r.must(c.ask(r, second))
+				r.wantStatus(r.wait(first), stabilize.Succeeded)
+				w := r.wait(second)
+				r.wantStatus(w, c.want)
+				if name == "skip" && w.StageByRef("b").Status != stabilize.Succeeded {
+					t.Errorf("b is %s", w.StageByRef("b").Status)
+				}
+				r.wantStatus(r.wait(third), stabilize.Succeeded)
+			})
+		})
+	}
+}
