@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -244,4 +246,78 @@ func TestReview_RequestsToABufferedWorkflow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A jump waits for joins to reset, but not for the stage that jumps; seen: each
+// waits for the other.
+func TestReview_AJumpOutOfTheBranchThatAJoinWaitsFor(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back"), stage("d", "a", "b").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if n := r.ran("s.ok"); n != 2 {
+			t.Errorf("s ran %d times", n)
+		}
+	})
+}
+
+// The same where a stage below the one that jumps stands before the join.
+func TestReview_AJumpAboveTheBranchThatAJoinWaitsFor(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back"), stage("c", "b").Do("ok"),
+			stage("d", "a", "c").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+	})
+}
+
+// Two that jump do not wait for each other.
+func TestReview_TwoJumpsBeforeOneJoin(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back1", "s")
+		r.jumpOnce("back2", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back1"), stage("c", "s").Do("work", "back2"),
+			stage("d", "a", "b", "c").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+	})
+}
+
+// A jump to a stage that does not exist is refused, and the workflow goes on; seen:
+// no error, and the stage is TERMINAL.
+func TestReview_ARequestedJumpToNowhereIsRefused(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("wait"))
+		r.settle()
+		if err := r.Jump(r.Context(), id, "a", "nowhere", nil); !errors.Is(err, stabilize.ErrNotFound) {
+			t.Errorf("jumping nowhere: %v", err)
+		}
+		_, err := r.Signal(r.Context(), id, "go", nil)
+		if err != nil {
+			t.Errorf("then signalling: %v", err)
+		}
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
+
+// A pause while a jump waits for a join to reset.
+func TestReview_APauseWhileAJumpWaits(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		id := r.begin(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "work"), stage("d", "a", "b").First().Do("back"))
+		r.settle()
+		r.must(r.Pause(r.Context(), id, "me"))
+		time.Sleep(time.Hour)
+		r.must(r.Resume(r.Context(), id, "me"))
+		r.settle()
+		r.must(r.PauseStage(r.Context(), id, "d"))
+		time.Sleep(time.Hour)
+		if err := r.ResumeStage(r.Context(), id, "d"); err != nil {
+			t.Logf("resuming d: %v", err)
+		}
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if r.ran("s.ok") != 2 {
+			t.Errorf("ran %v", slices.Compact(r.logged()))
+		}
+	})
 }
