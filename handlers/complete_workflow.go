@@ -68,6 +68,7 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 	for i := 0; i < len(w.Stages); i++ { // it may grow
 		s := w.Stages[i]
 		if s.IsSynthetic() || s.Superseded {
+			offered = x.startLate(s) || offered
 			continue
 		}
 		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {

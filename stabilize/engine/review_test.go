@@ -299,6 +299,40 @@ func TestReview_ARequestedJumpToNowhereIsRefused(t *testing.T) {
 	})
 }
 
+// An instance that is withdrawn before its turn is not waited for; seen: the stage
+// never ends.
+func TestReview_AnInstanceWithdrawnBeforeItsTurn(t *testing.T) {
+	for _, ask := range []string{"withdraw", "skip"} {
+		reviewed(t, func(r *rig) {
+			id := r.begin(stage("m").Do("work").Instances(stabilize.Multi{Count: 3, Limit: 1}))
+			r.settle()
+			if ask == "skip" {
+				r.must(r.Skip(r.Context(), id, "m[2]"))
+			} else {
+				r.must(r.Withdraw(r.Context(), id, "m[2]"))
+			}
+			r.wantStatus(r.wait(id), stabilize.Succeeded)
+		})
+	}
+}
+
+// Instances that a stage did not wait for all run; seen: those whose turn comes
+// during a pause are lost.
+func TestReview_DetachedInstancesOfAPausedWorkflow(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("m").Do("work").Instances(stabilize.Multi{Count: 3, Limit: 1, Detached: true}))
+		r.settle()
+		r.must(r.Pause(r.Context(), id, "me"))
+		time.Sleep(time.Hour)
+		r.must(r.Resume(r.Context(), id, "me"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if n := r.ran("m[0].work") + r.ran("m[1].work") + r.ran("m[2].work"); n != 3 {
+			t.Errorf("%d of 3 instances ran: %s", n, describe(w))
+		}
+	})
+}
+
 // A pause while a jump waits for a join to reset.
 func TestReview_APauseWhileAJumpWaits(t *testing.T) {
 	reviewed(t, func(r *rig) {
