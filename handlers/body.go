@@ -189,7 +189,7 @@ func (x *Decision) results(s *stabilize.Stage) ([]stabilize.Values, error) {
 	w := x.Workflow()
 	out := []stabilize.Values{}
 	for _, c := range w.Children(s, stabilize.OwnerInstance) {
-		if c.Status != stabilize.Succeeded && c.Status != stabilize.FailedContinue {
+		if c.Superseded || c.Status != stabilize.Succeeded && c.Status != stabilize.FailedContinue {
 			continue
 		}
 		v := w.FamilyOutputs(c)

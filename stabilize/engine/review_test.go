@@ -333,6 +333,154 @@ func TestReview_DetachedInstancesOfAPausedWorkflow(t *testing.T) {
 	})
 }
 
+// In a body the loser of a choice is withdrawn and the winner goes on; seen: the
+// winner is withdrawn too.
+func TestReview_AChoiceInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("p").Do("ok").Body(stage("a").Do("wait", "work").Choice("c"), stage("b").Do("wait1h").Choice("c")))
+		r.settle()
+		_, err := r.Signal(r.Context(), id, "go", nil, engine.ToStage("p/a"))
+		r.must(err)
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/a", stabilize.Succeeded, "")
+		r.wantStage(w, "p/b", stabilize.Canceled, stabilize.ReasonWithdrawn)
+		if r.ran("p.ok") != 1 {
+			t.Errorf("the task of p did not run: %v", r.logged())
+		}
+	})
+}
+
+// In a body a cancelling discriminator withdraws the rest and goes on.
+func TestReview_ACancellingDiscriminatorInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		w := r.finish(stage("p").Do("ok").Body(stage("a").Do("ok"), stage("b").Do("wait"), stage("d", "a", "b").First().CancelRest().Do("work")))
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/d", stabilize.Succeeded, "")
+		if r.ran("p.ok") != 1 {
+			t.Errorf("the task of p did not run: %v", r.logged())
+		}
+	})
+}
+
+// In a body a join that can do without a failed branch does.
+func TestReview_AToleratedFailureInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		w := r.finish(stage("p").Do("ok").Body(stage("a").Do("fail").OnFailure(stabilize.TolerateFailure), stage("b").Do("work"),
+			stage("c").Do("work"), stage("d", "a", "b", "c").AnyOf(2).Do("ok")))
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/d", stabilize.Succeeded, "")
+	})
+}
+
+// A stage inside another that is withdrawn ends alone, and what follows its
+// cancelling starts.
+func TestReview_WithdrawInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("p").Do("ok").Body(stage("a").Do("wait"), stage("b").Do("work"), stage("h").OnCancelOf("a").Do("ok")))
+		r.settle()
+		r.must(r.Withdraw(r.Context(), id, "p/a"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/b", stabilize.Succeeded, "")
+		r.wantStage(w, "p/h", stabilize.Succeeded, "")
+		if r.ran("p.ok") != 1 {
+			t.Errorf("the task of p did not run: %v", r.logged())
+		}
+	})
+}
+
+// The same of a region inside a body.
+func TestReview_CancelRegionInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("p").Do("ok").Body(stage("a").Do("wait").InRegion("r"), stage("a2", "a").Do("ok").InRegion("r"),
+			stage("b").Do("work"), stage("h").OnCancelOf("r").Do("ok")))
+		r.settle()
+		r.must(r.CancelRegion(r.Context(), id, "r"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/b", stabilize.Succeeded, "")
+		r.wantStage(w, "p/h", stabilize.Succeeded, "")
+	})
+}
+
+// A jump inside a body supersedes what is below its target there, and the new
+// rounds run; seen: what is superseded ends the family.
+func TestReview_AJumpInsideABodyBesideAnotherBranch(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "p/a")
+		w := r.finish(stage("p").Do("ok").Body(stage("a").Do("ok"), stage("b", "a").Do("work", "back"), stage("c", "a").Do("poll")))
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p/c", stabilize.Succeeded, "")
+		if r.ran("p/a.ok") != 2 || r.ran("p.ok") != 1 {
+			t.Errorf("ran %v", r.logged())
+		}
+	})
+}
+
+// An instance that begins again is waited for; seen: its stage completes without.
+func TestReview_AnInstanceThatJumpsToItself(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "m[0]")
+		w := r.finish(stage("m").Do("back", "work").Instances(stabilize.Multi{Count: 1}), stage("z", "m").Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if log := r.logged(); log[len(log)-1] != "z.ok" {
+			t.Errorf("ran %v", log)
+		}
+	})
+}
+
+// A superseded round has no effect on others; seen: it ends the workflow.
+func TestReview_ASupersededStageThatEndsTheWorkflow(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.task("ends", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil },
+			stabilize.WithCleanup(func(context.Context, *stabilize.Execution) error { time.Sleep(time.Hour); return nil }))
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("e", "s").Do("ends").EndsWorkflow(), stage("j", "s").Do("work", "back"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if last := w.StageByRef("e"); last.Round != 1 || last.Status != stabilize.Succeeded {
+			t.Errorf("e is %s in round %d", last.Status, last.Round)
+		}
+	})
+}
+
+// A round sees fresh outputs, also inside a body; seen: those of a superseded
+// round are still there.
+func TestReview_OutputsOfASupersededRoundInsideABody(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		n := 0
+		r.task("out", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if n++; n == 1 {
+				return stabilize.Success().WithOutput("old", 1), nil
+			}
+			return stabilize.Success().WithOutput("new", 1), nil
+		})
+		r.jumpOnce("back", "p/a")
+		w := r.finish(stage("p").Body(stage("a").Do("out"), stage("b", "a").Do("back")))
+		out := w.Result()
+		if _, old := out["old"]; old || out["new"] == nil {
+			t.Errorf("it put out %v", out)
+		}
+	})
+}
+
+// Explicit termination inside a body, an instance, a loop.
+func TestReview_TheEndOfTheWorkflowInsideAnother(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		for _, p := range []*stabilize.StageSpec{
+			stage("p").Body(stage("e").Do("ok").EndsWorkflow(), stage("x").Do("hooked")),
+			stage("p").Instances(stabilize.Multi{Count: 2}).Body(stage("e").Do("work").EndsWorkflow(), stage("x").Do("hooked")),
+			stage("p").While("true", 3).Body(stage("e").Do("work").EndsWorkflow()),
+		} {
+			w := r.finish(p, stage("q").Do("wait"), stage("z", "q").Do("ok"))
+			r.wantStatus(w, stabilize.Succeeded)
+			r.wantStage(w, "q", stabilize.Canceled, stabilize.ReasonWithdrawn)
+		}
+	})
+}
+
 // A pause while a jump waits for a join to reset.
 func TestReview_APauseWhileAJumpWaits(t *testing.T) {
 	reviewed(t, func(r *rig) {
