@@ -430,6 +430,41 @@ func TestReview_AnInstanceThatJumpsToItself(t *testing.T) {
 	})
 }
 
+// Withdrawn is not failed: a hook that outlasts the stage's time does not make it
+// so; seen: TERMINAL with TIMEOUT.
+func TestReview_AStageIsWithdrawnBeyondItsTimeout(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("hooked").Timeout(time.Hour), stage("b").Do("ok"))
+		r.settle()
+		r.must(r.Withdraw(r.Context(), id, "a"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "a", stabilize.Canceled, stabilize.ReasonWithdrawn)
+	})
+}
+
+// An end that is decided stands: the workflow's timeout during the last hooks does
+// not change it.
+func TestReview_TheTimeoutOfAWorkflowThatIsEnding(t *testing.T) {
+	for name, want := range map[string]stabilize.Status{"cancel": stabilize.Canceled, "end": stabilize.Succeeded} {
+		t.Run(name, func(t *testing.T) {
+			reviewed(t, func(r *rig) {
+				id, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Timeout(time.Hour).Add(
+					stage("a").Do("hooked"), stage("e").Do("wait").EndsWorkflow()))
+				r.must(err)
+				r.settle()
+				if name == "cancel" {
+					r.must(r.Cancel(r.Context(), id, "me", "no"))
+				} else {
+					_, err = r.Signal(r.Context(), id, "go", nil, engine.ToStage("e"))
+					r.must(err)
+				}
+				r.wantStatus(r.wait(id), want)
+			})
+		})
+	}
+}
+
 // A superseded round has no effect on others; seen: it ends the workflow.
 func TestReview_ASupersededStageThatEndsTheWorkflow(t *testing.T) {
 	reviewed(t, func(r *rig) {
