@@ -17,6 +17,9 @@ func cancelStage(x *Decision, m queue.CancelStage) error {
 		if s.Status.IsComplete() && x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Canceled}
 		}
+		if err := x.stillTakes(s, stabilize.Canceled, m.Reason); err != nil {
+			return err
+		}
 		if m.Reason == stabilize.ReasonWithdrawn && !s.Status.IsComplete() {
 			x.canceledAlone(s.Ref)
 		}

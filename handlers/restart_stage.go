@@ -31,7 +31,7 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		s = parent
 	}
 	s = w.StageByRef(s.Ref)
-	if !s.Status.IsComplete() || w.IsCanceled() && !w.Status.IsComplete() {
+	if !s.Status.IsComplete() || w.Halting() && !w.Status.IsComplete() {
 		if x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.NotStarted}
 		}

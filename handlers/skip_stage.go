@@ -18,8 +18,11 @@ func skipStage(x *Decision, m queue.SkipStage) error {
 			if s.Status.IsComplete() && x.Requested() {
 				return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Skipped}
 			}
-			if x.Workflow().Halting() {
-				return nil
+			if x.Requested() && x.Workflow().Halting() {
+				return stabilize.NotAllowed("skipping stage "+s.Ref, "its workflow is about to end")
+			}
+			if err := x.stillTakes(s, stabilize.Skipped, stabilize.ReasonManualSkip); err != nil {
+				return err
 			}
 			return x.haltStage(s, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonManualSkip), nil)
 		}

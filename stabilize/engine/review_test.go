@@ -465,6 +465,72 @@ func TestReview_TheTimeoutOfAWorkflowThatIsEnding(t *testing.T) {
 	}
 }
 
+// A stage that is skipped with what is in it ends although its workflow is
+// canceled before the message reaches what is in it; seen: that is left waiting.
+func TestReview_SkipOfAFamilyThenCancel(t *testing.T) {
+	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
+		stores(t, func(t *testing.T, d data) {
+			r := newRig(t, d, opts...)
+			r.more()
+			r.start()
+			id := r.begin(stage("p").Body(stage("a").Do("wait")), stage("z").Do("wait"))
+			r.settle()
+			r.stop()
+			r.must(r.Skip(r.Context(), id, "p"))
+			r.must(r.Cancel(r.Context(), id, "me", "no"))
+			r.start()
+			defer r.close()
+			r.wantStatus(r.wait(id), stabilize.Canceled)
+		})
+	}
+}
+
+// What cannot be done any more is refused; seen: nil, and nothing happens.
+func TestReview_WhatComesTooLateIsRefused(t *testing.T) {
+	for name, ask := range map[string]func(r *rig, id string) error{
+		"cancel a stage being skipped": func(r *rig, id string) error {
+			r.must(r.Skip(r.Context(), id, "a"))
+			return r.CancelStage(r.Context(), id, "a")
+		},
+		"abort a stage being skipped": func(r *rig, id string) error {
+			r.must(r.Skip(r.Context(), id, "a"))
+			return r.Abort(r.Context(), id, "a", "no")
+		},
+		"cancel a stage being withdrawn": func(r *rig, id string) error {
+			r.must(r.Withdraw(r.Context(), id, "a"))
+			return r.CancelStage(r.Context(), id, "a")
+		},
+		"skip a stage being withdrawn": func(r *rig, id string) error {
+			r.must(r.Withdraw(r.Context(), id, "a"))
+			return r.Skip(r.Context(), id, "a")
+		},
+		"skip in a workflow being canceled": func(r *rig, id string) error {
+			r.must(r.Cancel(r.Context(), id, "me", "no"))
+			return r.Skip(r.Context(), id, "z")
+		},
+		"restart in a workflow that is failing": func(r *rig, id string) error {
+			r.must(r.Abort(r.Context(), id, "z", "no"))
+			r.settle()
+			return r.Restart(r.Context(), id, "b", "me")
+		},
+		"restart what failed while the rest ends": func(r *rig, id string) error {
+			r.must(r.Abort(r.Context(), id, "z", "no"))
+			r.settle()
+			return r.Restart(r.Context(), id, "z", "me")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reviewed(t, func(r *rig) {
+				id := r.begin(stage("a").Do("hooked"), stage("z").Do("wait"), stage("b").Do("ok"))
+				r.settle()
+				if err := ask(r, id); !errors.Is(err, stabilize.ErrInvalidTransition) {
+					t.Errorf("%v", err)
+				}
+			})
+		})
+	}
+}
+
 // A superseded round has no effect on others; seen: it ends the workflow.
 func TestReview_ASupersededStageThatEndsTheWorkflow(t *testing.T) {
 	reviewed(t, func(r *rig) {
@@ -498,6 +564,23 @@ func TestReview_OutputsOfASupersededRoundInsideABody(t *testing.T) {
 		if _, old := out["old"]; old || out["new"] == nil {
 			t.Errorf("it put out %v", out)
 		}
+	})
+}
+
+// Skipping a suspended stage with what is in it, pausing it before.
+func TestReview_SkipOfAPausedFamily(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("p").Do("ok").Body(stage("a").Do("hooked"), stage("b", "a").Do("ok")), stage("z", "p").Do("ok"))
+		r.settle()
+		r.must(r.PauseStage(r.Context(), id, "p"))
+		r.must(r.Pause(r.Context(), id, "me"))
+		r.must(r.Skip(r.Context(), id, "p"))
+		time.Sleep(3 * time.Hour)
+		r.must(r.Resume(r.Context(), id, "me"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "p", stabilize.Skipped, stabilize.ReasonManualSkip)
+		r.wantStage(w, "z", stabilize.Succeeded, "")
 	})
 }
 
