@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -527,6 +528,58 @@ func TestReview_WhatComesTooLateIsRefused(t *testing.T) {
 					t.Errorf("%v", err)
 				}
 			})
+		})
+	}
+}
+
+// A message that comes twice changes nothing the second time; seen: one that names
+// a task repeated since aborts the stage.
+func TestReview_AMessageOfATaskThatWasRepeated(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		n := 0
+		r.task("twice", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if n++; n < 3 {
+				return stabilize.RedirectTask(), nil
+			}
+			return stabilize.Success(), nil
+		})
+		id := r.begin(stage("a").Do("work", "twice"))
+		r.settle()
+		w, err := r.Get(r.Context(), id)
+		r.must(err)
+		s := w.StageByRef("a")
+		time.Sleep(90 * time.Second) // in the second repeat
+		for _, m := range []queue.Message{
+			queue.StartTask{OfTask: queue.ToTask(id, s.ID, s.Tasks[1].ID)},
+			queue.CompleteTask{OfTask: queue.ToTask(id, s.ID, s.Tasks[1].ID), Status: stabilize.Redirect},
+		} {
+			r.must(r.Store().Push(r.Context(), queue.Outgoing{Message: m}))
+		}
+		r.wantStatus(r.wait(id), stabilize.Succeeded)
+	})
+}
+
+// A skip of a dead path that comes after a restart revived the path does nothing.
+func TestReview_ALateSkipAfterARestart(t *testing.T) {
+	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
+		stores(t, func(t *testing.T, d data) {
+			r := newRig(t, d, opts...)
+			r.more()
+			r.start()
+			defer r.close()
+			id := r.begin(stage("a").Do("wait"), stage("b", "a").Do("ok"))
+			r.settle()
+			w, err := r.Get(r.Context(), id)
+			r.must(err)
+			r.must(r.Store().Push(r.Context(), queue.Outgoing{Message: queue.SkipStage{
+				OfStage: queue.ToStage(id, w.StageByRef("b").ID), Reason: stabilize.ReasonDeadPath,
+			}}))
+			r.settle()
+			_, err = r.Signal(r.Context(), id, "go", nil)
+			r.must(err)
+			r.wantStage(r.wait(id), "b", stabilize.Succeeded, "")
 		})
 	}
 }
