@@ -86,6 +86,9 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 		if err != nil {
 			return true, err
 		}
+		if s.Status == stabilize.NotStarted && x.barred(s) {
+			moved = false // only the end of another stage could let it start
+		}
 		offered = offered || moved // its own message may be on the way; once more does no harm
 		if !moved && s.Status == stabilize.NotStarted {
 			stuck = append(stuck, s)
@@ -117,6 +120,20 @@ func (x *Decision) settleQuiet(w *stabilize.Workflow) (bool, error) {
 		Code:    stabilize.CodeDeadlock,
 		Message: fmt.Sprintf("nothing is under way, and these stages wait for stages that never end: %s", strings.Join(waiting, ", ")),
 	})
+}
+
+// barred reports whether a stage would start but for the holder of its key.
+func (x *Decision) barred(s *stabilize.Stage) bool {
+	w := x.Workflow()
+	if s.Rules == nil || s.Rules.Exclusion == nil || s.Disabled || w.Readiness(s) != stabilize.Ready || w.MilestoneState(s) != stabilize.Ready {
+		return false
+	}
+	if s.Rules.If != "" {
+		if yes, err := x.env.Expressions.Bool(s.Rules.If, w.TaskContext(s)); err != nil || !yes {
+			return false
+		}
+	}
+	return x.excluded(s)
 }
 
 // leftover returns the live tokens that no join has consumed.

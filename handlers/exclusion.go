@@ -21,14 +21,10 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 	if e == nil {
 		return true
 	}
-	w := x.Workflow()
-	members := w.Excluding(e.Key)
-	own := sectionOf(members, s)
-	for _, m := range members {
-		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
-			return false
-		}
+	if x.excluded(s) {
+		return false
 	}
+	w := x.Workflow()
 	if !e.Global {
 		return true
 	}
@@ -40,6 +36,19 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 		return false
 	}
 	return w.Locks[i].Held
+}
+
+// excluded reports whether another stage of the workflow holds the key of s.
+func (x *Decision) excluded(s *stabilize.Stage) bool {
+	w, key := x.Workflow(), s.Rules.Exclusion.Key
+	members := w.Excluding(key)
+	own := sectionOf(members, s)
+	for _, m := range members {
+		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
+			return true
+		}
+	}
+	return len(w.StillHolding(key)) > 0
 }
 
 // sectionOf returns the refs of the section that s is in: the members that are
@@ -77,12 +86,22 @@ func holdsKey(members []*stabilize.Stage, s *stabilize.Stage) bool {
 			continue
 		}
 		begun = begun || !m.StartedAt.IsZero()
-		open = open || !m.Status.IsComplete()
+		open = open || !m.Status.IsComplete() && (m.Status.IsActive() || entered(members, section, m))
 		if !s.Rules.Exclusion.Section && m.Status.IsActive() {
 			return true
 		}
 	}
 	return s.Rules.Exclusion.Section && begun && open
+}
+
+// entered reports whether a section that a stage is in, which has not begun, was
+// entered since its round was opened: one that is restarted after its section was
+// left does not hold the key before it begins.
+func entered(members []*stabilize.Stage, section []string, s *stabilize.Stage) bool {
+	o := s.Known().Origin
+	return o == nil || slices.ContainsFunc(members, func(m *stabilize.Stage) bool {
+		return slices.Contains(section, m.Ref) && !m.StartedAt.Before(o.At)
+	})
 }
 
 // leaveExclusion offers those who wait for the key of a stage that ended, and
@@ -95,7 +114,8 @@ func (x *Decision) leaveExclusion(s *stabilize.Stage) error {
 	}
 	w := x.Workflow()
 	members := w.Excluding(e.Key)
-	if slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
+	if slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) ||
+		len(w.StillHolding(e.Key)) > 0 {
 		return nil
 	}
 	if e.Global {

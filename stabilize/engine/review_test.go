@@ -466,6 +466,41 @@ func TestReview_TheTimeoutOfAWorkflowThatIsEnding(t *testing.T) {
 	}
 }
 
+// A workflow whose stages wait for each other ends with DEADLOCK; seen: a stage
+// that waits for a section that never ends is offered, and nothing more happens.
+func TestReview_ADeadlockOverASection(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Add(
+			stage("a").Do("work").Section("k"), stage("c").Do("work").Section("k"),
+			stage("x", "c").Do("ok"), stage("b", "a", "x").Do("ok").Section("k")), engine.AllowUnsound())
+		if err != nil {
+			t.Skip("refused:", err)
+		}
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Terminal)
+		if w.Failure == nil || w.Failure.Code != stabilize.CodeDeadlock {
+			t.Errorf("failure %v", w.Failure)
+		}
+	})
+}
+
+// A stage of a section that was left can be restarted while another section is
+// under way; seen: each waits for the other.
+func TestReview_RestartInASection(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("ok").Section("k"), stage("b", "a").Do("ok").Section("k"),
+			stage("c", "b2").Do("work").Section("k"), stage("d", "c").Do("ok").Section("k"), stage("b2", "y").Do("ok"), stage("y").Do("work"))
+		time.Sleep(90 * time.Second) // c is under way
+		synctest.Wait()
+		r.must(r.Restart(r.Context(), id, "b", "me"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if r.ran("b.ok") != 2 || r.ran("d.ok") != 1 {
+			t.Errorf("ran %v", r.logged())
+		}
+	})
+}
+
 // A stage that is skipped with what is in it ends although its workflow is
 // canceled before the message reaches what is in it; seen: that is left waiting.
 func TestReview_SkipOfAFamilyThenCancel(t *testing.T) {
@@ -582,6 +617,20 @@ func TestReview_ALateSkipAfterARestart(t *testing.T) {
 			r.wantStage(r.wait(id), "b", stabilize.Succeeded, "")
 		})
 	}
+}
+
+// A mutex is held while its stage is under way, also by a round that was
+// superseded and has not ended; seen: the next round starts beside it.
+func TestReview_AMutexAndASupersededRound(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("m", "s").Do("hooked").Mutex("k").Timeout(4*time.Hour).SucceedOnTimeout(), stage("j", "s").Do("work", "back"))
+		r.wantStatus(w, stabilize.Succeeded)
+		rounds := w.Rounds("m")
+		if len(rounds) != 2 || rounds[1].StartedAt.Before(rounds[0].EndedAt) {
+			t.Errorf("round 0 ended at %v, round 1 started at %v", rounds[0].EndedAt, rounds[len(rounds)-1].StartedAt)
+		}
+	})
 }
 
 // A superseded round has no effect on others; seen: it ends the workflow.
