@@ -647,6 +647,17 @@ func TestReview_ASupersededStageThatEndsTheWorkflow(t *testing.T) {
 	})
 }
 
+// Withdrawing an iteration does not fail the workflow.
+func TestReview_WithdrawAnIteration(t *testing.T) {
+	reviewed(t, func(r *rig) {
+		id := r.begin(stage("l").Do("work").While("index < 3", 10), stage("z", "l").Do("ok"))
+		r.settle()
+		r.must(r.Withdraw(r.Context(), id, "l[0]"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+	})
+}
+
 // A round sees fresh outputs, also inside a body; seen: those of a superseded
 // round are still there.
 func TestReview_OutputsOfASupersededRoundInsideABody(t *testing.T) {
@@ -667,6 +678,30 @@ func TestReview_OutputsOfASupersededRoundInsideABody(t *testing.T) {
 			t.Errorf("it put out %v", out)
 		}
 	})
+}
+
+// A signal kept for later is there after a jump, and is not given to what is being
+// ended.
+func TestReview_ASignalDoesNotGoToWhatIsBeingEnded(t *testing.T) {
+	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
+		stores(t, func(t *testing.T, d data) {
+			r := newRig(t, d, opts...)
+			r.more()
+			r.start()
+			id := r.begin(stage("s").Do("ok"), stage("p", "s").Body(stage("a").Do("wait")), stage("z").Do("wait"))
+			r.settle()
+			r.stop()
+			r.must(r.Jump(r.Context(), id, "z", "s", nil))
+			delivered, err := r.Signal(r.Context(), id, "go", nil)
+			r.must(err)
+			if delivered {
+				t.Error("it was given to a round that is history")
+			}
+			r.start()
+			defer r.close()
+			r.wantStatus(r.wait(id), stabilize.Succeeded)
+		})
+	}
 }
 
 // Skipping a suspended stage with what is in it, pausing it before.
