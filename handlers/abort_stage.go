@@ -14,6 +14,11 @@ func abortStage(x *Decision, m queue.AbortStage) error {
 		if s.Status.IsComplete() && x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Terminal}
 		}
+		if s.Ending != stabilize.Canceled { // a failure outranks a cancel
+			if err := x.stillTakes(s, stabilize.Terminal, ""); err != nil {
+				return err
+			}
+		}
 		code := m.Code
 		if code == "" {
 			code = stabilize.CodeAborted

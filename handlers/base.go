@@ -143,6 +143,9 @@ func (x *Decision) WithTask(m interface {
 }, fn func(s *stabilize.Stage, t *stabilize.Task) error) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
 		t := s.Task(m.Task())
+		if t == nil && s.Known().Repeated {
+			return nil // late, of a task that was made afresh
+		}
 		if t == nil {
 			x.Push(queue.InvalidTaskID{OfTask: queue.ToTask(x.Workflow().ID, s.ID, m.Task()), Handling: m.Kind()})
 			return nil

@@ -176,7 +176,7 @@ func (x *Decision) results(s *stabilize.Stage) []stabilize.Values {
 	w := x.Workflow()
 	out := []stabilize.Values{}
 	for _, c := range w.Children(s, stabilize.OwnerInstance) {
-		if c.Status != stabilize.Succeeded && c.Status != stabilize.FailedContinue {
+		if c.Superseded || c.Status != stabilize.Succeeded && c.Status != stabilize.FailedContinue {
 			continue
 		}
 		v := w.FamilyOutputs(c)

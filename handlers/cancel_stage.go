@@ -17,7 +17,10 @@ func cancelStage(x *Decision, m queue.CancelStage) error {
 		if s.Status.IsComplete() && x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Canceled}
 		}
-		if m.Reason == stabilize.ReasonWithdrawn && !s.IsSynthetic() && !s.Status.IsComplete() {
+		if err := x.stillTakes(s, stabilize.Canceled, m.Reason); err != nil {
+			return err
+		}
+		if m.Reason == stabilize.ReasonWithdrawn && !s.Status.IsComplete() {
 			x.canceledAlone(s.Ref)
 		}
 		return x.haltStage(s, stabilize.Canceled, m.Reason, nil)

@@ -90,7 +90,9 @@ func (x *Decision) outcome(s *stabilize.Stage) (stabilize.Status, string, *stabi
 		worst, failure = status, f
 	}
 	for _, c := range family {
-		consider(c.Status, c.Owner == stabilize.OwnerFailure || c.Reason == stabilize.ReasonWithdrawn, c.Failure)
+		ignored := c.Owner == stabilize.OwnerFailure || c.Superseded || c.Reason == stabilize.ReasonWithdrawn ||
+			dispensable(c) && absorbed(x.Workflow(), c.Ref)
+		consider(c.Status, ignored, c.Failure)
 	}
 	for _, t := range s.Tasks {
 		consider(t.Status, false, t.Failure)

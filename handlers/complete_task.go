@@ -77,6 +77,7 @@ func (x *Decision) repeatTasks(stageID, taskID string) error {
 		return nil
 	}
 	last := slices.IndexFunc(s.Tasks, func(t *stabilize.Task) bool { return t.ID == taskID })
+	s.Note().Repeated = true
 	for i, t := range s.Tasks[:last+1] {
 		s.Tasks[i] = &stabilize.Task{ID: x.NewID(), Position: t.Position, Name: t.Name, Type: t.Type, Planned: t.Planned}
 	}

@@ -22,6 +22,9 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 	x.completing = false
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
 		if w.Status == stabilize.NotStarted || w.Status == stabilize.Buffered {
+			if w.Halting() { // one of its stages was ended before it could begin
+				return x.finishWorkflow(finalStatus(w), firstFailure(w))
+			}
 			return nil
 		}
 		if w.Status == stabilize.Paused && (!w.Halting() || w.Done && w.Cancel == nil && w.Failure == nil) {

@@ -25,6 +25,8 @@ func continueParentStage(x *Decision, m queue.ContinueParentStage) error {
 			x.Push(queue.CompleteStage{OfStage: m.OfStage})
 		} else if first := parent.Tasks[0]; first.Status == stabilize.NotStarted {
 			x.Push(queue.StartTask{OfTask: queue.ToTask(x.Workflow().ID, parent.ID, first.ID)})
+		} else { // its tasks were skipped, because one of the family halted
+			x.Push(queue.CompleteStage{OfStage: m.OfStage})
 		}
 		return nil
 	})

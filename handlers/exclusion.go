@@ -35,6 +35,7 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 			return false
 		}
 	}
+	w := x.Workflow()
 	if !e.Global {
 		return true
 	}
@@ -49,6 +50,19 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 		return false
 	}
 	return w.Locks[i].Held
+}
+
+// excluded reports whether another stage of the workflow holds the key of s.
+func (x *Decision) excluded(s *stabilize.Stage) bool {
+	w, key := x.Workflow(), s.Rules.Exclusion.Key
+	members := w.Excluding(key)
+	own := sectionOf(members, s)
+	for _, m := range members {
+		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
+			return true
+		}
+	}
+	return len(w.StillHolding(key)) > 0
 }
 
 // sectionOf returns the refs of the section that s is in: the members that are

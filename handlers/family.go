@@ -16,14 +16,20 @@ func (x *Decision) childEnded(s *stabilize.Stage) error {
 		return nil
 	}
 	to := queue.ToStage(w.ID, parent.ID)
-	if s.Owner == stabilize.OwnerInstance {
+	if s.Owner == stabilize.OwnerInstance && !s.Superseded {
 		return x.instanceEnded(parent, s)
 	}
 	if parent.Ending != stabilize.NotStarted {
 		x.Push(queue.CompleteStage{OfStage: to})
 		return nil
 	}
-	if s.Status.IsHalt() || s.Status == stabilize.FailedContinue && !s.AllowSiblings {
+	if s.Superseded { // the round in its place decides
+		if s.Owner != stabilize.OwnerInstance {
+			x.Push(queue.ContinueParentStage{OfStage: to, Owner: s.Owner})
+		}
+		return nil
+	}
+	if s.Status.IsHalt() && !dispensable(s) || s.Status == stabilize.FailedContinue && !s.AllowSiblings {
 		if err := x.endFamily(parent); err != nil {
 			return err
 		}
@@ -35,6 +41,12 @@ func (x *Decision) childEnded(s *stabilize.Stage) error {
 	}
 	x.Push(queue.ContinueParentStage{OfStage: to, Owner: s.Owner})
 	return nil
+}
+
+// dispensable reports whether a synthetic stage that halted leaves it to the
+// joins below it whether they can do without: it was withdrawn, or is tolerated.
+func dispensable(s *stabilize.Stage) bool {
+	return s.Reason == stabilize.ReasonWithdrawn || s.Status == stabilize.Stopped && s.OnFailure == stabilize.TolerateFailure
 }
 
 // endFamily ends what is left of a parent that goes no further because of one

@@ -57,7 +57,7 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 		x.Discard(s.State.Timer)
 		s.State.Timer = ""
 	}
-	if s.Rules != nil && s.Rules.Ends && status == stabilize.Succeeded && kind == stabilize.TokenLive && !x.Workflow().Halting() {
+	if s.Rules != nil && s.Rules.Ends && !s.Superseded && status == stabilize.Succeeded && kind == stabilize.TokenLive && !x.Workflow().Halting() {
 		x.draft.Header().Done = true
 		x.completeWorkflow()
 	}

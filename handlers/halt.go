@@ -96,3 +96,11 @@ func (x *Decision) haltTask(s *stabilize.Stage, t *stabilize.Task, end stabilize
 	_, err := x.SetTaskStatus(s.ID, t.ID, end)
 	return err
 }
+
+// stillTakes refuses somebody's request to end a stage that is ending otherwise.
+func (x *Decision) stillTakes(s *stabilize.Stage, status stabilize.Status, reason string) error {
+	if !x.Requested() || s.Ending == stabilize.NotStarted || s.Ending == status && s.Reason == reason {
+		return nil
+	}
+	return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Ending, To: status}
+}

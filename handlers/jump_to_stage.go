@@ -39,6 +39,9 @@ func jumpToStage(x *Decision, m queue.JumpToStage) error {
 			}
 			return x.haltStage(s, stabilize.Terminal, "", &stabilize.Failure{Code: code, Message: message})
 		}
+		if target == nil && x.Requested() {
+			return &stabilize.NotFoundError{Kind: "stage", ID: m.Target}
+		}
 		if target == nil {
 			return fail(stabilize.CodeJumpTarget, fmt.Sprintf("no stage has the ref %q", m.Target))
 		}
@@ -52,13 +55,16 @@ func jumpToStage(x *Decision, m queue.JumpToStage) error {
 		if w.Jumps >= most {
 			return fail(stabilize.CodeJumpLimit, fmt.Sprintf("the workflow has jumped %d times, which is the most allowed", w.Jumps))
 		}
+		x.draft.Stage(s.ID).Note().Jump = &stabilize.Jump{Target: target.Ref, Context: m.Context}
 		if resets := w.Resets(w.Below(target.Ref)); len(resets) > 0 && !target.StartedAt.IsZero() {
-			x.draft.Stage(s.ID).Note().Jump = &stabilize.Jump{Target: target.Ref, Context: m.Context}
 			x.Logger().Debug("a jump waits for joins to reset", "stage", s.Ref, "joins", strings.Join(resets, ", "))
 			return nil
 		}
 		x.draft.Header().Jumps++
-		return x.jump(s, target, m.Context)
+		if err := x.jump(s, target, m.Context); err != nil {
+			return err
+		}
+		return x.resumeJumps()
 	})
 }
 

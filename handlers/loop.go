@@ -58,6 +58,9 @@ func (x *Decision) loopCondition(s *stabilize.Stage) (bool, *stabilize.Failure) 
 
 // iterationEnded keeps what an iteration put out and goes on, or fails with it.
 func (x *Decision) iterationEnded(s, c *stabilize.Stage) error {
+	if c.Reason == stabilize.ReasonWithdrawn {
+		return x.nextIteration(s)
+	}
 	if c.Status.IsHalt() {
 		return x.haltStage(s, failureStatus(s.OnFailure), "", instanceFailure(c))
 	}

@@ -72,6 +72,12 @@ func (x *Decision) countInstances(s *stabilize.Stage) ([]json.RawMessage, *stabi
 // stage is complete, has failed, or goes on.
 func (x *Decision) judgeInstances(s, c *stabilize.Stage) error {
 	m, state := s.Rules.Multi, s.State.Multi
+	for state.Started < state.Total { // those that were ended before their turn are not waited for
+		if next := x.instance(s, state.Started); next != nil && !next.Status.IsComplete() {
+			break
+		}
+		state.Started++
+	}
 	left := state.Total - state.Started + state.Running
 	over := left == 0 && state.Closed
 	if c != nil && c.Status.IsHalt() && c.Reason != stabilize.ReasonWithdrawn && m.Need == 0 && m.Until == "" && !s.AllowSiblings {

@@ -53,7 +53,7 @@ func (x *Decision) unparkStage(s *stabilize.Stage) error {
 			x.Push(queue.ResumeTask{OfTask: queue.ToTask(w.ID, s.ID, t.ID)})
 			return nil
 		case stabilize.Suspended:
-			if t.Waits().Received == nil {
+			if !waitOver(t) {
 				_, err := x.SetStageStatus(s.ID, stabilize.Suspended)
 				return err
 			}

@@ -61,7 +61,7 @@ func (x *Decision) proceedAll() error {
 		switch {
 		case s.Superseded && s.Status == stabilize.NotStarted:
 		case s.Status == stabilize.NotStarted && s.IsSynthetic():
-			// its parent starts it
+			x.startLate(s) // else its parent starts it
 		case s.Status == stabilize.NotStarted:
 			if _, err := x.arrive(s, false); err != nil {
 				return err
@@ -113,7 +113,7 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 		return x.resumeJumps()
 	}
 	for _, t := range s.Tasks {
-		if t.Status == stabilize.Suspended && t.Waits().Received != nil {
+		if t.Status == stabilize.Suspended && waitOver(t) {
 			return x.wake(s.ID, t.ID)
 		}
 		if t.Status == stabilize.Paused { // its stage was resumed before its workflow
@@ -145,6 +145,25 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 	}
 	x.Push(queue.CompleteStage{OfStage: to})
 	return nil
+}
+
+// waitOver reports whether a suspended task got its signal, or its time to wait
+// was over, while it could not run.
+func waitOver(t *stabilize.Task) bool {
+	return t.Waits().Received != nil || t.Run == "" && !t.Waits().Due.IsZero()
+}
+
+// startLate starts an instance whose turn came after its parent had completed,
+// and reports whether it did.
+func (x *Decision) startLate(s *stabilize.Stage) bool {
+	w := x.Workflow()
+	parent := w.Stage(s.ParentID)
+	if s.Owner != stabilize.OwnerInstance || s.Status != stabilize.NotStarted || w.Halting() || parent == nil ||
+		!parent.Status.IsComplete() || parent.Superseded || !takesChild(parent, s) || s.Known().Index >= parent.Known().Multi.Started {
+		return false
+	}
+	x.Push(queue.StartStage{OfStage: queue.ToStage(w.ID, s.ID)})
+	return true
 }
 
 // proceedBody starts the instances that were to start while nothing could.

@@ -58,7 +58,7 @@ func signalStage(x *Decision, m queue.SignalStage) error {
 // waiting returns the first task that waits for the signal.
 func waiting(w *stabilize.Workflow, g stabilize.Signal) (*stabilize.Stage, *stabilize.Task) {
 	for _, s := range w.Stages {
-		if s.Superseded || s.Ending != stabilize.NotStarted || g.Ref != "" && g.Ref != s.Ref || !s.Status.IsActive() {
+		if s.Superseded || s.Ending != stabilize.NotStarted || g.Ref != "" && g.Ref != s.Ref || !s.Status.IsActive() || doomed(w, s) {
 			continue
 		}
 		for _, t := range s.Tasks {
@@ -130,4 +130,14 @@ func (x *Decision) suspend(s *stabilize.Stage, t *stabilize.Task, r stabilize.Re
 		x.delayRun(t, r.After)
 	}
 	return nil
+}
+
+// doomed reports whether a stage belongs to one that is history or ends.
+func doomed(w *stabilize.Workflow, s *stabilize.Stage) bool {
+	for p := w.Stage(s.ParentID); p != nil; p = w.Stage(p.ParentID) {
+		if p.Superseded || p.Ending != stabilize.NotStarted {
+			return true
+		}
+	}
+	return false
 }

@@ -18,13 +18,19 @@ func skipStage(x *Decision, m queue.SkipStage) error {
 			if x.Requested() && (s.Status.IsComplete() || s.Ending != stabilize.NotStarted || x.Workflow().Halting()) {
 				return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Skipped}
 			}
-			if x.Workflow().Halting() {
-				return nil
+			if x.Requested() && x.Workflow().Halting() {
+				return stabilize.NotAllowed("skipping stage "+s.Ref, "its workflow is about to end")
+			}
+			if err := x.stillTakes(s, stabilize.Skipped, stabilize.ReasonManualSkip); err != nil {
+				return err
 			}
 			return x.haltStage(s, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonManualSkip), nil)
 		}
 		if s.Status != stabilize.NotStarted || s.Superseded || x.Workflow().Halting() {
 			return nil
+		}
+		if m.Reason == stabilize.ReasonDeadPath && x.revived(s) {
+			return nil // late: a restart or jump has made it reachable again
 		}
 		for _, t := range s.Tasks {
 			if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Skipped); err != nil {
@@ -33,4 +39,21 @@ func skipStage(x *Decision, m queue.SkipStage) error {
 		}
 		return x.EndStage(s.ID, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonDisabled))
 	})
+}
+
+// revived reports whether a stage before one that was thought dead is under way,
+// or about to be.
+func (x *Decision) revived(s *stabilize.Stage) bool {
+	w := x.Workflow()
+	if w.Readiness(s) == stabilize.Dead {
+		return false
+	}
+	for _, ref := range s.Requisites {
+		for _, up := range w.Executions(ref) {
+			if up.Status.IsActive() || up.Status == stabilize.NotStarted && w.Readiness(up) == stabilize.Ready {
+				return true
+			}
+		}
+	}
+	return false
 }

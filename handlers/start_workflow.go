@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -44,9 +45,17 @@ func startWorkflow(x *Decision, _ queue.StartWorkflow) error {
 			}
 			x.Admit(persistence.TakePlace)
 		}
-		again := !w.StartedAt.IsZero() // restarted
+		// Restarted, or something was asked of its stages while it waited.
+		again := slices.ContainsFunc(w.Stages, func(s *stabilize.Stage) bool { return s.Round > 0 || s.Status != stabilize.NotStarted })
 		if err := x.SetWorkflowStatus(stabilize.Running); err != nil {
 			return err
+		}
+		if !w.StartedAt.IsZero() && w.Timeout > 0 { // its time counts from now
+			h := x.draft.Header()
+			if h.Pause == nil {
+				h.Pause = &stabilize.Pause{At: stabilize.Instant(x.now), ResumedAt: stabilize.Instant(x.now)}
+			}
+			h.Pause.Total = max(0, x.now.Sub(w.StartedAt))
 		}
 		x.armWorkflow()
 		if pauseAsked(w) {

@@ -18,6 +18,9 @@ func timeoutStage(x *Decision, m queue.TimeoutStage) error {
 		}
 		s = x.draft.Stage(s.ID)
 		s.State.Timer = ""
+		if s.Ending != stabilize.NotStarted {
+			return nil // how it ends is decided
+		}
 		if x.Workflow().Status == stabilize.Paused || !s.State.PausedAt.IsZero() {
 			return nil // resuming sets it anew
 		}

@@ -16,6 +16,9 @@ func timeoutWorkflow(x *Decision, _ queue.TimeoutWorkflow) error {
 			return nil
 		}
 		x.draft.Header().Timer = ""
+		if w.Halting() {
+			return nil // how it ends is decided
+		}
 		if w.Status == stabilize.Paused {
 			return nil // resuming sets it anew
 		}

@@ -199,7 +199,7 @@ func (d *Draft) Reopen() error {
 	}
 	h := d.Header()
 	h.Status, h.Reason, h.Failure, h.Cancel, h.Done = NotStarted, "", nil, nil, false
-	h.EndedAt = time.Time{}
+	h.EndedAt, h.Pause = time.Time{}, nil
 	h.StartExpiry = time.Time{} // it did begin in time
 	h.Leftover = nil
 	return nil

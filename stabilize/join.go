@@ -139,7 +139,8 @@ func (w *Workflow) MilestoneState(s *Stage) Readiness {
 }
 
 // Resets returns the partial joins among the given stages that have fired and
-// still wait for tokens on other edges, by ref.
+// still wait for tokens on other edges, by ref. What only a stage that is about
+// to jump could still bring does not count: it never comes.
 func (w *Workflow) Resets(refs []string) []string {
 	var out []string
 	for _, ref := range refs {
@@ -148,11 +149,46 @@ func (w *Workflow) Resets(refs []string) []string {
 			continue
 		}
 		for _, up := range s.Requisites {
-			if w.mayYetEnd(up, map[string]bool{}) {
+			if w.stillComes(up, map[string]bool{}) {
 				out = append(out, ref)
 				break
 			}
 		}
 	}
 	return out
+}
+
+// stillComes reports whether the stage may yet put a token on its edges without
+// the stages that are about to jump.
+func (w *Workflow) stillComes(ref string, known map[string]bool) bool {
+	if comes, ok := known[ref]; ok {
+		return comes
+	}
+	known[ref] = false
+	comes := false
+	for _, s := range w.Executions(ref) {
+		some, held := false, false
+		for _, up := range s.Requisites {
+			upComes := w.stillComes(up, known)
+			some = some || upComes
+			held = held || !upComes && w.open(up)
+		}
+		switch {
+		case s.Status.IsComplete():
+			comes = comes || some
+		case s.Status.IsActive():
+			comes = comes || s.State == nil || s.State.Jump == nil
+		case s.Join == JoinAnd || s.Join == JoinOr:
+			comes = comes || !held
+		default:
+			comes = comes || some || !held
+		}
+	}
+	known[ref] = comes
+	return comes
+}
+
+// open reports whether an execution of the stage has not ended.
+func (w *Workflow) open(ref string) bool {
+	return slices.ContainsFunc(w.Executions(ref), func(s *Stage) bool { return !s.Status.IsComplete() })
 }

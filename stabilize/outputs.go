@@ -92,7 +92,7 @@ func (w *Workflow) inheritOutside(s *Stage, into Values) {
 // familyOutputs lays the outputs of s and its synthetic stages over into, but
 // for one of them with its own.
 func (w *Workflow) familyOutputs(s, except *Stage, into Values) {
-	if except != nil && s.ID == except.ID {
+	if except != nil && s.ID == except.ID || s.Superseded && s.IsSynthetic() {
 		return
 	}
 	if len(w.idx.children[s.ID]) == 0 {

@@ -183,6 +183,19 @@ func (w *Workflow) Excluding(key string) []*Stage {
 	return w.counting(w.idx.rules.excluding[key])
 }
 
+// StillHolding returns the executions with an exclusion key that are history and
+// have not ended.
+func (w *Workflow) StillHolding(key string) []*Stage {
+	w.Index()
+	out := []*Stage{}
+	for _, slot := range w.idx.rules.excluding[key] {
+		if s := w.Stages[slot]; s.Superseded && s.Status.IsActive() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // Jumping returns the stages whose jump waits for joins to reset.
 func (w *Workflow) Jumping() []*Stage {
 	w.Index()

@@ -157,6 +157,9 @@ func (s *Stage) nextRound(ids *IDs) *Stage {
 	if s.State != nil && s.State.Initial != nil {
 		c.Context = s.State.Initial.Clone()
 	}
+	if s.Owner == OwnerInstance {
+		c.Note().Index = s.Known().Index
+	}
 	for _, t := range s.Tasks {
 		if !t.Planned {
 			c.Tasks = append(c.Tasks, &Task{ID: ids.New(), Position: len(c.Tasks), Name: t.Name, Type: t.Type})

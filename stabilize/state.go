@@ -16,6 +16,8 @@ type StageState struct {
 	// among the threads of a split if it is Threaded.
 	Index    int  `json:"index,omitempty"`
 	Threaded bool `json:"threaded,omitempty"`
+	// Repeated: its tasks were made afresh, so a message may name one that is gone.
+	Repeated bool `json:"repeated,omitempty"`
 	// Jump is a jump out of the stage that waits for joins to reset.
 	Jump *Jump `json:"jump,omitempty"`
 	// Multi counts the instances of a Multi, or the iterations of a Loop.

@@ -126,7 +126,8 @@ type Cancellation struct {
 }
 
 // Pause records who paused a workflow and for how long it has been paused in
-// all, the present pause not included.
+// all, the present pause not included. In a workflow that was restarted the time
+// up to that counts as paused if it has a Timeout.
 type Pause struct {
 	By        string        `json:"by,omitempty"`
 	At        time.Time     `json:"at,omitzero"`
