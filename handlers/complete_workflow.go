@@ -114,6 +114,7 @@ func (x *Decision) settle(stages []*stabilize.Stage, quiet bool) (moved bool, st
 	seen := map[string]bool{}
 	for _, s := range stages {
 		if s.IsSynthetic() || s.Superseded {
+			moved = x.startLate(s) || moved
 			continue
 		}
 		if s.Status == stabilize.NotStarted && len(s.Known().Consumed) > 0 {
@@ -127,12 +128,29 @@ func (x *Decision) settle(stages []*stabilize.Stage, quiet bool) (moved bool, st
 		if err != nil {
 			return moved, nil, err
 		}
+		if s.Status == stabilize.NotStarted && x.barred(s) {
+			acted = false // only the end of another stage could let it start
+		}
 		if moved = moved || acted; moved && quiet {
 			return true, nil, nil
 		}
 		stuck = append(stuck, s)
 	}
 	return moved, stuck, nil
+}
+
+// barred reports whether a stage would start but for the holder of its key.
+func (x *Decision) barred(s *stabilize.Stage) bool {
+	w := x.Workflow()
+	if s.Rules == nil || s.Rules.Exclusion == nil || s.Disabled || w.Readiness(s) != stabilize.Ready || w.MilestoneState(s) != stabilize.Ready {
+		return false
+	}
+	if s.Rules.If != "" {
+		if yes, err := x.env.Expressions.Bool(s.Rules.If, w.TaskContext(s)); err != nil || !yes {
+			return false
+		}
+	}
+	return x.excluded(s)
 }
 
 // leftover returns the live tokens that no join has consumed.

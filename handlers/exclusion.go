@@ -21,19 +21,8 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 	if e == nil {
 		return true
 	}
-	w := x.Workflow()
-	if !e.Section && w.ActiveExcluding(e.Key) > 0 {
+	if x.excluded(s) {
 		return false
-	}
-	members := w.Excluding(e.Key)
-	var own []string
-	if e.Section {
-		own = sectionOf(members, s)
-	}
-	for _, m := range members {
-		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
-			return false
-		}
 	}
 	w := x.Workflow()
 	if !e.Global {
@@ -54,15 +43,21 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 
 // excluded reports whether another stage of the workflow holds the key of s.
 func (x *Decision) excluded(s *stabilize.Stage) bool {
-	w, key := x.Workflow(), s.Rules.Exclusion.Key
-	members := w.Excluding(key)
-	own := sectionOf(members, s)
+	w, e := x.Workflow(), s.Rules.Exclusion
+	if !e.Section && w.ActiveExcluding(e.Key) > 0 {
+		return true
+	}
+	members := w.Excluding(e.Key)
+	var own []string
+	if e.Section {
+		own = sectionOf(members, s)
+	}
 	for _, m := range members {
 		if m.ID != s.ID && !slices.Contains(own, m.Ref) && holdsKey(members, m) {
 			return true
 		}
 	}
-	return len(w.StillHolding(key)) > 0
+	return len(w.StillHolding(e.Key)) > 0
 }
 
 // sectionOf returns the refs of the section that s is in: the members that are
@@ -98,10 +93,20 @@ func holdsKey(members []*stabilize.Stage, s *stabilize.Stage) bool {
 	for _, m := range members {
 		if slices.Contains(section, m.Ref) {
 			begun = begun || !m.StartedAt.IsZero()
-			open = open || !m.Status.IsComplete()
+			open = open || !m.Status.IsComplete() && (m.Status.IsActive() || entered(members, section, m))
 		}
 	}
 	return begun && open
+}
+
+// entered reports whether a section that a stage is in, which has not begun, was
+// entered since its round was opened: one that is restarted after its section was
+// left does not hold the key before it begins.
+func entered(members []*stabilize.Stage, section []string, s *stabilize.Stage) bool {
+	o := s.Known().Origin
+	return o == nil || slices.ContainsFunc(members, func(m *stabilize.Stage) bool {
+		return slices.Contains(section, m.Ref) && !m.StartedAt.Before(o.At)
+	})
 }
 
 // leaveExclusion gives a global key back when nobody here holds it (whoever else

