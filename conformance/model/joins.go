@@ -219,11 +219,12 @@ func (p *game) finish() {
 	}
 }
 
-// absorbed reports whether a stage further down ran without the branch.
+// absorbed reports whether a stage further down began without the branch, however
+// it ended.
 func (p *game) absorbed(ref string) bool {
 	for _, down := range p.below[ref] {
 		for _, r := range p.runs[down] {
-			if r.begun && !r.history && r.Status != stabilize.Stopped {
+			if r.begun && !r.history {
 				return true
 			}
 		}
