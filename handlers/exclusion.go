@@ -143,12 +143,13 @@ func (x *Decision) passOn(s *stabilize.Stage) error {
 	return nil
 }
 
-// offerKey offers the members in their order, up to the first of which it is
-// sure that it takes the key, or passes it on by ending.
+// offerKey offers the members in their order. Where they are decided at once it
+// stops at the first of which it is sure that it takes the key, or passes it on
+// by ending; through the queue whichever comes first takes it (pattern 40).
 func (x *Decision) offerKey(members []*stabilize.Stage, but *stabilize.Stage) {
 	w := x.Workflow()
 	for _, m := range members {
-		if m.ID != but.ID && x.parentTakes(m) && x.offer(m) && !m.Rules.Exclusion.Global && !w.Counted(m.Ref) {
+		if m.ID != but.ID && x.parentTakes(m) && x.offer(m) && x.env.Cascade && !m.Rules.Exclusion.Global && !w.Counted(m.Ref) {
 			return
 		}
 	}

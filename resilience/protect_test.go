@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,13 +127,16 @@ func TestBulkhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := stabilize.SystemClock{}
 		b := resilience.NewBulkhead(clock, 2)
+		var mu sync.Mutex
 		var log []string
 		call := func(name string) (away time.Duration) {
 			leave, away, err := b.Enter(t.Context())
 			if err != nil || away > 0 {
 				return away
 			}
+			mu.Lock()
 			log = append(log, fmt.Sprint(name, " at ", time.Since(start(t))))
+			mu.Unlock()
 			time.Sleep(time.Minute)
 			leave(true)
 			return 0
