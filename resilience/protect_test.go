@@ -150,8 +150,12 @@ func TestBulkhead(t *testing.T) {
 			t.Errorf("sent away for %s and %s, want one after the other", first, second)
 		}
 		time.Sleep(time.Hour)
-		if want := []string{"a at 0s", "b at 0s", "c at 1m0s", "d at 1m0s"}; !slices.Equal(log, want) {
-			t.Errorf("called %v, want %v", log, want)
+		synctest.Wait()
+		mu.Lock()
+		got := slices.Clone(log)
+		mu.Unlock()
+		if want := []string{"a at 0s", "b at 0s", "c at 1m0s", "d at 1m0s"}; !slices.Equal(got, want) {
+			t.Errorf("called %v, want %v", got, want)
 		}
 		if call("g") != 0 {
 			t.Error("all places are free and one is sent away")
