@@ -39,9 +39,6 @@ func jumpToStage(x *Decision, m queue.JumpToStage) error {
 			}
 			return x.haltStage(s, stabilize.Terminal, "", &stabilize.Failure{Code: code, Message: message})
 		}
-		if target == nil && x.Requested() {
-			return &stabilize.NotFoundError{Kind: "stage", ID: m.Target}
-		}
 		if target == nil {
 			return fail(stabilize.CodeJumpTarget, fmt.Sprintf("no stage has the ref %q", m.Target))
 		}

@@ -152,7 +152,7 @@ func TestBulkhead(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		mu.Lock()
-		got := slices.Clone(log)
+		got := slices.Sorted(slices.Values(log)) // two places are free at once: who enters first is open
 		mu.Unlock()
 		if want := []string{"a at 0s", "b at 0s", "c at 1m0s", "d at 1m0s"}; !slices.Equal(got, want) {
 			t.Errorf("called %v, want %v", got, want)

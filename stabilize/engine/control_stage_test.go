@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,9 +228,9 @@ func TestResumeStageInAPausedWorkflow(t *testing.T) {
 func TestReschedule(t *testing.T) {
 	both(t, func(r *rig) {
 		r.sleeps()
-		tries, polls := 0, 0
+		var tries, polls atomic.Int32
 		r.task("retry", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
-			if tries++; tries < 3 {
+			if tries.Add(1) < 3 {
 				return stabilize.Result{}, &stabilize.TransientError{Cause: errors.New("busy"), RetryAfter: 10 * time.Hour}
 			}
 			if x.Attempt != 3 {
@@ -238,22 +239,22 @@ func TestReschedule(t *testing.T) {
 			return stabilize.Success(), nil
 		})
 		r.task("poll", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			if polls++; polls < 3 {
+			if polls.Add(1) < 3 {
 				return stabilize.StillRunning(20 * time.Hour), nil
 			}
 			return stabilize.Success(), nil
 		})
 		id := r.begin(stage("r").Do("retry"), stage("p").Do("poll"), stage("s").Do("sleep").With("minutes", 600))
 		began := time.Now()
-		for n := 1; n <= 2; n++ {
+		for n := int32(1); n <= 2; n++ {
 			time.Sleep(time.Minute)
-			if tries != n || polls != n {
-				t.Fatalf("%d tries and %d polls before the %d. request", tries, polls, n)
+			if tries.Load() != n || polls.Load() != n {
+				t.Fatalf("%d tries and %d polls before the %d. request", tries.Load(), polls.Load(), n)
 			}
 			r.must(r.Reschedule(r.Context(), id))
 			synctest.Wait()
-			if tries != n+1 || polls != n+1 {
-				t.Fatalf("%d tries and %d polls after the %d. request", tries, polls, n)
+			if tries.Load() != n+1 || polls.Load() != n+1 {
+				t.Fatalf("%d tries and %d polls after the %d. request", tries.Load(), polls.Load(), n)
 			}
 		}
 		r.must(r.Reschedule(r.Context(), id)) // nothing waits: nothing happens

@@ -14,17 +14,6 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
-// ran counts how often a task ran, by the name of the stage and task.
-func (r *rig) ran(what string) int {
-	n := 0
-	for _, line := range r.logged() {
-		if line == what {
-			n++
-		}
-	}
-	return n
-}
-
 func (r *rig) wantRan(times map[string]int) {
 	r.Helper()
 	for what, want := range times {

@@ -40,7 +40,7 @@ func (c *critical) use(r *rig, name string) {
 	r.task(name, func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
 		c.enter(x.Workflow.ID + "." + x.Stage.Ref)
 		defer c.leave()
-		pass(time.Second)
+		r.pass(time.Second)
 		return stabilize.Success(), nil
 	})
 }
@@ -81,7 +81,7 @@ func TestAGlobalMutexIsHeldByOneInTurn(t *testing.T) {
 					} else {
 						want = append(want, id+".m")
 					}
-					pass(10 * time.Millisecond)
+					r.pass(10 * time.Millisecond)
 				}
 				began := time.Now()
 				for _, id := range ids {
@@ -153,7 +153,7 @@ func TestAHolderThatGoesHandsTheKeyOn(t *testing.T) {
 		},
 		"deleted": func(r *rig, id string) {
 			r.must(r.Store().Delete(r.Context(), id))
-			pass(10 * time.Second) // the sweeper finds it
+			r.pass(10 * time.Second) // the sweeper finds it
 		},
 	}
 	for name, end := range ends {
@@ -287,7 +287,7 @@ func TestMutexesAndSectionsOfOneWorkflow(t *testing.T) {
 		var c critical
 		c.use(r, "work")
 		r.task("outside", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			pass(time.Minute)
+			r.pass(time.Minute)
 			return stabilize.Success(), nil
 		})
 		began := time.Now()

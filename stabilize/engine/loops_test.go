@@ -143,7 +143,7 @@ func TestLoopsArePausedCanceledAndRestarted(t *testing.T) {
 				r.must(r.PauseStage(r.Context(), id, "l"))
 			}
 			r.deliver(id, "go", nil)
-			pass(time.Minute)
+			r.pass(time.Minute)
 			r.wantRuns("free", 3)
 			if whole {
 				r.must(r.Engine.Resume(r.Context(), id, "ann"))

@@ -165,6 +165,24 @@ func (r *rig) logged() []string {
 // pass lets virtual time pass.
 func (r *rig) pass(d time.Duration) { time.Sleep(d) }
 
+// settle lets everything happen that is to happen now, on stores that tell
+// nobody of new messages too.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
+// ran counts how often a task ran, by the name of the stage and task.
+func (r *rig) ran(what string) int {
+	n := 0
+	for _, line := range r.logged() {
+		if line == what {
+			n++
+		}
+	}
+	return n
+}
+
 // begin starts a workflow of the stages.
 func (r *rig) begin(stages ...*stabilize.StageSpec) string {
 	r.Helper()

@@ -1,0 +1,124 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
+)
+
+// A jump waits for joins to reset, but not for the stage that jumps; seen: each
+// waits for the other.
+func TestMixedAJumpOutOfTheBranchThatAJoinWaitsFor(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back"), stage("d", "a", "b").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if n := r.ran("s.ok"); n != 2 {
+			t.Errorf("s ran %d times", n)
+		}
+	})
+}
+
+// The same where a stage below the one that jumps stands before the join.
+func TestMixedAJumpAboveTheBranchThatAJoinWaitsFor(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back"), stage("c", "b").Do("ok"),
+			stage("d", "a", "c").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+	})
+}
+
+// Two that jump do not wait for each other.
+func TestMixedTwoJumpsBeforeOneJoin(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back1", "s")
+		r.jumpOnce("back2", "s")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "s").Do("work", "back1"), stage("c", "s").Do("work", "back2"),
+			stage("d", "a", "b", "c").First().Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+	})
+}
+
+// A jump to a stage that does not exist is refused, and the workflow goes on; seen:
+// no error, and the stage is TERMINAL.
+func TestMixedARequestedJumpToNowhereIsRefused(t *testing.T) {
+	mixed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("wait"))
+		settle()
+		if err := r.Jump(r.Context(), id, "a", "nowhere", nil); !errors.Is(err, stabilize.ErrNotFound) {
+			t.Errorf("jumping nowhere: %v", err)
+		}
+		_, err := r.Signal(r.Context(), id, "go", nil)
+		if err != nil {
+			t.Errorf("then signalling: %v", err)
+		}
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
+
+// A workflow whose stages wait for each other ends with DEADLOCK; seen: a stage
+// that waits for a section that never ends is offered, and nothing more happens.
+func TestMixedADeadlockOverASection(t *testing.T) {
+	mixed(t, func(r *rig) {
+		id, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Add(
+			stage("a").Do("work").Section("k"), stage("c").Do("work").Section("k"),
+			stage("x", "c").Do("ok"), stage("b", "a", "x").Do("ok").Section("k")), engine.AllowUnsound())
+		r.must(err)
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Terminal)
+		if w.Failure == nil || w.Failure.Code != stabilize.CodeDeadlock {
+			t.Errorf("failure %v", w.Failure)
+		}
+	})
+}
+
+// A stage of a section that was left can be restarted while another section is
+// under way; seen: each waits for the other.
+func TestMixedRestartInASection(t *testing.T) {
+	mixed(t, func(r *rig) {
+		id := r.begin(stage("a").Do("ok").Section("k"), stage("b", "a").Do("ok").Section("k"),
+			stage("c", "b2").Do("work").Section("k"), stage("d", "c").Do("ok").Section("k"), stage("b2", "y").Do("ok"), stage("y").Do("work"))
+		time.Sleep(90 * time.Second) // c is under way
+		synctest.Wait()
+		r.must(r.Restart(r.Context(), id, "b", "me"))
+		w := r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if r.ran("b.ok") != 2 || r.ran("d.ok") != 1 {
+			t.Errorf("ran %v", r.logged())
+		}
+	})
+}
+
+// A mutex is held while its stage is under way, also by a round that was
+// superseded and has not ended; seen: the next round starts beside it.
+func TestMixedAMutexAndASupersededRound(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("m", "s").Do("hooked").Mutex("k").Timeout(4*time.Hour).SucceedOnTimeout(), stage("j", "s").Do("work", "back"))
+		r.wantStatus(w, stabilize.Succeeded)
+		rounds := w.Rounds("m")
+		if len(rounds) != 2 || rounds[1].StartedAt.Before(rounds[0].EndedAt) {
+			t.Errorf("round 0 ended at %v, round 1 started at %v", rounds[0].EndedAt, rounds[len(rounds)-1].StartedAt)
+		}
+	})
+}
+
+// A superseded round has no effect on others; seen: it ends the workflow.
+func TestMixedASupersededStageThatEndsTheWorkflow(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.task("ends", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil },
+			stabilize.WithCleanup(func(context.Context, *stabilize.Execution) error { time.Sleep(time.Hour); return nil }))
+		r.jumpOnce("back", "s")
+		w := r.finish(stage("s").Do("ok"), stage("e", "s").Do("ends").EndsWorkflow(), stage("j", "s").Do("work", "back"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if last := w.StageByRef("e"); last.Round != 1 || last.Status != stabilize.Succeeded {
+			t.Errorf("e is %s in round %d", last.Status, last.Round)
+		}
+	})
+}
