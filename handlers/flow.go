@@ -34,7 +34,6 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 	kind := tokensFor(status, edit.Reason)
 	edit.Tokens = stabilize.Tokens{Kind: kind}
 	if r := edit.Rules; r != nil && kind == stabilize.TokenLive && !edit.Superseded {
-		edit.Tokens.Threads = int32(r.Threads)
 		closed, failure := x.branches(edit)
 		if failure != nil {
 			status = failureStatus(edit.OnFailure)
@@ -43,7 +42,7 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 			edit.Tokens = stabilize.Tokens{Kind: tokensFor(status, edit.Reason)}
 		}
 		if edit.Tokens.Kind == stabilize.TokenLive {
-			edit.Tokens.Except = closed
+			edit.Tokens.Except, edit.Tokens.Threads = closed, int32(r.Threads)
 		}
 	}
 	if err := x.awake(edit, status); err != nil {
