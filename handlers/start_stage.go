@@ -35,6 +35,7 @@ func startStage(x *Decision, m queue.StartStage) error {
 		skip := queue.SkipStage{OfStage: queue.ToStage(w.ID, s.ID)}
 		switch w.Readiness(s) {
 		case stabilize.Waiting:
+			x.ifQuiet()
 			return x.passOn(s)
 		case stabilize.Dead:
 			skip.Reason = stabilize.ReasonDeadPath
@@ -66,6 +67,14 @@ func startStage(x *Decision, m queue.StartStage) error {
 	})
 }
 
+// ifQuiet has a workflow looked at in which a stage waits and nothing is under
+// way that could end the wait.
+func (x *Decision) ifQuiet() {
+	if x.Workflow().Active() == 0 {
+		x.completeWorkflow()
+	}
+}
+
 // takesChild reports whether a parent is in a state to start one of its
 // synthetic stages.
 func takesChild(parent, s *stabilize.Stage) bool {
@@ -85,6 +94,7 @@ func (x *Decision) mayStart(s *stabilize.Stage) (wait bool, skip string, err err
 	w := x.Workflow()
 	switch w.MilestoneState(s) {
 	case stabilize.Waiting:
+		x.ifQuiet()
 		return true, "", x.passOn(s)
 	case stabilize.Dead:
 		return false, stabilize.ReasonMilestone, nil
