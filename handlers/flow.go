@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"slices"
+
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -96,7 +98,16 @@ func (x *Decision) awake(s *stabilize.Stage, to stabilize.Status) error {
 // StartNext looks at what follows a stage that ended: a stage whose join is now
 // met is started, one whose join can no longer be met is skipped as a dead path.
 func (x *Decision) StartNext(s *stabilize.Stage) error {
-	for _, down := range x.Workflow().Downstream(s) {
+	downstream := x.Workflow().Downstream(s)
+	if slices.ContainsFunc(downstream, func(d *stabilize.Stage) bool { return d.Round > 0 }) {
+		// Those further up first: what they fire may yet reach those below.
+		order := map[string]int{}
+		for i, t := range x.Workflow().TopologicalOrder() {
+			order[t.ID] = i
+		}
+		slices.SortFunc(downstream, func(a, b *stabilize.Stage) int { return order[a.ID] - order[b.ID] })
+	}
+	for _, down := range downstream {
 		if _, err := x.arrive(down, false); err != nil {
 			return err
 		}
