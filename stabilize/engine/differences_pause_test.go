@@ -229,7 +229,7 @@ func TestDifference19_PausingIsExact(t *testing.T) {
 		r.wantStatus(r.wait(id), stabilize.Succeeded)
 
 		// Paused again at once, several times.
-		id = r.begin(stage("a").Do("sleep", "ok").With("minutes", 10), stage("b", "a").Do("ok"))
+		id = r.begin(stage("a").Do("sleep", "ok").With("minutes", 10), stage("b", "a").Do("sleep").With("minutes", 10))
 		time.Sleep(time.Minute)
 		for range 3 {
 			r.must(r.Pause(r.Context(), id, "ann"))

@@ -280,9 +280,11 @@ func TestACanceledTrialIsFollowedByAnother(t *testing.T) {
 		r.wantStatus(r.wait(trial), stabilize.Canceled)
 		ids := r.crowd(3, "call")
 		time.Sleep(30 * time.Second)
+		r.mu.Lock()
 		if most != 1 {
 			t.Errorf("%d ran at once before a trial went well", most)
 		}
+		r.mu.Unlock()
 		r.waitCrowd(ids)
 		r.wantLog("bad.call", "trial.call", r.logged()[2], r.logged()[3], r.logged()[4])
 	})

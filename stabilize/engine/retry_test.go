@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,15 +62,15 @@ func TestARetryPolicyDecidesWhatIsTriedAgain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(r *rig) {
-				tries := 0
+				var tries atomic.Int32
 				r.task("fails", func(ctx context.Context, _ *stabilize.Execution) (stabilize.Result, error) {
-					tries++
+					tries.Add(1)
 					return stabilize.Result{}, c.fail(ctx)
 				}, stabilize.WithRetry(c.policy), stabilize.WithTimeout(time.Minute))
 				w := r.finish(stage("a").Do("fails"))
 				r.wantStatus(w, stabilize.Terminal)
-				if tries != c.tries || codeOf(w) != c.code {
-					t.Errorf("%d tries, want %d; the failure is %+v, want %s", tries, c.tries, w.Failure, c.code)
+				if n := int(tries.Load()); n != c.tries || codeOf(w) != c.code {
+					t.Errorf("%d tries, want %d; the failure is %+v, want %s", n, c.tries, w.Failure, c.code)
 				}
 			})
 		})
