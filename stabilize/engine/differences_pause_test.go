@@ -9,13 +9,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
-	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
-
-// patient is an engine that looks seldom, for tests that last days.
-func patient() engine.Option {
-	return engine.WithConfig(engine.Config{MaxPoll: 10 * time.Minute, LeaseTTL: 12 * time.Hour, SweepInterval: 10 * time.Minute})
-}
 
 // status is what a workflow is now.
 func (r *rig) status(id string) stabilize.Status {

@@ -81,5 +81,5 @@ func (r *rig) end(id string) *stabilize.Workflow {
 
 func mixed(t *testing.T, test func(r *rig), opts ...engine.Option) {
 	t.Helper()
-	both(t, func(r *rig) { r.more(); test(r) }, opts...)
+	both(t, func(r *rig) { r.more(); test(r) }, append(opts, patient())...)
 }

@@ -165,6 +165,11 @@ func (r *rig) logged() []string {
 // pass lets virtual time pass.
 func (r *rig) pass(d time.Duration) { time.Sleep(d) }
 
+// patient is an engine that looks seldom, for tests that last days.
+func patient() engine.Option {
+	return engine.WithConfig(engine.Config{MaxPoll: 10 * time.Minute, LeaseTTL: 12 * time.Hour, SweepInterval: 10 * time.Minute})
+}
+
 // settle lets everything happen that is to happen now, on stores that tell
 // nobody of new messages too.
 func settle() {
