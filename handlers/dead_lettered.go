@@ -46,6 +46,9 @@ func deadLettered(x *Decision, m queue.DeadLettered) error {
 }
 
 func (x *Decision) deadTask(s *stabilize.Stage, t *stabilize.Task, m queue.DeadLettered, failure *stabilize.Failure) error {
+	if m.DeadKind == (queue.CreateWorkflow{}).Kind() && t.Waits().Child != m.DeadLetterID {
+		return nil // it waits for another workflow by now, or for none
+	}
 	isRun := m.DeadKind == (queue.RunTask{}).Kind()
 	if isRun && t.Run != m.DeadLetterID {
 		return nil // of a run that is over

@@ -179,7 +179,8 @@ type DeadLetter struct {
 
 // Notice is the message that tells the dead letter's workflow of it; m is the
 // message if it could be decoded, else nil. A dead letter of no workflow, and one
-// that was itself a notice, has none: it would go on for ever.
+// that was itself a notice, has none: it would go on for ever. Of a workflow that
+// could not be created the task that waits for it is told.
 func (d *DeadLetter) Notice(m Message) (DeadLettered, bool) {
 	n := DeadLettered{
 		OfWorkflow: ToWorkflow(d.WorkflowID), DeadLetterID: d.ID, DeadKind: d.Kind,
@@ -190,6 +191,10 @@ func (d *DeadLetter) Notice(m Message) (DeadLettered, bool) {
 	}
 	if m != nil {
 		n.StageID, n.StageRef, n.TaskID = StageOf(m), RefOf(m), TaskOf(m)
+	}
+	if c, ok := m.(CreateWorkflow); ok && c.Header.Parent != nil && c.Header.Parent.Waits {
+		p := c.Header.Parent
+		n.OfWorkflow, n.StageID, n.TaskID = ToWorkflow(p.WorkflowID), p.StageID, p.TaskID
 	}
 	return n, d.WorkflowID != "" && d.Kind != n.Kind()
 }

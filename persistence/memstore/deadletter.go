@@ -54,7 +54,7 @@ func (s *Store) bury(m *message, reason, cause string, now time.Time) {
 		id: s.ids.New(), kind: notice.Kind(), msg: notice, due: now, created: now,
 		maxAttempts: queue.DefaultMaxAttempts, inLine: -1,
 	}
-	d.add(told, workflowID)
+	d.add(told, queue.WorkflowOf(notice))
 	d.free(told, now)
 }
 

@@ -59,6 +59,19 @@ func TestADeadLetterEndsWhatItWasFor(t *testing.T) {
 	}
 }
 
+func TestAWorkflowThatCannotBeCreatedEndsTheTaskThatWaitsForIt(t *testing.T) {
+	both(t, func(r *rig) {
+		r.task("call", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			return stabilize.AwaitChild(stabilize.NewWorkflow("test", "child").Add(stage("c").Do("ok"))), nil
+		})
+		w := r.waitDead(r.begin(stage("a").Do("call"), stage("b", "a").Do("ok")))
+		r.wantStatus(w, stabilize.Terminal)
+		if codeOf(w) != stabilize.CodeDeadLetter || w.Failure.Task != "call" || !strings.Contains(w.Failure.Message, "CreateWorkflow") {
+			t.Errorf("the failure is %+v", w.Failure)
+		}
+	}, poisoned(t, handlers.Handle(func(*handlers.Decision, queue.CreateWorkflow) error { return errors.New("cannot be handled") })))
+}
+
 // waitDead waits without the checks that hold only where every handler works.
 func (r *rig) waitDead(id string) *stabilize.Workflow {
 	r.Helper()

@@ -23,7 +23,7 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	if e.processor() != nil && e.runner.Knows(id) {
 		look, delay = false, anyMoment
 	}
-	for ; ; delay = min(2*delay, time.Second) {
+	for ; ; delay = min(2*delay, max(time.Second, e.cfg.MaxPoll)) {
 		if look {
 			w, err := e.endOf(ctx, id)
 			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
@@ -64,7 +64,7 @@ func (e *Engine) endOf(ctx context.Context, id string) (*stabilize.Workflow, err
 
 // anyMoment is how long Wait waits to be told before it looks at a workflow that
 // this process was moving, lookInterval how long before it looks again; the
-// latter doubles up to a second.
+// latter doubles up to a second, or Config.MaxPoll if that is more.
 const (
 	anyMoment    = 3 * time.Millisecond
 	lookInterval = 50 * time.Millisecond
