@@ -85,16 +85,6 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 	return e, nil
 }
 
-// RegisterTask makes a task type known by name. Errors: ErrExists, ErrInvalid.
-func (e *Engine) RegisterTask(name string, t stabilize.TaskType) error {
-	return e.registry.AddTask(name, t)
-}
-
-// RegisterStage makes a stage type known by name. Errors: ErrExists, ErrInvalid.
-func (e *Engine) RegisterStage(name string, t stabilize.StageType) error {
-	return e.registry.AddStage(name, t)
-}
-
 // Store returns the store the engine works on.
 func (e *Engine) Store() persistence.Store { return e.store }
 
