@@ -291,8 +291,9 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 			t.Errorf("a workflow ended %s: %v", w.Status, w.Failure)
 		}
 		// The version counts the commits: one to create, one per step; a killed
-		// worker's step was not committed, its successor's was.
-		if w.Version != length+1 {
+		// worker's step was not committed, its successor's was. A run that went
+		// down with two workers is put off once, in a commit of its own.
+		if extra := w.Version - (length + 1); extra < 0 || extra > int64(kills/2) {
 			t.Errorf("%d commits for %d steps", w.Version, length)
 		}
 	}
