@@ -48,6 +48,14 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 		}
 		return nil
 	}
+	if s.Rules != nil && s.Rules.Choice != "" {
+		if other := chosen(w, s); other != nil { // it would be withdrawn again at once
+			if x.Requested() {
+				return stabilize.NotAllowed("restarting stage "+s.Ref, "the choice fell on stage "+other.Ref)
+			}
+			return nil
+		}
+	}
 	if err := x.restart([]string{s.Ref}, m.User); err != nil {
 		return err
 	}

@@ -74,7 +74,8 @@ func (e *Engine) ResumeStage(ctx context.Context, id, ref string) error {
 // Restart opens a new round of a stage that has ended and of everything that
 // depends on it. A workflow that had ended starts again, under its concurrency
 // limit, with new rounds of what failed or was cut short by its end as well; and
-// so does the stage of a parent workflow that waited for it.
+// so does the stage of a parent workflow that waited for it. A stage that has not
+// ended, and one that a choice passed over, is ErrInvalidTransition.
 func (e *Engine) Restart(ctx context.Context, id, ref, user string) error {
 	return e.askStage(ctx, "restarting a stage of", ref, queue.RestartStage{OfStage: queue.ToRef(id, ref), User: user}, user)
 }

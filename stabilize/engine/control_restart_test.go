@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,5 +87,37 @@ func TestJumpFromOutside(t *testing.T) {
 		if o := w.StageByRef("a").State.Origin; w.StageByRef("b").Round != 1 || o.Kind != stabilize.OriginJump || o.From != "b" {
 			t.Errorf("b is in round %d, a is of %+v", w.StageByRef("b").Round, o)
 		}
+	}, patient())
+}
+
+// Restarting what a choice did not fall on would be withdrawn again at once; what
+// it fell on can be restarted, and so can all of it, by what came before.
+func TestRestartingTheLoserOfAChoiceIsRefused(t *testing.T) {
+	both(t, func(r *rig) {
+		r.gates()
+		id := r.begin(stage("a").Do("ok"), stage("b", "a").Do("gate").Choice("k"), stage("c", "a").Do("gate").Choice("k"))
+		settle()
+		r.signal(id, "b", "1")
+		w := r.wait(id)
+		r.wantStage(w, "c", stabilize.Canceled, stabilize.ReasonWithdrawn)
+		err := r.Restart(r.Context(), id, "c", "u")
+		if !errors.Is(err, stabilize.ErrInvalidTransition) || !strings.Contains(err.Error(), "stage b") {
+			t.Errorf("restarting c: %v", err)
+		}
+		if got := r.get(id); got.Version != w.Version {
+			t.Errorf("the refused restart made version %d of %d", got.Version, w.Version)
+		}
+		r.forget()
+		r.must(r.Restart(r.Context(), id, "b", "u"))
+		settle()
+		r.signal(id, "b", "1")
+		r.wantStatus(r.wait(id), stabilize.Succeeded)
+		r.forget()
+		r.must(r.Restart(r.Context(), id, "a", "u"))
+		settle()
+		r.signal(id, "c", "1")
+		w = r.wait(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "b", stabilize.Canceled, stabilize.ReasonWithdrawn)
 	}, patient())
 }
