@@ -235,7 +235,7 @@ func (f familyType) OnFailureStages(*stabilize.Plan) ([]*stabilize.StageSpec, er
 
 func TestDifference06_CancellationReachesEverything(t *testing.T) {
 	both(t, func(r *rig) {
-		cause := make(chan error, 1)
+		cause, asked := make(chan error, 1), make(chan struct{})
 		r.task("block", func(ctx context.Context, _ *stabilize.Execution) (stabilize.Result, error) {
 			<-ctx.Done()
 			cause <- context.Cause(ctx)
@@ -251,6 +251,7 @@ func TestDifference06_CancellationReachesEverything(t *testing.T) {
 			<-ctx.Done()
 			return stabilize.Result{}, ctx.Err()
 		}, stabilize.OnCancel(func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+			<-asked // it has not ended when it is canceled again
 			r.logf("hook")
 			return stabilize.Success().WithOutput("undone", true), nil
 		}), stabilize.WithCleanup(func(context.Context, *stabilize.Execution) error {
@@ -263,6 +264,7 @@ func TestDifference06_CancellationReachesEverything(t *testing.T) {
 		time.Sleep(time.Second)
 		r.must(r.Cancel(r.Context(), id, "ann", "enough"))
 		r.must(r.Cancel(r.Context(), id, "bob", "me too"))
+		close(asked)
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Canceled)
 		for _, ref := range []string{"parent", "parent<s0", "gate", "retry", "hooked", "later"} {
