@@ -116,7 +116,8 @@ func (x *Decision) tellParent(version int64) {
 	if w.Status == stabilize.Succeeded {
 		m.Outputs = w.Result()
 		// What cannot be sent must not keep the child from ending.
-		if err := x.env.checkSize("outputs of workflow "+w.ID, m.Outputs); err != nil {
+		if size, most, ok := x.env.room(m.Outputs); !ok {
+			err := &stabilize.TooLargeError{What: "outputs of workflow " + w.ID, Size: size, Max: most}
 			m.Status, m.Outputs = stabilize.Terminal, nil
 			m.Failure = &stabilize.Failure{Code: stabilize.CodeInvalidResult, Message: errorText(err)}
 		}

@@ -9,24 +9,25 @@ import (
 // what the store takes for the rest of its life: a stage that fits to the last
 // byte could not even be ended.
 func (env *Env) checkRoom(s *stabilize.Stage) error {
-	return env.checkSize("context and outputs of stage "+s.Ref, s.Context, s.Outputs)
+	if size, most, ok := env.room(s.Context, s.Outputs); !ok {
+		return &stabilize.TooLargeError{What: "context and outputs of stage " + s.Ref, Size: size, Max: most}
+	}
+	return nil
 }
 
-func (env *Env) checkSize(what string, values ...stabilize.Values) error {
+// room reports whether the values leave enough of what the store takes, and both
+// numbers.
+func (env *Env) room(values ...stabilize.Values) (size, most int64, ok bool) {
 	limits, ok := env.Store.(persistence.Limits)
 	if !ok {
-		return nil
+		return 0, 0, true
 	}
-	most := limits.MaxPayload()
+	most = limits.MaxPayload()
 	most -= min(most/8, 64<<10)
-	var size int64
 	for _, v := range values {
 		size += sizeOf(v)
 	}
-	if size > most {
-		return &stabilize.TooLargeError{What: what, Size: size, Max: most}
-	}
-	return nil
+	return size, most, size <= most
 }
 
 func sizeOf(v stabilize.Values) int64 {
