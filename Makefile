@@ -29,9 +29,9 @@ ci: ## Run what continuous integration runs
 	@.ci/run
 
 .PHONY: docs
-docs: ## Write conformance/CLAUSES.md from the clauses, docs/patterns.md from a run
-	$(GO) run ./conformance/clausedoc > conformance/CLAUSES.new
-	@mv conformance/CLAUSES.new conformance/CLAUSES.md
+docs: ## Write docs/contract.md from the clauses, docs/patterns.md from a run
+	$(GO) run ./conformance/clausedoc > docs/contract.new
+	@mv docs/contract.new docs/contract.md
 	$(GO) test -run TestTable ./conformance/patterns -update
 
 .PHONY: quickstart

@@ -15,6 +15,7 @@ type options struct {
 	report     *Report
 	suite      string
 	limit      time.Duration
+	command    string
 	workers    int
 	goroutines []string
 }
@@ -50,11 +51,15 @@ func SharedGoroutines(parts ...string) Option {
 	return func(o *options) { o.goroutines = append(o.goroutines, parts...) }
 }
 
+// Command is what runs one clause again when a pattern follows it, said when one
+// fails; without it that is "go test -run".
+func Command(text string) Option { return func(o *options) { o.command = text } }
+
 // grace is how long what a clause opened may take to end after it.
 func (o *options) grace() time.Duration { return min(o.limit, 10*time.Second) }
 
 func optionsOf(short bool, opts []Option) *options {
-	o := &options{workers: atOnce()}
+	o := &options{workers: atOnce(), command: "go test -run"}
 	if short {
 		o.effort = Short
 	}

@@ -70,7 +70,7 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 	}
 	found := Report{Results: results}
 	if first, ok := found.First(); ok {
-		t.Logf("%d clauses failed. %s", found.Count(Failed), advice(t.Name(), first))
+		t.Logf("%d clauses failed. %s", found.Count(Failed), advice(o.command, t.Name(), first))
 	}
 	if o.report != nil {
 		o.report.Results = append(o.report.Results, results...)
@@ -82,7 +82,7 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 }
 
 // advice says what to do about the first failure.
-func advice(test string, first Result) string {
+func advice(command, test string, first Result) string {
 	var pattern []string
 	for part := range strings.SplitSeq(test+"/"+first.ID, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
@@ -91,8 +91,8 @@ func advice(test string, first Result) string {
 	if read == "" {
 		read = "persistence.Store, queue.Queue"
 	}
-	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\tgo test -run '%s'\nWhat is owed there is in the comments of %s (go doc); all promises are in docs/contract.md.",
-		first.ID, strings.Join(pattern, "/"), read)
+	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\t%s '%s'\nWhat is owed there is in the comments of %s (go doc); all promises are in docs/contract.md.",
+		first.ID, command, strings.Join(pattern, "/"), read)
 }
 
 // subTest runs one check and writes its result.
