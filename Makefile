@@ -28,10 +28,14 @@ lint: ## Check format, go vet, the house rules, and golangci-lint if installed
 ci: ## Run what continuous integration runs
 	@.ci/run
 
+.PHONY: certify
+certify: ## Test the memory store against the contract: the certificate
+	$(GO) run ./conformance/cmd/certify -dsn memory:
+
 .PHONY: docs
-docs: ## Write conformance/CLAUSES.md from the clauses, docs/patterns.md from a run
-	$(GO) run ./conformance/clausedoc > conformance/CLAUSES.new
-	@mv conformance/CLAUSES.new conformance/CLAUSES.md
+docs: ## Write docs/contract.md from the clauses, docs/patterns.md from a run
+	$(GO) run ./conformance/clausedoc > docs/contract.new
+	@mv docs/contract.new docs/contract.md
 	$(GO) test -run TestTable ./conformance/patterns -update
 
 .PHONY: quickstart

@@ -29,23 +29,33 @@ type T interface {
 }
 
 // Effort is how hard a clause tries: how many rounds a race has and how large
-// large is.
+// large is. Every clause takes its numbers through Of and Size, so that they
+// are turned up and down in one place.
 type Effort int
 
 // The efforts.
 const (
-	Full  Effort = iota
-	Short        // a tenth, as under go test -short
-	Least        // two rounds of everything, for a suite's own tests
+	Full   Effort = iota // Run: the whole suite in seconds
+	Short                // a tenth, as under go test -short
+	Least                // two rounds of everything, for a suite's own tests
+	Stress               // RunStress: ten times the rounds, four times the size
 )
 
-// Of scales a count; it is at least least.
-func (e Effort) Of(full, least int) int {
+// Of scales the number of rounds; it is at least least.
+func (e Effort) Of(full, least int) int { return e.scale(full, least, 10) }
+
+// Size scales how much there is of something, such as rows or workers; it is at
+// least least. It grows less than Of, because what it counts is there at once.
+func (e Effort) Size(full, least int) int { return e.scale(full, least, 4) }
+
+func (e Effort) scale(full, least, stress int) int {
 	switch e {
 	case Short:
 		return max(full/10, least)
 	case Least:
 		return least
+	case Stress:
+		return max(full*stress, least)
 	default:
 		return max(full, least)
 	}

@@ -10,12 +10,17 @@
 // Package faults, for these and for anybody's tests, makes any store hostile.
 //
 // Each promise is a Clause, data with an id and a sentence, and one sub-test
-// named by the id, so that -run finds it. CLAUSES.md lists them all, and those
-// left out, with the reason; it is written from the data by clausedoc.
+// named by the id, so that -run finds it. docs/contract.md lists them all, and
+// those left out, with the reason; it is written from the data by clausedoc.
+//
+// The suites' speeds: Run takes seconds and belongs into a store's own tests;
+// RunStress makes many more rounds of each race and takes minutes. What they find
+// out is a Report, for people and machines (Into). cmd/certify runs them on the
+// stores of this module by data source name.
 //
 // It may import the standard library and this module but contrib, no database:
 // running it adds nothing to a go.mod.
 //
-// Where to start reading: clause.go, then harness.go, then the group of interest
+// Where to start reading: clause.go, then harness.go, then run.go, then the group of interest
 // in storetest or queuetest (one file for each).
 package conformance

@@ -115,6 +115,14 @@ type Explainer interface {
 	FullScans(ctx context.Context, q persistence.Query) ([]string, error)
 }
 
+// OpenCounter counts what both handles have in use at this moment and must give
+// back, by name: connections that are checked out, transactions, cursors. It is
+// asked before and after each clause, and nothing may have grown. A harness need
+// not declare that it lacks it.
+type OpenCounter interface {
+	InUse(ctx context.Context) (map[string]int, error)
+}
+
 // has reports whether a backend has a power.
 func has(p Power, harness any, handle any) bool {
 	ok := true

@@ -8,7 +8,7 @@ func Omissions() []Omission {
 		{"AC-15", "a store has no hooks: what follows a commit is the engine's"},
 		{"AC-16", "a store has no hooks"},
 		{"CB-04", "no method blocks until a message comes: Claim never waits"},
-		{"CB-05", "what is left open is seen by tools outside of the standard library, in each backend's own tests"},
+		{"CB-05", "it is asked after every clause: goroutines always, connections, transactions and cursors where the harness counts them"},
 		{"CB-06", "starting and stopping is the Processor's, tested in package queue"},
 		{"CB-07", "how a handle is opened is the backend's, tested there"},
 		{"CR", "crashes need processes that die or a store that fails: the simulation and the process tests"},

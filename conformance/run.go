@@ -3,40 +3,151 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"math"
+	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
-// Run runs every check in a sub-test named by its id, on a harness of its own.
-// Nothing is skipped: a check that needs a power which the harness declares the
-// backend lacks (Lacking) is no sub-test, and the log says so; a power that is
-// missing without being declared, or there in spite of it, is a failure that
-// names it. Suites call it.
-func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, handle func(H) any) {
-	effort := Full
-	if testing.Short() {
-		effort = Short
-	}
+// Run runs every check in a sub-test named by its id, on a harness of its own,
+// several at once (OneAtATime), and returns when all have ended. Nothing is
+// skipped: a check that needs a power which the harness declares the backend
+// lacks (Lacking) is no sub-test, and the log says so; a power that is missing
+// without being declared, or there in spite of it, is a failure that names it.
+//
+// A clause that hangs is given up (Within). When a clause has ended, and again
+// when its harness is cleaned up, what it left open is a failure: see
+// OpenCounter and SharedGoroutines. What the backends of a suite share is opened
+// before Run, or by the first harness, which no clause uses.
+//
+// Suites call it.
+func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, handle func(H) any, opts ...Option) {
+	t.Helper()
+	o := optionsOf(testing.Short(), opts)
+	started := time.Now()
 	probe := newHarness(t)
 	lacks := lackedBy(probe)
+	results := make([]Result, len(checks))
 	var lacking []string
-	for _, c := range checks {
+	var admitted []int
+	for i, c := range checks {
+		results[i] = Result{Suite: o.suite, ID: c.ID, Group: c.Group, Sentence: c.Sentence}
 		run, problem := admit(c.Needs, has(c.Needs, probe, handle(probe)), slices.Contains(lacks, c.Needs))
 		switch {
 		case problem != "":
 			t.Errorf("%s: %s", c.ID, problem)
+			results[i].Verdict, results[i].Detail = Failed, problem
 		case !run:
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", c.ID, c.Needs))
+			results[i].Verdict, results[i].Detail = LeftOut, fmt.Sprintf("the harness declares that the backend lacks %s", c.Needs)
 		default:
-			t.Run(c.ID, func(t *testing.T) { c.Run(Named(t, c.Clause), newHarness(t), effort) })
+			admitted = append(admitted, i)
 		}
 	}
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(o.workers, len(admitted)) {
+		workers.Go(func() {
+			for i := range next {
+				subTest(t, checks[i], newHarness, o, &results[i])
+			}
+		})
+	}
+	for _, i := range admitted {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+
 	t.Logf("%d of %d clauses apply", len(checks)-len(lacking), len(checks))
 	if len(lacking) > 0 {
 		t.Logf("this backend declares that it lacks: %s", strings.Join(lacking, ", "))
+	}
+	found := Report{Results: results}
+	if first, ok := found.First(); ok {
+		t.Logf("%d clauses failed. %s", found.Count(Failed), advice(o.command, t.Name(), first))
+	}
+	if o.report != nil {
+		o.report.Results = append(o.report.Results, results...)
+		o.report.Seconds += time.Since(started).Seconds()
+		if o.report.Started.IsZero() {
+			o.report.Started = started.UTC().Truncate(time.Second)
+		}
+	}
+}
+
+// advice says what to do about the first failure.
+func advice(command, test string, first Result) string {
+	var pattern []string
+	for part := range strings.SplitSeq(test+"/"+first.ID, "/") {
+		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
+	}
+	read := GroupOf(first.Group).Read
+	if read == "" {
+		read = "persistence.Store, queue.Queue"
+	}
+	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\t%s '%s'\nWhat is owed there is in the comments of %s (go doc); all promises are in docs/contract.md.",
+		first.ID, command, strings.Join(pattern, "/"), read)
+}
+
+// subTest runs one check and writes its result.
+func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *options, result *Result) {
+	var w *watched
+	started := time.Now()
+	ok := t.Run(c.ID, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w = &watched{T: t, ctx: ctx}
+		named := Named(w, c.Clause)
+		mark := fmt.Sprintf("%s %p", t.Name(), t)
+		label(t.Context(), mark)
+		t.Cleanup(func() { // after those of the harness
+			if w.givenUp {
+				return // it says so already
+			}
+			unlabel()
+			if problem := leftRunning(mark, o.goroutines, o.grace()); problem != "" {
+				named.Errorf("%s", problem)
+			}
+		})
+		h := newHarness(t)
+		counter, _ := Find[OpenCounter](h)
+		var before map[string]int
+		if counter != nil {
+			var err error
+			if before, err = counter.InUse(t.Context()); err != nil {
+				t.Fatalf("what is in use cannot be counted: %v", err)
+			}
+		}
+		w.guard(named, o.limit, mark, os.Stderr, func() { c.Run(named, h, o.effort) })
+		cancel()
+		switch {
+		case w.skipped != "":
+			t.Skip(w.skipped)
+		case !w.givenUp:
+			if problem := leftOpen(t.Context(), counter, before, o.grace()); problem != "" {
+				named.Errorf("%s", problem)
+			}
+		}
+	})
+	result.Seconds = math.Round(time.Since(started).Seconds()*1000) / 1000
+	switch {
+	case w == nil:
+		result.Verdict, result.Detail = LeftOut, "not asked for (go test -run or -skip)"
+	case !ok:
+		result.Verdict, result.Detail = Failed, w.first
+		if w.first == "" {
+			result.Detail = "the harness failed; the test's log says how"
+		}
+	case w.skipped != "":
+		result.Verdict, result.Detail = LeftOut, w.skipped
+	default:
+		result.Verdict = Passed
 	}
 }
 

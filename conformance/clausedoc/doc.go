@@ -1,6 +1,6 @@
-// Command clausedoc writes CLAUSES.md from the suites' own data:
+// Command clausedoc writes docs/contract.md from the suites' own data:
 //
-//	go run ./conformance/clausedoc > conformance/CLAUSES.md
+//	go run ./conformance/clausedoc > docs/contract.md
 //
 // It may import the suites of conformance and the standard library.
 //

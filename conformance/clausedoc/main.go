@@ -19,20 +19,13 @@ func main() {
 	}
 }
 
-// groups says what the letters of an id stand for.
-func groups() map[string]string {
-	return map[string]string{
-		"RT": "what is stored comes back", "OC": "optimistic concurrency", "AC": "atomic commit", "CL": "leases and concurrency limits",
-		"DD": "once only", "OR": "order", "PG": "queries and pages", "TM": "time", "JS": "Unicode and JSON", "BI": "bad input",
-		"IS": "concurrent use", "LP": "large payloads", "CX": "ended contexts", "CB": "closing", "VL": "visibility, leases, dead letters",
-	}
-}
-
 func write(to io.Writer) error {
 	w := bufio.NewWriter(to)
-	fmt.Fprint(w, "# The clauses\n\nWritten by `go run ./conformance/clausedoc > conformance/CLAUSES.md` from the suites' own data; do not edit.\n")
+	fmt.Fprint(w, "# The contract of stores and queues\n\nWritten by `go run ./conformance/clausedoc > docs/contract.md` from the suites' own data; do not edit.\n")
 	fmt.Fprint(w, "Each line is one promise and one sub-test named by its id. A clause that needs a power applies\n")
 	fmt.Fprint(w, "unless the harness declares that the backend lacks it; lacking it without a word is a failure.\n")
+	fmt.Fprint(w, "After every clause nothing that it opened may be left. What is owed in detail is in the comments of the\n")
+	fmt.Fprint(w, "types named at each group; `go run ./conformance/cmd/certify -dsn DSN` tests a store that this module ships.\n")
 	suite(w, "Stores: package storetest", storetest.Clauses())
 	suite(w, "Queues: package queuetest", queuetest.Clauses())
 	fmt.Fprint(w, "\n## Left out\n\nClauses of the contract's list that these suites do not test.\n\n")
@@ -53,7 +46,7 @@ func suite(w io.Writer, title string, clauses []conformance.Clause) {
 		byGroup[c.Group] = append(byGroup[c.Group], c)
 	}
 	for _, g := range order {
-		fmt.Fprintf(w, "\n### %s: %s\n\n", g, groups()[g])
+		fmt.Fprintf(w, "\n### %s: %s\n\nSee %s.\n\n", g, conformance.GroupOf(g).Title, conformance.GroupOf(g).Read)
 		for _, c := range byGroup[g] {
 			needs := ""
 			if c.Needs != "" {

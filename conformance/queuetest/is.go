@@ -32,7 +32,7 @@ func isolation() []check {
 }
 
 func is02(e *env) {
-	n := e.Effort.Of(600, 60)
+	n := e.Effort.Size(600, 60)
 	e.Push(e.a, kit.Numbers(n)...)
 	var mu sync.Mutex
 	seen := map[string]int{}

@@ -520,7 +520,7 @@ func vl33(e *env) {
 		if ok {
 			select {
 			case <-n.Wake():
-			case <-time.After(time.Duration(e.Effort.Of(10_000, 100)) * time.Millisecond): // ends a broken test only
+			case <-time.After(time.Duration(e.Effort.Size(10_000, 100)) * time.Millisecond): // ends a broken test only
 				e.Fatalf("a push through the same handle did not wake")
 			}
 		}

@@ -497,7 +497,7 @@ func ac13(e *env) {
 }
 
 func ac14(e *env) {
-	n := e.Effort.Of(1000, 40)
+	n := e.Effort.Size(1000, 40)
 	w := kit.Workflow("w", e.Now(), kit.Numbered("s%d", n)...)
 	c := kit.Creation(w)
 	for _, text := range kit.Numbered("m%d", n) {

@@ -191,7 +191,7 @@ func lp02(e *env) {
 }
 
 func lp03(e *env) {
-	n := e.Effort.Of(1000, 30)
+	n := e.Effort.Size(1000, 30)
 	w := kit.Workflow("w", e.Now(), kit.Numbered("s%d", n)...)
 	for _, s := range w.Stages {
 		for i := 1; i < 3; i++ {

@@ -297,7 +297,7 @@ func oc12(e *env) {
 		}
 		return n
 	}
-	workers := e.Effort.Of(12, 2)
+	workers := e.Effort.Size(12, 2)
 	errs := kit.Race(workers, func(i int) error {
 		for range 20 {
 			err := e.retry(e.both(i), "w", func(w *stabilize.Workflow) *persistence.Commit {

@@ -226,7 +226,7 @@ func pg09(e *env) {
 }
 
 func pg15(e *env) {
-	e.createAll(kit.Numbered("w%04d", e.Effort.Of(1000, 50)), nil, "s1", "s2")
+	e.createAll(kit.Numbered("w%04d", e.Effort.Size(1000, 50)), nil, "s1", "s2")
 	counter := power[conformance.QueryCounter](e)
 	before := counter.Queries()
 	if _, err := e.a.Query(e.Ctx(), persistence.Query{Limit: 1000}); err != nil {

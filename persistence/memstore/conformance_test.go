@@ -20,6 +20,16 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
 }
 
+// TestStress is cheap here: nothing is written to a disk.
+func TestStress(t *testing.T) {
+	t.Run("store", func(t *testing.T) {
+		storetest.RunStress(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
+	})
+	t.Run("queue", func(t *testing.T) {
+		queuetest.RunStress(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
+	})
+}
+
 // harness opens two handles on one Data.
 type harness struct {
 	data          *Data

@@ -108,6 +108,11 @@ func (h *harness) Reopen() persistence.Store {
 	return h.first
 }
 
+// InUse implements conformance.OpenCounter.
+func (h *harness) InUse(context.Context) (map[string]int, error) {
+	return map[string]int{"connections of the first handle": h.first.InUse(), "connections of the second handle": h.second.InUse()}, nil
+}
+
 // Rows implements conformance.RowCounter.
 func (h *harness) Rows(ctx context.Context) (map[string]int, error) {
 	var tables []string

@@ -19,6 +19,16 @@ func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
 	return text, args, nil
 }
 
+// InUse counts the connections that are checked out: a transaction or a cursor
+// left open is one too.
+func (s *Store) InUse() int {
+	n := s.w.Stats().InUse
+	if s.r != s.w {
+		n += s.r.Stats().InUse
+	}
+	return n
+}
+
 // Statements returns the statements of the hot path, but the one that only
 // takes the write lock.
 func Statements() []string {

@@ -1,0 +1,23 @@
+// Command certify tests a store of this module, named by its data source name,
+// against the contract and prints the certificate, a Markdown table:
+//
+//	go run ./conformance/cmd/certify -dsn memory:
+//	go run ./conformance/cmd/certify -dsn sqlite:///mnt/disk/work.db
+//
+// The store that is named is not touched: each clause has a new one, for SQLite a
+// file in a folder made beside the one named, on the same disk, and removed
+// afterwards. Options:
+//
+//	-json FILE   writes the report for machines
+//	-stress      many more rounds of every race: minutes, not seconds
+//	-run REGEXP  runs some clauses only, as go test -run: Certify/storetest/OC-01
+//	-v           tells of each clause as it ends
+//
+// The exit code is 0 if every clause passed that was not left out, 1 if not, and
+// 2 if nothing could be tested. A store of one's own needs no command: it calls
+// storetest.Run and queuetest.Run in a test.
+//
+// It may import everything but contrib.
+//
+// Where to start reading: main.go.
+package main

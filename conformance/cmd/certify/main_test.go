@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// asProgram makes the test's binary the program: the value says which.
+const asProgram = "CERTIFY_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(asProgram) {
+	case "":
+		os.Exit(m.Run())
+	case "broken":
+		certify(openBroken)
+	default:
+		certify(openBackend)
+	}
+}
+
+// openBroken opens a memory store that takes acknowledgements and does nothing.
+func openBroken(dsn string) (*backend, error) {
+	b, err := openBackend(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{name: "broken", prepare: func(t *testing.T) func(t *testing.T) conformance.Harness {
+		good := b.prepare(t)
+		return func(t *testing.T) conformance.Harness { return deaf{good(t).(memory)} }
+	}}, nil
+}
+
+type deaf struct{ memory }
+
+func (d deaf) Store() persistence.Store  { return deafStore{d.memory.Store()} }
+func (d deaf) Second() persistence.Store { return deafStore{d.memory.Second()} }
+func (d deaf) Reopen() persistence.Store { return deafStore{d.memory.Reopen()} }
+func (d deaf) Lacks() []conformance.Power {
+	return append(d.memory.Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanNotify)
+}
+
+type deafStore struct{ persistence.Store }
+
+func (deafStore) Ack(ctx context.Context, _ ...queue.Receipt) error { return ctx.Err() }
+
+// program runs the program and returns its exit code.
+func program(t *testing.T, which string, args ...string) (out string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"="+which)
+	b, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v:\n%s", err, b)
+	}
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+func readReport(t *testing.T, path string) conformance.Report {
+	t.Helper()
+	var report conformance.Report
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, &report); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// The processes of VL-06 are this program too.
+func TestMemoryIsCertified(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, code := program(t, "sound", "-dsn", "memory:", "-json", file)
+	if code != 0 || strings.Count(out, "# Certificate: memory\n") != 1 || !strings.Contains(out, "\n| queuetest | VL | ") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	report := readReport(t, file)
+	if !report.Certified() || report.Count(conformance.LeftOut) != 7 || report.Backend != "memory" || report.Seconds <= 0 || report.Started.IsZero() {
+		t.Errorf("the report says %d passed, %d left out", report.Count(conformance.Passed), report.Count(conformance.LeftOut))
+	}
+	for _, r := range report.Results {
+		if r.Verdict == conformance.LeftOut && !strings.Contains(r.Detail, "lacks ") {
+			t.Errorf("%s is left out because %q", r.ID, r.Detail)
+		}
+	}
+}
+
+// Of SQLite some clauses, those that look into the file among them. The store
+// that is named is not touched, and nothing is left beside it.
+func TestSQLiteIsCertified(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "a 100%? #1")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dsn := sqliteDSN(filepath.Join(folder, "precious.db"), "normal")
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, code := program(t, "sound", "-dsn", dsn, "-json", file, "-v", "-run", "Certify/.*/^(RT-01|RT-13|RT-14|OC-14|BI-06|VL-10|CB-01)$")
+	if code != 0 || !strings.Contains(out, "--- PASS: Certify/storetest/RT-14") || !strings.Contains(out, "# Certificate: SQLite, synchronous=normal\n") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	report := readReport(t, file)
+	if got := report.Count(conformance.Passed); got != 8 { // CB-01 is of both suites
+		t.Errorf("%d clauses passed:\n%s", got, out)
+	}
+	if left, err := fs.Glob(os.DirFS(folder), "*"); err != nil || len(left) > 0 {
+		t.Errorf("beside the store are %v (%v)", left, err)
+	}
+}
+
+func TestBrokenIsNotCertified(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, code := program(t, "broken", "-dsn", "memory:", "-json", file, "-run", "Certify/queuetest/^VL-")
+	report := readReport(t, file)
+	if code != 1 || report.Certified() || !strings.Contains(out, "\n## Failed\n") || !strings.Contains(out, "Begin with VL-") ||
+		!strings.Contains(out, "certify -dsn DSN -run '^Certify$/^queuetest$/^VL-") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	for _, r := range report.Results {
+		if r.ID == "VL-09" && r.Verdict != conformance.Failed {
+			t.Errorf("VL-09, that an acknowledged message is gone, is %q", r.Verdict)
+		}
+	}
+}
+
+func TestWhatCannotBeTestedIsTwo(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{nil, "usage: certify -dsn DSN"},
+		{[]string{"-dsn", "memory:", "more"}, "usage: certify -dsn DSN"},
+		{[]string{"-dsn", "postgres://me:secret@host"}, `unknown scheme "postgres"`},
+		{[]string{"-dsn", "sqlite:///does/not/exist/work.db"}, "/does/not/exist"},
+	} {
+		out, code := program(t, "sound", c.args...)
+		if code != 2 || !strings.Contains(out, c.says) || strings.Contains(out, "secret") {
+			t.Errorf("%v: exit code %d, want 2 and %q:\n%s", c.args, code, c.says, out)
+		}
+	}
+}

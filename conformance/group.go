@@ -1,0 +1,31 @@
+package conformance
+
+// Group is what the letters before the dash of a clause's id stand for.
+type Group struct {
+	Title string
+	// Read names the comments that say what a backend owes here, for go doc.
+	Read string
+}
+
+// GroupOf returns the group of the given letters; the zero Group if there is none.
+func GroupOf(letters string) Group { return groups()[letters] }
+
+func groups() map[string]Group {
+	return map[string]Group{
+		"RT": {"what is stored comes back", "persistence.WorkflowStore, persistence.Commit"},
+		"OC": {"optimistic concurrency", "persistence.Commit"},
+		"AC": {"atomic commit", "persistence.WorkflowStore, persistence.Commit"},
+		"CL": {"leases and concurrency limits", "persistence.Admission, queue.Lease"},
+		"DD": {"once only", "persistence.Commit, queue.Outgoing"},
+		"OR": {"order", "queue.Queue"},
+		"PG": {"queries and pages", "persistence.Query, persistence.Page"},
+		"TM": {"time", "stabilize.Instant, stabilize.Precision"},
+		"JS": {"Unicode and JSON", "stabilize.Values"},
+		"BI": {"bad input", "persistence.Commit, queue.Outgoing"},
+		"IS": {"concurrent use", "persistence.Store"},
+		"LP": {"large payloads", "stabilize.TooLargeError"},
+		"CX": {"ended contexts", "persistence.Store"},
+		"CB": {"closing", "persistence.WorkflowStore"},
+		"VL": {"visibility, leases, dead letters", "queue.Queue, queue.DeadLetters"},
+	}
+}
