@@ -136,6 +136,12 @@ func TestBrokenIsNotCertified(t *testing.T) {
 	}
 }
 
+func TestNothingAskedIsNothingCertified(t *testing.T) {
+	if out, code := program(t, "sound", "-dsn", "memory:", "-run", "Certify/storetest/XX-99"); code != 1 || !strings.Contains(out, "not certified") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
 func TestWhatCannotBeTestedIsTwo(t *testing.T) {
 	for _, c := range []struct {
 		args []string
