@@ -117,8 +117,9 @@ type Explainer interface {
 
 // OpenCounter counts what both handles have in use at this moment and must give
 // back, by name: connections that are checked out, transactions, cursors. It is
-// asked before and after each clause, and nothing may have grown. A harness need
-// not declare that it lacks it.
+// asked before and after each clause, the second time also when the clause has
+// closed the handles, and nothing may have grown. A harness need not declare that
+// it lacks it.
 type OpenCounter interface {
 	InUse(ctx context.Context) (map[string]int, error)
 }

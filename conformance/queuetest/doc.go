@@ -12,7 +12,7 @@
 // stabilize.ManualClock, and closes them in t.Cleanup; see
 // conformance.QueueHarness. One who has a whole store wraps its harness with
 // conformance.AsQueue. Run one clause with go test -run TestQueue/VL-10, fewer
-// rounds with -short, and all of it with -race.
+// rounds with -short, and all of it with -race. RunStress has many more rounds.
 //
 // It may import the standard library and this module but contrib, no database.
 //
