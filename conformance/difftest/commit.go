@@ -1,0 +1,316 @@
+package difftest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// commit is one batch.
+type commit struct {
+	by
+	changes []change
+}
+
+// change is what one commit of a batch changes.
+type change struct {
+	id        string // of the workflow; empty: none
+	expect    int
+	header    *header // creations have one in any case
+	stages    []stage
+	removed   []string // refs
+	handled   []receipt
+	discard   []string
+	messages  []message
+	admission *persistence.Admission
+}
+
+// What a change expects.
+const (
+	fitting   = iota // the present version, or nothing: then it creates
+	creating         // that there is nothing, be it so or not
+	stale            // the version before the present one
+	ahead            // the version after it
+	follows          // what the change before it in the batch leaves
+	expecting        // how many there are
+)
+
+// header is how a header becomes. What is not said stays, or is plain.
+type header struct {
+	fill    int // not 0: every field is filled, from this seed
+	status  int // picks one that may follow
+	started int // picks an instant; 0: has not started
+	app     string
+	config  string
+	reborn  bool // changes the time of creation, which is refused
+}
+
+// stage is a stage changed, or added where there is none with that ref.
+type stage struct {
+	ref   string
+	fill  int
+	place int  // of an added one
+	moved bool // changes the position, which is refused
+}
+
+func (o commit) String() string {
+	texts := make([]string, len(o.changes))
+	for i, c := range o.changes {
+		texts[i] = c.String()
+	}
+	return fmt.Sprintf("commit %s%s", strings.Join(texts, " || "), o.by)
+}
+
+func (c change) String() string {
+	parts := []string{"no workflow"}
+	if c.id != "" {
+		parts[0] = c.id + [...]string{"", " as a new one", " decided on a stale version", " decided on a version to come", " from there on"}[c.expect]
+	}
+	if h := c.header; h != nil {
+		text := fmt.Sprintf("header(status %d, started %d, app %q, config %q", h.status, h.started, h.app, h.config)
+		if h.fill != 0 {
+			text += fmt.Sprintf(", filled from %d", h.fill)
+		}
+		if h.reborn {
+			text += ", created at another time"
+		}
+		parts = append(parts, text+")")
+	}
+	for _, s := range c.stages {
+		text := "stage " + s.ref
+		if s.fill != 0 {
+			text += fmt.Sprintf(" filled from %d", s.fill)
+		}
+		if s.moved {
+			text += " moved"
+		}
+		parts = append(parts, text)
+	}
+	add := func(n int, what, list string) {
+		if n > 0 {
+			parts = append(parts, what+" "+list)
+		}
+	}
+	add(len(c.removed), "without stage", strings.Join(c.removed, ", "))
+	add(len(c.handled), "handled", receiptsText(c.handled))
+	add(len(c.discard), "discards", strings.Join(c.discard, ", "))
+	add(len(c.messages), "sends", messagesText(c.messages))
+	if a := c.admission; a != nil {
+		parts = append(parts, fmt.Sprintf("%s under %s, limit %d", [...]string{"?", "takes a place", "waits for a place", "leaves"}[a.Op], a.Key, a.Limit))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// simpler returns the commit with one part less, each in turn.
+func (o commit) simpler() []op {
+	var out []op
+	with := func(i int, f func(c *change)) {
+		s := commit{o.by, slices.Clone(o.changes)}
+		f(&s.changes[i])
+		out = append(out, s)
+	}
+	for i, c := range o.changes {
+		if len(o.changes) > 1 {
+			out = append(out, commit{o.by, slices.Delete(slices.Clone(o.changes), i, i+1)})
+		}
+		if c.header != nil {
+			with(i, func(c *change) { c.header = nil })
+			if c.header.fill != 0 {
+				with(i, func(c *change) { h := *c.header; h.fill = 0; c.header = &h })
+			}
+		}
+		if c.admission != nil {
+			with(i, func(c *change) { c.admission = nil })
+		}
+		for j := range c.stages {
+			with(i, func(c *change) { c.stages = slices.Delete(slices.Clone(c.stages), j, j+1) })
+			if c.stages[j].fill != 0 {
+				with(i, func(c *change) { c.stages = slices.Clone(c.stages); c.stages[j].fill = 0 })
+			}
+		}
+		for j := range c.removed {
+			with(i, func(c *change) { c.removed = slices.Delete(slices.Clone(c.removed), j, j+1) })
+		}
+		for j := range c.handled {
+			with(i, func(c *change) { c.handled = slices.Delete(slices.Clone(c.handled), j, j+1) })
+		}
+		for j := range c.discard {
+			with(i, func(c *change) { c.discard = slices.Delete(slices.Clone(c.discard), j, j+1) })
+		}
+		for j := range c.messages {
+			with(i, func(c *change) { c.messages = slices.Delete(slices.Clone(c.messages), j, j+1) })
+		}
+	}
+	return out
+}
+
+// on sends the batch. With faults it is sent one by one, for the outcome of each
+// must be found out before the next.
+func (o commit) on(p *player) func(*side) result {
+	was := make([]*stabilize.Workflow, len(o.changes))
+	for i, c := range o.changes {
+		if c.id != "" {
+			was[i] = p.snapshot(c.id)
+		}
+	}
+	changes := o.changes
+	if p.faulty {
+		changes = changes[:1]
+	}
+	return func(s *side) result {
+		build := func() []*persistence.Commit {
+			out := make([]*persistence.Commit, len(changes))
+			for i, c := range changes {
+				var before *persistence.Commit
+				if i > 0 {
+					before = out[i-1]
+				}
+				out[i] = c.build(p, s, was[i], before)
+			}
+			return out
+		}
+		cs, again := build(), build()
+		errs := o.of(s).CommitBatch(p.ctx, cs)
+		if d := kit.Diff(again, cs); d != "" {
+			return result{Class: "the store has changed what it was given: " + d}
+		}
+		if len(errs) != len(cs) {
+			return result{Class: fmt.Sprintf("%d errors for %d commits", len(errs), len(cs))}
+		}
+		if len(errs) == 1 {
+			if errs[0] == nil {
+				s.learn(cs[0])
+			}
+			return failed(errs[0])
+		}
+		all := make([]result, len(errs))
+		for i, err := range errs {
+			if all[i] = failed(err); err == nil {
+				s.learn(cs[i])
+			}
+		}
+		return result{Value: all}
+	}
+}
+
+// build makes the commit for one side, decided on a snapshot, nil if there is no
+// such workflow, or on the commit before.
+func (c change) build(p *player, s *side, was *stabilize.Workflow, before *persistence.Commit) *persistence.Commit {
+	out := &persistence.Commit{Handled: receiptsOf(c.handled, s), Messages: outgoing(p, s, c.messages)}
+	for _, name := range c.discard {
+		out.Discard = append(out.Discard, s.id(name))
+	}
+	if c.id == "" {
+		return out
+	}
+	out.WorkflowID = c.id
+	if was != nil {
+		out.Expect = was.Version
+	}
+	switch {
+	case c.expect == creating:
+		out.Expect = 0
+	case c.expect == stale && out.Expect > 1:
+		out.Expect--
+	case c.expect == ahead:
+		out.Expect++
+	case c.expect == follows && before != nil && before.WorkflowID == c.id:
+		out.Expect = before.Expect + 1
+	}
+	if a := c.admission; a != nil {
+		same := *a
+		out.Admission = &same
+	}
+	if h := c.header; h != nil || out.Expect == 0 {
+		if h == nil {
+			h = &header{app: "app"}
+		}
+		out.Header = h.build(p, c, was)
+	}
+	for _, st := range c.stages {
+		out.Stages = append(out.Stages, st.build(c.id, was))
+	}
+	if out.Expect > 0 {
+		for _, ref := range c.removed {
+			out.Removed = append(out.Removed, c.id+"/"+ref)
+		}
+	}
+	return out
+}
+
+func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.Header {
+	out := &stabilize.Header{Name: "of the comparison", Reason: fmt.Sprint("of ", len(c.messages))}
+	if h.fill != 0 {
+		out = filler(h.fill).Header(c.id)
+	}
+	out.ID, out.Application, out.ConfigID = c.id, h.app, h.config
+	out.StartedAt = instant(h.started)
+	may := []stabilize.Status{stabilize.NotStarted, stabilize.Running, stabilize.Buffered}
+	out.CreatedAt = p.now()
+	if was != nil {
+		out.CreatedAt = was.CreatedAt
+		may = slices.DeleteFunc(stabilize.Statuses(), func(s stabilize.Status) bool { return !was.Status.CanTransition(s) })
+	}
+	if h.reborn {
+		out.CreatedAt = out.CreatedAt.Add(time.Hour)
+	}
+	out.Status = may[h.status%len(may)]
+	// What takes a place runs, as it does for the engine; what waits does not.
+	switch a := c.admission; {
+	case a == nil:
+	case a.Op == persistence.TakePlace && slices.Contains(may, stabilize.Running):
+		out.Status = stabilize.Running
+	case a.Op == persistence.WaitForPlace && slices.Contains(may, stabilize.Buffered):
+		out.Status = stabilize.Buffered
+	}
+	return out
+}
+
+func (st stage) build(workflow string, was *stabilize.Workflow) *stabilize.Stage {
+	out := kit.Stage(workflow, st.ref, st.place)
+	if st.fill != 0 {
+		out = filler(st.fill).Stage(workflow+"/"+st.ref, st.ref, st.place)
+		out.Round = 0
+	}
+	if was != nil {
+		if old := was.Stage(out.ID); old != nil {
+			out.Position, out.Round = old.Position, old.Round
+			if st.fill == 0 {
+				out.Status, out.Outputs = stabilize.Running, old.Context
+			}
+		}
+	}
+	if st.moved {
+		out.Position++
+	}
+	return out
+}
+
+// filler fills every field from a seed.
+func filler(seed int) *kit.Filler {
+	return &kit.Filler{Env: &kit.Env{T: mustFill{}}, Seed: seed}
+}
+
+// mustFill is told that a field cannot be filled, which is a mistake of this
+// module that the clauses find first.
+type mustFill struct{ conformance.T }
+
+func (mustFill) Helper() {}
+func (mustFill) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}
+
+// instant is one of a few, some of them close to each other; 0 is none.
+func instant(pick int) time.Time {
+	if pick == 0 {
+		return time.Time{}
+	}
+	base := time.Date(2024, 2, 29, 23, 59, 59, 999_999_000, time.UTC)
+	return base.Add([...]time.Duration{0, time.Microsecond, time.Second, time.Hour}[(pick-1)%4])
+}

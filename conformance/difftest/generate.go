@@ -1,0 +1,268 @@
+package difftest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// The pools are small, so that operations meet. "W1" is there for case.
+func workflowIDs() []string  { return []string{"w1", "w2", "w3", "W1"} }
+func messageIDs() []string   { return []string{"m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"} }
+func unnamedTexts() []string { return []string{"x1", "x2", "x3"} }
+func workers() []string      { return []string{"ann", "bob", "quick"} }
+func keys() []string         { return []string{"key", "Key"} }
+func refs() []string         { return []string{"s1", "s2", "s3", "s10", "S1"} }
+func applications() []string { return []string{"app", "app", "App", "app ", ""} }
+func configs() []string      { return []string{"", "c1", "c2"} }
+func delays() []time.Duration {
+	return []time.Duration{0, 0, 0, -time.Hour, time.Microsecond, time.Second, 20 * time.Second}
+}
+
+func passes() []time.Duration {
+	return []time.Duration{time.Microsecond, time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, time.Hour}
+}
+
+// generator draws operations.
+type generator struct {
+	*rand.Rand
+	serial int // makes texts differ
+}
+
+func generate(seed uint64, steps int) []op {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0x5eed))} //nolint:gosec // it is to be repeated, not to be secret
+	ops := make([]op, steps)
+	for i := range ops {
+		ops[i] = g.op()
+	}
+	return ops
+}
+
+func (g *generator) pick(from []string) string { return from[g.IntN(len(from))] }
+func (g *generator) oneIn(n int) bool          { return g.IntN(n) == 0 }
+func (g *generator) handle() by                { return by(g.IntN(2)) }
+
+// upTo returns between 0 and n things, few more often than many.
+func upTo[V any](g *generator, n int, draw func() V) []V {
+	var out []V
+	for len(out) < n && g.oneIn(2) {
+		out = append(out, draw())
+	}
+	return out
+}
+
+func (g *generator) op() op {
+	h := g.handle()
+	weights := []struct {
+		weight int
+		draw   func() op
+	}{
+		{30, func() op { return g.commit(h) }},
+		{8, func() op { return push{h, append(upTo(g, 2, g.message), g.message())} }},
+		{14, func() op { return claim{h, g.pick(workers()), g.room()} }},
+		{7, func() op { return ack{h, append(upTo(g, 1, g.receipt), g.receipt())} }},
+		{6, func() op {
+			return release{h, g.receipt(), delays()[g.IntN(len(delays()))], g.pick([]string{"", "it broke", "not \xff UTF-8"})}
+		}},
+		{4, func() op { return giveBack{h, g.receipt()} }},
+		{5, func() op { return heartbeat{h, g.pick(workers())} }},
+		{2, func() op { return retire{h, g.pick(workers())} }},
+		{4, func() op { return pending{h, g.pick(append(workflowIDs(), "", "nobody"))} }},
+		{3, func() op { return depth{h} }},
+		{4, func() op { return listDead{h, g.pick(append(messageIDs(), "", "", "", "")), 1 + g.IntN(4)} }},
+		{3, func() op { return replay{h, g.name()} }},
+		{2, func() op { return discardDead{h, g.name()} }},
+		{5, func() op { return load{h, g.pick(append(workflowIDs(), "nobody"))} }},
+		{3, func() op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
+		{4, func() op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
+		{2, func() op { return remove{h, append(upTo(g, 1, g.workflow), g.workflow())} }},
+		{2, func() op { return admissions{h, g.pick(keys())} }},
+		{1, func() op { return waitingKeys{h} }},
+		{3, func() op { return pages{h, g.query()} }},
+		{2, func() op { return page{h, g.query()} }},
+		{3, func() op { return next{h, g.oneIn(5)} }},
+		{9, func() op { return advance{passes()[g.IntN(len(passes()))]} }},
+		{1, func() op { return reopen{} }},
+	}
+	total := 0
+	for _, w := range weights {
+		total += w.weight
+	}
+	n := g.IntN(total)
+	for _, w := range weights {
+		if n -= w.weight; n < 0 {
+			return w.draw()
+		}
+	}
+	panic("unreachable: the weights add up")
+}
+
+func (g *generator) workflow() string { return g.pick(workflowIDs()) }
+
+func (g *generator) room() queue.Room {
+	switch g.IntN(6) {
+	case 0:
+		return queue.Room{Control: 1}
+	case 1:
+		return queue.Room{Work: 1}
+	case 2:
+		return queue.Room{Control: 2, Work: 1}
+	case 3:
+		return queue.Room{Control: -1}
+	default:
+		return queue.Room{Control: 10, Work: 10}
+	}
+}
+
+// name is one that a message may have.
+func (g *generator) name() string {
+	switch g.IntN(8) {
+	case 0:
+		return "unnamed " + g.pick(unnamedTexts())
+	case 1:
+		return "notice of " + g.pick(messageIDs())
+	default:
+		return g.pick(messageIDs())
+	}
+}
+
+func (g *generator) receipt() receipt {
+	which := last
+	switch g.IntN(8) {
+	case 0:
+		which = first
+	case 1:
+		which = forged
+	}
+	return receipt{g.name(), which}
+}
+
+func (g *generator) message() message {
+	g.serial++
+	m := message{id: g.pick(messageIDs()), kind: g.IntN(kinds), text: fmt.Sprint("t", g.serial), delay: delays()[g.IntN(len(delays()))]}
+	if m.kind == strange && !g.oneIn(3) {
+		m.kind = run
+	}
+	if m.kind != note && !g.oneIn(10) {
+		m.about = g.workflow()
+	}
+	if g.oneIn(6) && m.kind != strange {
+		m.id, m.text = "", g.pick(unnamedTexts())
+	}
+	if g.oneIn(3) {
+		m.max = 1 + g.IntN(2)
+	}
+	if g.oneIn(40) {
+		m.max = -1
+	}
+	return m
+}
+
+func (g *generator) query() persistence.Query {
+	q := persistence.Query{Limit: g.IntN(4)}
+	if g.oneIn(2) {
+		q.Application = g.pick(applications())
+	}
+	if g.oneIn(4) {
+		q.ConfigID = g.pick(configs())
+	}
+	all := stabilize.Statuses()
+	q.Statuses = upTo(g, 3, func() stabilize.Status { return all[g.IntN(len(all))] })
+	if g.oneIn(5) {
+		q.StartedFrom = instant(1 + g.IntN(4))
+	}
+	if g.oneIn(5) {
+		q.StartedBefore = instant(1 + g.IntN(4))
+	}
+	if g.oneIn(30) {
+		q.Limit = -1
+	}
+	return q
+}
+
+func (g *generator) commit(h by) op {
+	o := commit{h, []change{g.change()}}
+	for len(o.changes) < 3 && g.oneIn(5) {
+		c := g.change()
+		if g.oneIn(2) { // another of the same workflow
+			c.id = o.changes[len(o.changes)-1].id
+			if c.expect == fitting && g.oneIn(2) {
+				c.expect = follows
+			}
+		}
+		o.changes = append(o.changes, c)
+	}
+	for i := range o.changes {
+		if c := &o.changes[i]; c.id == "" {
+			c.header, c.stages, c.removed, c.admission = nil, nil, nil, nil
+		}
+	}
+	return o
+}
+
+func (g *generator) change() change {
+	c := change{id: g.workflow()}
+	if g.oneIn(6) {
+		c.id = ""
+	}
+	if g.oneIn(8) {
+		c.expect = g.IntN(expecting)
+	}
+	if g.oneIn(2) {
+		c.header = &header{
+			fill: g.fill(), status: g.IntN(12), started: g.IntN(5), app: g.pick(applications()), config: g.pick(configs()), reborn: g.oneIn(30),
+		}
+	}
+	used := map[string]bool{}
+	for _, st := range upTo(g, 3, g.stage) {
+		if !used[st.ref] {
+			used[st.ref] = true
+			c.stages = append(c.stages, st)
+		}
+	}
+	if ref := g.pick(refs()); g.oneIn(6) && (!used[ref] || g.oneIn(5)) {
+		c.removed = []string{ref}
+	}
+	if g.oneIn(3) {
+		c.handled = append(c.handled, g.receipt())
+	}
+	if g.oneIn(8) {
+		c.discard = append(c.discard, g.name())
+	}
+	c.messages = upTo(g, 3, g.message)
+	for i := range c.messages {
+		if g.oneIn(4) {
+			c.messages[i].worker = g.pick(workers())
+		}
+	}
+	if g.oneIn(4) {
+		c.admission = &persistence.Admission{
+			Op: persistence.AdmissionOp(1 + g.IntN(3)), Key: g.pick(keys()), Limit: g.IntN(3),
+		}
+		if c.header == nil && g.oneIn(2) {
+			c.header = &header{status: g.IntN(12), app: "app"}
+		}
+	}
+	return c
+}
+
+// fill is a seed in half of the cases.
+func (g *generator) fill() int {
+	if g.oneIn(2) {
+		return 0
+	}
+	return 1 + g.IntN(50)
+}
+
+func (g *generator) stage() stage {
+	g.serial++
+	place := 500 + g.serial
+	if g.oneIn(3) {
+		place = 500 - g.serial
+	}
+	return stage{ref: g.pick(refs()), fill: g.fill(), place: place, moved: g.oneIn(40)}
+}
