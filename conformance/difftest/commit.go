@@ -187,16 +187,36 @@ func (o commit) on(p *player) func(*side) result {
 			if errs[0] == nil {
 				s.learn(cs[0])
 			}
-			return failed(errs[0])
+			return changes[0].refused(errs[0])
 		}
 		all := make([]result, len(errs))
 		for i, err := range errs {
-			if all[i] = failed(err); err == nil {
+			if all[i] = changes[i].refused(err); err == nil {
 				s.learn(cs[i])
 			}
 		}
 		return result{Value: all}
 	}
+}
+
+// refused is failed for a commit. Which of several reasons is told is the
+// store's own business.
+func (c change) refused(err error) result {
+	r := failed(err)
+	add := func(yes bool, classes ...error) {
+		for _, class := range classes {
+			if yes {
+				r.or = append(r.or, class.Error())
+			}
+		}
+	}
+	moved := slices.ContainsFunc(c.stages, func(s stage) bool { return s.moved })
+	add(len(c.removed) > 0 || moved || c.header != nil && c.header.reborn, stabilize.ErrInvalid)
+	add(c.expect == stale || c.expect == ahead || c.expect == follows, stabilize.ErrConflict)
+	add(len(c.handled) > 0, stabilize.ErrLeaseLost)
+	add(slices.ContainsFunc(c.messages, func(m message) bool { return m.id != "" }), stabilize.ErrExists)
+	add(c.admission != nil, stabilize.ErrNoPlace, stabilize.ErrPlaceFree)
+	return r
 }
 
 // build makes the commit for one side, decided on a snapshot, nil if there is no
