@@ -44,7 +44,7 @@ const (
 // header is how a header becomes. What is not said stays, or is plain.
 type header struct {
 	fill    int // not 0: every field is filled, from this seed
-	status  int // picks one that may follow
+	status  int // picks one that may follow; 0 stays
 	started int // picks an instant; 0: has not started
 	app     string
 	config  string
@@ -150,8 +150,6 @@ func (o commit) simpler() []op {
 	return out
 }
 
-// on sends the batch. With faults it is sent one by one, for the outcome of each
-// must be found out before the next.
 func (o commit) on(p *player) func(*side) result {
 	was := make([]*stabilize.Workflow, len(o.changes))
 	for i, c := range o.changes {
@@ -159,14 +157,10 @@ func (o commit) on(p *player) func(*side) result {
 			was[i] = p.snapshot(c.id)
 		}
 	}
-	changes := o.changes
-	if p.faulty {
-		changes = changes[:1]
-	}
 	return func(s *side) result {
 		build := func() []*persistence.Commit {
-			out := make([]*persistence.Commit, len(changes))
-			for i, c := range changes {
+			out := make([]*persistence.Commit, len(o.changes))
+			for i, c := range o.changes {
 				var before *persistence.Commit
 				if i > 0 {
 					before = out[i-1]
@@ -187,11 +181,11 @@ func (o commit) on(p *player) func(*side) result {
 			if errs[0] == nil {
 				s.learn(cs[0])
 			}
-			return changes[0].refused(errs[0])
+			return o.changes[0].refused(errs[0])
 		}
 		all := make([]result, len(errs))
 		for i, err := range errs {
-			if all[i] = changes[i].refused(err); err == nil {
+			if all[i] = o.changes[i].refused(err); err == nil {
 				s.learn(cs[i])
 			}
 		}
@@ -280,7 +274,10 @@ func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.
 	if h.reborn {
 		out.CreatedAt = out.CreatedAt.Add(time.Hour)
 	}
-	out.Status = may[h.status%len(may)]
+	out.Status = may[max(h.status-1, 0)%len(may)]
+	if was != nil && h.status == 0 {
+		out.Status = was.Status
+	}
 	// What takes a place runs, as it does for the engine; what waits does not.
 	switch a := c.admission; {
 	case a == nil:

@@ -12,7 +12,7 @@ import (
 
 // The pools are small, so that operations meet. "W1" is there for case.
 func workflowIDs() []string  { return []string{"w1", "w2", "w3", "W1"} }
-func messageIDs() []string   { return []string{"m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"} }
+func messageIDs() []string   { return []string{"m1", "m2", "m3", "m4", "m5"} }
 func unnamedTexts() []string { return []string{"x1", "x2", "x3"} }
 func workers() []string      { return []string{"ann", "bob", "quick"} }
 func keys() []string         { return []string{"key", "Key"} }
@@ -31,15 +31,57 @@ func passes() []time.Duration {
 type generator struct {
 	*rand.Rand
 	serial int // makes texts differ
+	kinds  []kind
+	total  int
 }
 
-func generate(seed uint64, steps int) []op {
+// kind is a kind of operation and how often it comes.
+type kind struct {
+	weight int
+	draw   func(by) op
+}
+
+// generate draws a sequence. With faults it is the same one, but for what becomes
+// of it, and that commits go one by one: the outcome of each must be found out
+// before the next.
+func generate(seed uint64, steps int, faulty bool) []op {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0x5eed))} //nolint:gosec // it is to be repeated, not to be secret
+	g.kinds = g.all()
+	for i := range g.kinds {
+		// Each sequence has its favourites, or rare things would never come in numbers.
+		if k := &g.kinds[i]; g.oneIn(4) {
+			k.weight *= 6
+		}
+		g.total += g.kinds[i].weight
+	}
 	ops := make([]op, steps)
 	for i := range ops {
 		ops[i] = g.op()
 	}
+	if faulty {
+		for i, o := range ops {
+			ops[i] = g.fated(o)
+		}
+	}
 	return ops
+}
+
+func (g *generator) fated(o op) op {
+	c, commits := o.(commit)
+	if commits {
+		c.changes = c.changes[:1]
+		o = c
+	}
+	switch {
+	case commits && g.oneIn(3):
+		return fated{o, fate(g.IntN(int(fates)))}
+	case g.oneIn(10):
+		switch o.(type) {
+		case load, summary, pages, page, next, push, claim, ack, release, giveBack, remove:
+			return fated{o, refused}
+		}
+	}
+	return o
 }
 
 func (g *generator) pick(from []string) string { return from[g.IntN(len(from))] }
@@ -56,49 +98,45 @@ func upTo[V any](g *generator, n int, draw func() V) []V {
 }
 
 func (g *generator) op() op {
-	h := g.handle()
-	weights := []struct {
-		weight int
-		draw   func() op
-	}{
-		{30, func() op { return g.commit(h) }},
-		{8, func() op { return push{h, append(upTo(g, 2, g.message), g.message())} }},
-		{14, func() op { return claim{h, g.pick(workers()), g.room()} }},
-		{7, func() op { return ack{h, append(upTo(g, 1, g.receipt), g.receipt())} }},
-		{6, func() op {
-			return release{h, g.receipt(), delays()[g.IntN(len(delays()))], g.pick([]string{"", "it broke", "not \xff UTF-8"})}
-		}},
-		{4, func() op { return giveBack{h, g.receipt()} }},
-		{5, func() op { return heartbeat{h, g.pick(workers())} }},
-		{2, func() op { return retire{h, g.pick(workers())} }},
-		{4, func() op { return pending{h, g.pick(append(workflowIDs(), "", "nobody"))} }},
-		{3, func() op { return depth{h} }},
-		{4, func() op { return listDead{h, g.pick(append(messageIDs(), "", "", "", "")), 1 + g.IntN(4)} }},
-		{3, func() op { return replay{h, g.name()} }},
-		{2, func() op { return discardDead{h, g.name()} }},
-		{5, func() op { return load{h, g.pick(append(workflowIDs(), "nobody"))} }},
-		{3, func() op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
-		{4, func() op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
-		{2, func() op { return remove{h, append(upTo(g, 1, g.workflow), g.workflow())} }},
-		{2, func() op { return admissions{h, g.pick(keys())} }},
-		{1, func() op { return waitingKeys{h} }},
-		{3, func() op { return pages{h, g.query()} }},
-		{2, func() op { return page{h, g.query()} }},
-		{3, func() op { return next{h, g.oneIn(5)} }},
-		{9, func() op { return advance{passes()[g.IntN(len(passes()))]} }},
-		{1, func() op { return reopen{} }},
-	}
-	total := 0
-	for _, w := range weights {
-		total += w.weight
-	}
-	n := g.IntN(total)
-	for _, w := range weights {
-		if n -= w.weight; n < 0 {
-			return w.draw()
+	n := g.IntN(g.total)
+	for _, k := range g.kinds {
+		if n -= k.weight; n < 0 {
+			return k.draw(g.handle())
 		}
 	}
 	panic("unreachable: the weights add up")
+}
+
+func (g *generator) all() []kind {
+	return []kind{
+		{30, func(h by) op { return g.commit(h) }},
+		{10, func(h by) op { return commit{h, []change{g.seat()}} }},
+		{8, func(h by) op { return push{h, append(upTo(g, 2, g.message), g.message())} }},
+		{14, func(h by) op { return claim{h, g.pick(workers()), g.room()} }},
+		{7, func(h by) op { return ack{h, append(upTo(g, 1, g.receipt), g.receipt())} }},
+		{6, func(h by) op {
+			return release{h, g.receipt(), delays()[g.IntN(len(delays()))], g.pick([]string{"", "it broke", "not \xff UTF-8"})}
+		}},
+		{4, func(h by) op { return giveBack{h, g.receipt()} }},
+		{5, func(h by) op { return heartbeat{h, g.pick(workers())} }},
+		{2, func(h by) op { return retire{h, g.pick(workers())} }},
+		{4, func(h by) op { return pending{h, g.pick(append(workflowIDs(), "", "nobody"))} }},
+		{3, func(h by) op { return depth{h} }},
+		{4, func(h by) op { return listDead{h, g.pick(append(messageIDs(), "", "", "", "")), 1 + g.IntN(4)} }},
+		{3, func(h by) op { return replay{h, g.name()} }},
+		{2, func(h by) op { return discardDead{h, g.name()} }},
+		{5, func(h by) op { return load{h, g.pick(append(workflowIDs(), "nobody"))} }},
+		{3, func(h by) op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
+		{4, func(h by) op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
+		{3, func(h by) op { return remove{h, append(upTo(g, 1, g.workflow), g.workflow())} }},
+		{2, func(h by) op { return admissions{h, g.pick(keys())} }},
+		{1, func(h by) op { return waitingKeys{h} }},
+		{3, func(h by) op { return pages{h, g.query()} }},
+		{4, func(h by) op { return page{h, g.query()} }},
+		{5, func(h by) op { return next{h, g.oneIn(5)} }},
+		{9, func(h by) op { return advance{passes()[g.IntN(len(passes()))]} }},
+		{1, func(h by) op { return reopen{} }},
+	}
 }
 
 func (g *generator) workflow() string { return g.pick(workflowIDs()) }
@@ -165,6 +203,9 @@ func (g *generator) message() message {
 func (g *generator) query() persistence.Query {
 	q := persistence.Query{Limit: g.IntN(4)}
 	if g.oneIn(2) {
+		return persistence.Query{Limit: 1 + g.IntN(2)}
+	}
+	if g.oneIn(2) {
 		q.Application = g.pick(applications())
 	}
 	if g.oneIn(4) {
@@ -214,7 +255,7 @@ func (g *generator) change() change {
 	}
 	if g.oneIn(2) {
 		c.header = &header{
-			fill: g.fill(), status: g.IntN(12), started: g.IntN(5), app: g.pick(applications()), config: g.pick(configs()), reborn: g.oneIn(30),
+			fill: g.fill(), status: g.status(), started: g.IntN(5), app: g.pick(applications()), config: g.pick(configs()), reborn: g.oneIn(30),
 		}
 	}
 	used := map[string]bool{}
@@ -239,15 +280,36 @@ func (g *generator) change() change {
 			c.messages[i].worker = g.pick(workers())
 		}
 	}
-	if g.oneIn(4) {
-		c.admission = &persistence.Admission{
-			Op: persistence.AdmissionOp(1 + g.IntN(3)), Key: g.pick(keys()), Limit: g.IntN(3),
-		}
-		if c.header == nil && g.oneIn(2) {
-			c.header = &header{status: g.IntN(12), app: "app"}
-		}
+	if g.oneIn(8) {
+		c.admission = g.admission()
 	}
 	return c
+}
+
+// seat is a change about an admission and little else.
+func (g *generator) seat() change {
+	c := change{id: g.workflow(), admission: g.admission()}
+	if g.oneIn(2) {
+		c.header = &header{status: g.status(), app: "app"}
+	}
+	if g.oneIn(2) {
+		c.handled = []receipt{g.receipt()}
+	}
+	return c
+}
+
+func (g *generator) admission() *persistence.Admission {
+	ops := []persistence.AdmissionOp{persistence.TakePlace, persistence.TakePlace, persistence.WaitForPlace, persistence.WaitForPlace, persistence.LeavePlace}
+	limits := []int{1, 1, 1, 1, 2, 2, 3, 0}
+	return &persistence.Admission{Op: ops[g.IntN(len(ops))], Key: g.pick(keys()), Limit: limits[g.IntN(len(limits))]}
+}
+
+// status is 0, to stay, in half of the cases.
+func (g *generator) status() int {
+	if g.oneIn(2) {
+		return 0
+	}
+	return g.IntN(13)
 }
 
 // fill is a seed in half of the cases.

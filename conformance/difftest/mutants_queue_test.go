@@ -212,11 +212,10 @@ func defectsOfMessages() []defect {
 
 // defectsUnderFaults are seen only by who looks what an unknown outcome has left.
 func defectsUnderFaults() []defect {
-	unknown := func(half func(c *persistence.Commit)) func() *hooks {
+	unknown := func(of func(c *persistence.Commit) bool, half func(c *persistence.Commit)) func() *hooks {
 		return func() *hooks {
-			n := 0
 			return &hooks{CommitBatch: func(s store, ctx ctxt, cs []*persistence.Commit) []error {
-				if n++; n%5 != 0 || len(cs) != 1 {
+				if !of(cs[0]) {
 					return s.CommitBatch(ctx, cs)
 				}
 				c := *cs[0]
@@ -229,39 +228,45 @@ func defectsUnderFaults() []defect {
 		}
 	}
 	return []defect{
-		{does: "loses the messages with the reply", faulty: true, hooks: unknown(func(c *persistence.Commit) { c.Messages = nil })},
-		{does: "loses the stages with the reply", faulty: true, hooks: unknown(func(c *persistence.Commit) {
-			if c.Expect > 0 {
-				c.Stages = nil
-			}
-		})},
-		{does: "loses the acknowledgement with the reply", faulty: true, hooks: unknown(func(c *persistence.Commit) { c.Handled = nil })},
+		{does: "loses the messages with the reply", faulty: true, hooks: unknown(
+			func(c *persistence.Commit) bool { return len(c.Messages) == 2 },
+			func(c *persistence.Commit) { c.Messages = nil },
+		)},
+		{does: "loses the stages with the reply", faulty: true, hooks: unknown(
+			func(c *persistence.Commit) bool { return c.Expect > 0 && len(c.Stages) > 0 },
+			func(c *persistence.Commit) { c.Stages = nil },
+		)},
+		{does: "loses the acknowledgement with the reply", faulty: true, hooks: unknown(
+			func(c *persistence.Commit) bool { return len(c.Handled) > 0 },
+			func(c *persistence.Commit) { c.Handled = nil },
+		)},
 		{does: "says it may be tried again although it is done", faulty: true, hooks: func() *hooks {
-			n := 0
 			return &hooks{CommitBatch: func(s store, ctx ctxt, cs []*persistence.Commit) []error {
 				errs := s.CommitBatch(ctx, cs)
-				if n++; n%7 == 0 && errs[0] == nil {
+				if errs[0] == nil && len(cs[0].Stages) == 2 {
 					errs[0] = stabilize.ErrTransient
 				}
 				return errs
 			}}
 		}},
-		{does: "applies a commit twice when its process dies", faulty: true, hooks: func() *hooks {
-			var done []*persistence.Commit
+		{does: "goes back to before the last commit when it is opened anew", faulty: true, hooks: func() *hooks {
+			var lastStage *persistence.Commit
+			reopened := false
 			return &hooks{
-				Reopened: func() { done = nil },
+				Reopened: func() { reopened = true },
 				CommitBatch: func(s store, ctx ctxt, cs []*persistence.Commit) []error {
-					if len(done) == 0 { // the first after a restart finds the journal
-						for _, c := range cs {
-							again := *c
-							again.Handled, again.Messages, again.Admission = nil, nil, nil
-							if one(s, ctx, &again) == nil && again.WorkflowID != "" {
-								cs = []*persistence.Commit{{WorkflowID: c.WorkflowID, Expect: c.Expect + 1, Handled: c.Handled, Messages: c.Messages, Admission: c.Admission}}
-							}
-						}
+					errs := s.CommitBatch(ctx, cs)
+					if c := cs[0]; errs[0] == nil && c.Expect == 0 && c.WorkflowID != "" {
+						lastStage = c
 					}
-					done = append(done, cs...)
-					return s.CommitBatch(ctx, cs)
+					return errs
+				},
+				Load: func(s store, ctx ctxt, id string) (*stabilize.Workflow, error) {
+					if reopened && lastStage != nil && lastStage.WorkflowID == id {
+						reopened = false
+						_ = s.Delete(ctx, id)
+					}
+					return s.Load(ctx, id)
 				},
 			}
 		}},

@@ -165,7 +165,9 @@ func (o page) String() string { return fmt.Sprintf("first page of %s%s", queryTe
 func (o page) on(p *player) func(*side) result {
 	return func(s *side) result {
 		page, err := o.of(s).Query(p.ctx, o.Query)
-		s.asked, s.token = o.Query, page.Next
+		if err == nil {
+			s.asked, s.token = o.Query, page.Next
+		}
 		return read(paged{page.Workflows, page.Next != ""}, err)
 	}
 }
@@ -239,9 +241,8 @@ func (reopen) String() string { return "reopen" }
 func (reopen) on(p *player) func(*side) result {
 	for _, s := range []*side{p.oracle, p.candidate} {
 		s.harness.Reopen()
-		s.handles = [2]persistence.Store{s.harness.Store(), s.harness.Second()}
+		s.handles = s.calm()
 	}
-	p.embitter()
 	return func(*side) result { return result{} }
 }
 

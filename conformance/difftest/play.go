@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
-	"github.com/stabilize-dev/go-stabilize/conformance/faults"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
@@ -19,12 +18,10 @@ import (
 // player plays one sequence on both sides.
 type player struct {
 	ctx       context.Context
-	seed      uint64
 	faulty    bool
 	oracle    *side
 	candidate *side
 	leases    map[string]lapse
-	lives     uint64
 }
 
 // lapse is when a worker's lease ends: from the one instant on it may have, from
@@ -34,7 +31,7 @@ type lapse struct{ may, has time.Time }
 // side is one of the two stores, and what was learned from it.
 type side struct {
 	harness conformance.Harness
-	handles [2]persistence.Store // what the operations use: hostile, if so wished
+	handles [2]persistence.Store // what the operations use
 	got     map[string][]queue.Receipt
 	names   map[string]string // of ids that the store chose
 	ids     map[string]string // the other way round
@@ -45,10 +42,11 @@ type side struct {
 }
 
 func newSide(h conformance.Harness) *side {
-	return &side{
-		harness: h, handles: [2]persistence.Store{h.Store(), h.Second()},
-		got: map[string][]queue.Receipt{}, names: map[string]string{}, ids: map[string]string{}, fences: map[string]int64{},
+	s := &side{
+		harness: h, got: map[string][]queue.Receipt{}, names: map[string]string{}, ids: map[string]string{}, fences: map[string]int64{},
 	}
+	s.handles = s.calm()
+	return s
 }
 
 // result is what an operation gave, the store's own tokens and ids replaced.
@@ -99,11 +97,10 @@ func (m *memory) Reopen() persistence.Store {
 
 // play returns where the harness's store first disagrees with the memory store,
 // or nil. It closes the harness's handles.
-func play(ctx context.Context, ops []op, seed uint64, faulty bool, h conformance.Harness) *trouble {
+func play(ctx context.Context, ops []op, faulty bool, h conformance.Harness) *trouble {
 	m := &memory{data: memstore.NewData(), clock: stabilize.NewManualClock(h.Clock().Now())}
 	m.Reopen()
-	p := &player{ctx: ctx, seed: seed, faulty: faulty, oracle: newSide(m), candidate: newSide(h), leases: map[string]lapse{}}
-	p.embitter()
+	p := &player{ctx: ctx, faulty: faulty, oracle: newSide(m), candidate: newSide(h), leases: map[string]lapse{}}
 	defer func() { _, _ = h.Store().Close(), h.Second().Close() }() // whether that works is a clause of storetest
 	for i, o := range ops {
 		if says := p.step(o); says != "" {
@@ -116,23 +113,9 @@ func play(ctx context.Context, ops []op, seed uint64, faulty bool, h conformance
 	return nil
 }
 
-// embitter makes the candidate's handles hostile, if so wished.
-func (p *player) embitter() {
-	if !p.faulty {
-		return
-	}
-	for i, s := range []persistence.Store{p.candidate.harness.Store(), p.candidate.harness.Second()} {
-		p.lives++
-		seed := p.seed<<16 + p.lives
-		p.candidate.handles[i] = faults.Wrap(s, faults.Plan{
-			Seed: seed, Clock: p.candidate.harness.Clock(), LostReplies: 0.2, Refused: 0.1, RefusedCalls: 0.1,
-			Crash: faults.Crash{Commit: int(1 + seed*2654435761>>7%40), After: seed%2 == 0},
-		})
-	}
-}
-
 // step plays one operation and says what went wrong, or nothing.
 func (p *player) step(o op) string {
+	p.candidate.handles = p.candidate.calm()
 	do := o.on(p)
 	got := p.safely(p.candidate, do)
 	if p.faulty {
@@ -155,8 +138,6 @@ func (p *player) step(o op) string {
 func (p *player) resolve(do func(*side) result, got result) string {
 	if got.Class == stabilize.ErrClosed.Error() {
 		p.candidate.harness.Reopen()
-		p.candidate.handles = [2]persistence.Store{p.candidate.harness.Store(), p.candidate.harness.Second()}
-		p.embitter()
 	}
 	seen := p.see(p.candidate, 0)
 	without := kit.Diff(p.see(p.oracle, 0), seen)
@@ -190,9 +171,6 @@ func (p *player) end() string {
 		}
 	}
 	p.faulty = false
-	for _, s := range []*side{p.oracle, p.candidate} {
-		s.handles = [2]persistence.Store{s.harness.Store(), s.harness.Second()}
-	}
 	for _, o := range []op{advance{24 * time.Hour}, claim{worker: "heir", room: kit.Plenty()}} {
 		if says := p.step(o); says != "" {
 			return fmt.Sprintf("%s: %s", o, says)

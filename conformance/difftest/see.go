@@ -1,6 +1,8 @@
 package difftest
 
 import (
+	"maps"
+
 	"github.com/stabilize-dev/go-stabilize/persistence"
 )
 
@@ -11,10 +13,12 @@ type sight struct {
 	Queue, Dead, WaitingKeys, Listed result
 }
 
-// see looks at everything through a handle that is not hostile.
+// see looks at everything through a handle that is not hostile. Names that are
+// learned on the way are forgotten: the other side may not have learned them.
 func (p *player) see(s *side, handle by) sight {
 	calm := *s
-	calm.handles = [2]persistence.Store{s.harness.Store(), s.harness.Second()}
+	calm.handles = s.calm()
+	calm.names, calm.ids = maps.Clone(s.names), maps.Clone(s.ids)
 	out := sight{
 		Workflows: map[string]result{}, Headers: map[string]result{}, Changed: map[string]result{},
 		Pending: map[string]result{}, Admissions: map[string]result{},

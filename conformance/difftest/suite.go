@@ -29,8 +29,9 @@ func Seeds(n int) Option { return func(o *options) { o.seeds = n } }
 // Steps sets how many operations a sequence has.
 func Steps(n int) Option { return func(o *options) { o.steps = n } }
 
-// WithFaults makes the candidate's handles hostile: calls are refused, replies of
-// commits are lost, the process dies at a commit and the data is opened anew.
+// WithFaults lets some calls to the candidate go wrong, as package faults does it:
+// calls are refused, replies of commits are lost, the process dies before or after
+// a commit and the data is opened anew. Commits are then sent one by one.
 func WithFaults() Option { return func(o *options) { o.faulty = true } }
 
 // Run compares a store with the memory store: one sub-test per seed, named by it.
@@ -85,8 +86,8 @@ type trouble struct {
 // explore plays the seed's sequence and, if the two disagree, looks for a short
 // one. It returns nil if they agree.
 func explore(ctx context.Context, seed uint64, o options, fresh func() conformance.Harness) *finding {
-	ops := generate(seed, o.steps)
-	try := func(ops []op) *trouble { return play(ctx, ops, seed, o.faulty, fresh()) }
+	ops := generate(seed, o.steps, o.faulty)
+	try := func(ops []op) *trouble { return play(ctx, ops, o.faulty, fresh()) }
 	t := try(ops)
 	if t == nil {
 		return nil
