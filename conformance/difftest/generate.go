@@ -182,7 +182,7 @@ func (g *generator) receipt() receipt {
 func (g *generator) message() message {
 	g.serial++
 	m := message{id: g.pick(messageIDs()), kind: g.IntN(kinds), text: fmt.Sprint("t", g.serial), delay: delays()[g.IntN(len(delays()))]}
-	if m.kind == strange && !g.oneIn(3) {
+	if m.kind == strange && g.oneIn(2) {
 		m.kind = run
 	}
 	if m.kind != note && !g.oneIn(10) {
@@ -191,7 +191,7 @@ func (g *generator) message() message {
 	if g.oneIn(6) && m.kind != strange {
 		m.id, m.text = "", g.pick(unnamedTexts())
 	}
-	if g.oneIn(3) {
+	if g.oneIn(2) {
 		m.max = 1 + g.IntN(2)
 	}
 	if g.oneIn(40) {
@@ -304,9 +304,9 @@ func (g *generator) admission() *persistence.Admission {
 	return &persistence.Admission{Op: ops[g.IntN(len(ops))], Key: g.pick(keys()), Limit: limits[g.IntN(len(limits))]}
 }
 
-// status is 0, to stay, in half of the cases.
+// status is 0, to stay, in most cases.
 func (g *generator) status() int {
-	if g.oneIn(2) {
+	if !g.oneIn(3) {
 		return 0
 	}
 	return g.IntN(13)

@@ -16,7 +16,7 @@ import (
 )
 
 // enough seeds for the rarest of the planted defects, with a good deal to spare.
-const enough = 60
+const enough = 150
 
 // TestPlantedDefects: each defect is found, and told in a few operations.
 func TestPlantedDefects(t *testing.T) {
@@ -50,7 +50,7 @@ func (d defect) find(t *testing.T) *finding {
 	t.Helper()
 	fresh := func() conformance.Harness { return mutant.New(newMemory(), d.hooks()) }
 	for seed := range uint64(enough) {
-		if f := explore(t.Context(), seed+1, options{steps: 80, shrinks: 300, faulty: d.faulty}, fresh); f != nil {
+		if f := explore(t.Context(), seed+1, options{steps: 120, shrinks: 300, faulty: d.faulty}, fresh); f != nil {
 			return f
 		}
 	}
