@@ -158,20 +158,17 @@ func (o commit) on(p *player) func(*side) result {
 		}
 	}
 	return func(s *side) result {
-		build := func() []*persistence.Commit {
-			out := make([]*persistence.Commit, len(o.changes))
-			for i, c := range o.changes {
-				var before *persistence.Commit
-				if i > 0 {
-					before = out[i-1]
-				}
-				out[i] = c.build(p, s, was[i], before)
+		cs, kept := make([]*persistence.Commit, len(o.changes)), make([]*persistence.Commit, len(o.changes))
+		for i, c := range o.changes {
+			var before *persistence.Commit
+			if i > 0 {
+				before = cs[i-1]
 			}
-			return out
+			cs[i] = c.build(p, s, was[i], before)
+			kept[i] = clone(cs[i])
 		}
-		cs, again := build(), build()
 		errs := o.of(s).CommitBatch(p.ctx, cs)
-		if d := kit.Diff(again, cs); d != "" {
+		if d := kit.Diff(kept, cs); s == p.candidate && d != "" {
 			return result{Class: "the store has changed what it was given: " + d}
 		}
 		if len(errs) != len(cs) {
@@ -191,6 +188,24 @@ func (o commit) on(p *player) func(*side) result {
 		}
 		return result{Value: all}
 	}
+}
+
+func clone(c *persistence.Commit) *persistence.Commit {
+	out := *c
+	if c.Header != nil {
+		out.Header = c.Header.Clone()
+	}
+	out.Stages = slices.Clone(c.Stages)
+	for i, st := range out.Stages {
+		out.Stages[i] = st.Clone()
+	}
+	out.Removed, out.Handled, out.Discard = slices.Clone(c.Removed), slices.Clone(c.Handled), slices.Clone(c.Discard)
+	out.Messages = slices.Clone(c.Messages)
+	if c.Admission != nil {
+		same := *c.Admission
+		out.Admission = &same
+	}
+	return &out
 }
 
 // refused is failed for a commit. Which of several reasons is told is the
@@ -248,7 +263,7 @@ func (c change) build(p *player, s *side, was *stabilize.Workflow, before *persi
 		out.Header = h.build(p, c, was)
 	}
 	for _, st := range c.stages {
-		out.Stages = append(out.Stages, st.build(c.id, was))
+		out.Stages = append(out.Stages, st.build(p, c.id, was))
 	}
 	if out.Expect > 0 {
 		for _, ref := range c.removed {
@@ -261,7 +276,7 @@ func (c change) build(p *player, s *side, was *stabilize.Workflow, before *persi
 func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.Header {
 	out := &stabilize.Header{Name: "of the comparison", Reason: fmt.Sprint("of ", len(c.messages))}
 	if h.fill != 0 {
-		out = filler(h.fill).Header(c.id)
+		out = p.filled.header(h.fill)
 	}
 	out.ID, out.Application, out.ConfigID = c.id, h.app, h.config
 	out.StartedAt = instant(h.started)
@@ -289,11 +304,12 @@ func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.
 	return out
 }
 
-func (st stage) build(workflow string, was *stabilize.Workflow) *stabilize.Stage {
+func (st stage) build(p *player, workflow string, was *stabilize.Workflow) *stabilize.Stage {
 	out := kit.Stage(workflow, st.ref, st.place)
 	if st.fill != 0 {
-		out = filler(st.fill).Stage(workflow+"/"+st.ref, st.ref, st.place)
-		out.Round = 0
+		full := p.filled.stage(st.fill)
+		full.ID, full.Ref, full.Position, full.Round = out.ID, out.Ref, out.Position, 0
+		out = full
 	}
 	if was != nil {
 		if old := was.Stage(out.ID); old != nil {
@@ -309,10 +325,28 @@ func (st stage) build(workflow string, was *stabilize.Workflow) *stabilize.Stage
 	return out
 }
 
-// filler fills every field from a seed.
-func filler(seed int) *kit.Filler {
-	return &kit.Filler{Env: &kit.Env{T: mustFill{}}, Seed: seed}
+// filled keeps headers and stages in which every field is set, by seed: to make
+// one takes longer than what is done with it.
+type filled struct {
+	headers map[int]*stabilize.Header
+	stages  map[int]*stabilize.Stage
 }
+
+func (f *filled) header(seed int) *stabilize.Header {
+	if f.headers[seed] == nil {
+		f.headers[seed] = filler(seed).Header("filled")
+	}
+	return f.headers[seed].Clone()
+}
+
+func (f *filled) stage(seed int) *stabilize.Stage {
+	if f.stages[seed] == nil {
+		f.stages[seed] = filler(seed).Stage("filled", "filled", 0)
+	}
+	return f.stages[seed].Clone()
+}
+
+func filler(seed int) *kit.Filler { return &kit.Filler{Env: &kit.Env{T: mustFill{}}, Seed: seed} }
 
 // mustFill is told that a field cannot be filled, which is a mistake of this
 // module that the clauses find first.

@@ -129,7 +129,7 @@ func (g *generator) all() []kind {
 		{3, func(h by) op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
 		{4, func(h by) op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
 		{3, func(h by) op { return remove{h, append(upTo(g, 1, g.workflow), g.workflow())} }},
-		{2, func(h by) op { return admissions{h, g.pick(keys())} }},
+		{4, func(h by) op { return admissions{h, g.pick(keys())} }},
 		{1, func(h by) op { return waitingKeys{h} }},
 		{3, func(h by) op { return pages{h, g.query()} }},
 		{4, func(h by) op { return page{h, g.query()} }},
@@ -169,14 +169,16 @@ func (g *generator) name() string {
 }
 
 func (g *generator) receipt() receipt {
-	which := last
-	switch g.IntN(8) {
+	r := receipt{g.name(), last}
+	switch g.IntN(10) {
 	case 0:
-		which = first
+		r.which = first
 	case 1:
-		which = forged
+		r.which = forged
+	case 2, 3, 4, 5, 6:
+		r.which = back + g.IntN(2)
 	}
-	return receipt{g.name(), which}
+	return r
 }
 
 func (g *generator) message() message {
@@ -212,7 +214,12 @@ func (g *generator) query() persistence.Query {
 		q.ConfigID = g.pick(configs())
 	}
 	all := stabilize.Statuses()
-	q.Statuses = upTo(g, 3, func() stabilize.Status { return all[g.IntN(len(all))] })
+	if g.oneIn(2) { // those that workflows mostly have
+		all = []stabilize.Status{stabilize.NotStarted, stabilize.Running, stabilize.Buffered}
+	}
+	for range g.IntN(4) {
+		q.Statuses = append(q.Statuses, all[g.IntN(len(all))])
+	}
 	if g.oneIn(5) {
 		q.StartedFrom = instant(1 + g.IntN(4))
 	}
@@ -292,7 +299,7 @@ func (g *generator) seat() change {
 	if g.oneIn(2) {
 		c.header = &header{status: g.status(), app: "app"}
 	}
-	if g.oneIn(2) {
+	if g.oneIn(4) {
 		c.handled = []receipt{g.receipt()}
 	}
 	return c
@@ -317,7 +324,7 @@ func (g *generator) fill() int {
 	if g.oneIn(2) {
 		return 0
 	}
-	return 1 + g.IntN(50)
+	return 1 + g.IntN(20)
 }
 
 func (g *generator) stage() stage {

@@ -281,7 +281,7 @@ func (p *player) due(delay time.Duration) time.Time {
 }
 
 // receipt names a delivery: of the message with that name, the last or the first
-// that was seen, or one that never was.
+// that was seen, or one that never was; or the one so many back of all claimed.
 type receipt struct {
 	name  string
 	which int
@@ -289,16 +289,29 @@ type receipt struct {
 
 // The deliveries a receipt may mean.
 const (
-	last = iota
+	forged = iota - 2
 	first
-	forged
+	last
+	back // 1 back is the last of all
 )
 
 func (r receipt) String() string {
-	return r.name + [...]string{"", " (by its first delivery)", " (by a token nobody gave)"}[r.which]
+	switch r.which {
+	case forged:
+		return r.name + " (by a token nobody gave)"
+	case first:
+		return r.name + " (by its first delivery)"
+	case last:
+		return r.name
+	default:
+		return fmt.Sprintf("what was claimed %d back", r.which)
+	}
 }
 
 func (r receipt) of(s *side) queue.Receipt {
+	if r.which >= back && r.which <= len(s.claimed) {
+		return s.claimed[len(s.claimed)-r.which]
+	}
 	got := s.got[r.name]
 	switch {
 	case r.which == forged || len(got) == 0:

@@ -22,6 +22,7 @@ type player struct {
 	oracle    *side
 	candidate *side
 	leases    map[string]lapse
+	filled    *filled
 }
 
 // lapse is when a worker's lease ends: from the one instant on it may have, from
@@ -31,8 +32,9 @@ type lapse struct{ may, has time.Time }
 // side is one of the two stores, and what was learned from it.
 type side struct {
 	harness conformance.Harness
-	handles [2]persistence.Store // what the operations use
-	got     map[string][]queue.Receipt
+	handles [2]persistence.Store       // what the operations use
+	got     map[string][]queue.Receipt // by the message's name
+	claimed []queue.Receipt
 	names   map[string]string // of ids that the store chose
 	ids     map[string]string // the other way round
 	fences  map[string]int64  // last seen, by worker
@@ -97,10 +99,10 @@ func (m *memory) Reopen() persistence.Store {
 
 // play returns where the harness's store first disagrees with the memory store,
 // or nil. It closes the harness's handles.
-func play(ctx context.Context, ops []op, faulty bool, h conformance.Harness) *trouble {
+func play(ctx context.Context, ops []op, full *filled, faulty bool, h conformance.Harness) *trouble {
 	m := &memory{data: memstore.NewData(), clock: stabilize.NewManualClock(h.Clock().Now())}
 	m.Reopen()
-	p := &player{ctx: ctx, faulty: faulty, oracle: newSide(m), candidate: newSide(h), leases: map[string]lapse{}}
+	p := &player{ctx: ctx, faulty: faulty, oracle: newSide(m), candidate: newSide(h), leases: map[string]lapse{}, filled: full}
 	defer func() { _, _ = h.Store().Close(), h.Second().Close() }() // whether that works is a clause of storetest
 	for i, o := range ops {
 		if says := p.step(o); says != "" {

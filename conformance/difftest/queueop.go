@@ -54,6 +54,7 @@ func (o claim) on(p *player) func(*side) result {
 		for i, d := range ds {
 			name := s.name(d.ID, d.Message)
 			s.got[name] = append(s.got[name], d.Receipt())
+			s.claimed = append(s.claimed, d.Receipt())
 			if d.Token == "" {
 				name += " without a token"
 			}

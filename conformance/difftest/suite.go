@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // Option changes how Run looks.
@@ -87,7 +88,8 @@ type trouble struct {
 // one. It returns nil if they agree.
 func explore(ctx context.Context, seed uint64, o options, fresh func() conformance.Harness) *finding {
 	ops := generate(seed, o.steps, o.faulty)
-	try := func(ops []op) *trouble { return play(ctx, ops, o.faulty, fresh()) }
+	full := &filled{map[int]*stabilize.Header{}, map[int]*stabilize.Stage{}}
+	try := func(ops []op) *trouble { return play(ctx, ops, full, o.faulty, fresh()) }
 	t := try(ops)
 	if t == nil {
 		return nil
