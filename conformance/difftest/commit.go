@@ -265,6 +265,9 @@ func (c change) build(p *player, s *side, was *stabilize.Workflow, before *persi
 	for _, st := range c.stages {
 		out.Stages = append(out.Stages, st.build(p, c.id, was))
 	}
+	if was == nil { // a creation has them in order
+		slices.SortFunc(out.Stages, func(a, b *stabilize.Stage) int { return a.Position - b.Position })
+	}
 	if out.Expect > 0 {
 		for _, ref := range c.removed {
 			out.Removed = append(out.Removed, c.id+"/"+ref)
@@ -277,6 +280,7 @@ func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.
 	out := &stabilize.Header{Name: "of the comparison", Reason: fmt.Sprint("of ", len(c.messages))}
 	if h.fill != 0 {
 		out = p.filled.header(h.fill)
+		out.LimitConcurrent = h.config != ""
 	}
 	out.ID, out.Application, out.ConfigID = c.id, h.app, h.config
 	out.StartedAt = instant(h.started)

@@ -11,12 +11,12 @@ import (
 )
 
 // The pools are small, so that operations meet. "W1" is there for case.
-func workflowIDs() []string  { return []string{"w1", "w2", "w3", "W1"} }
+func workflowIDs() []string  { return []string{"w1", "w2", "w3", "w4", "W1"} }
 func messageIDs() []string   { return []string{"m1", "m2", "m3", "m4", "m5"} }
 func unnamedTexts() []string { return []string{"x1", "x2", "x3"} }
 func workers() []string      { return []string{"ann", "bob", "quick"} }
 func keys() []string         { return []string{"key", "Key"} }
-func refs() []string         { return []string{"s1", "s2", "s3", "s10", "S1"} }
+func refs() []string         { return []string{"s1", "s2", "s10", "S1"} }
 func applications() []string { return []string{"app", "app", "App", "app ", ""} }
 func configs() []string      { return []string{"", "c1", "c2"} }
 func delays() []time.Duration {
@@ -24,7 +24,10 @@ func delays() []time.Duration {
 }
 
 func passes() []time.Duration {
-	return []time.Duration{time.Microsecond, time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, time.Hour}
+	return []time.Duration{
+		time.Microsecond, time.Second, time.Second, time.Second, 5 * time.Second, 5 * time.Second, 10 * time.Second,
+		30 * time.Second, time.Minute, time.Hour,
+	}
 }
 
 // generator draws operations.
@@ -110,9 +113,9 @@ func (g *generator) op() op {
 func (g *generator) all() []kind {
 	return []kind{
 		{30, func(h by) op { return g.commit(h) }},
-		{10, func(h by) op { return commit{h, []change{g.seat()}} }},
+		{14, func(h by) op { return commit{h, []change{g.seat()}} }},
 		{8, func(h by) op { return push{h, append(upTo(g, 2, g.message), g.message())} }},
-		{14, func(h by) op { return claim{h, g.pick(workers()), g.room()} }},
+		{18, func(h by) op { return claim{h, g.pick(workers()), g.room()} }},
 		{7, func(h by) op { return ack{h, append(upTo(g, 1, g.receipt), g.receipt())} }},
 		{6, func(h by) op {
 			return release{h, g.receipt(), delays()[g.IntN(len(delays()))], g.pick([]string{"", "it broke", "not \xff UTF-8"})}
@@ -122,9 +125,9 @@ func (g *generator) all() []kind {
 		{2, func(h by) op { return retire{h, g.pick(workers())} }},
 		{4, func(h by) op { return pending{h, g.pick(append(workflowIDs(), "", "nobody"))} }},
 		{3, func(h by) op { return depth{h} }},
-		{4, func(h by) op { return listDead{h, g.pick(append(messageIDs(), "", "", "", "")), 1 + g.IntN(4)} }},
-		{3, func(h by) op { return replay{h, g.name()} }},
-		{2, func(h by) op { return discardDead{h, g.name()} }},
+		{4, func(h by) op { return listDead{h, g.pick([]string{"", "", oldestDead, g.name()}), 1 + g.IntN(4)} }},
+		{6, func(h by) op { return replay{h, g.dead()} }},
+		{4, func(h by) op { return discardDead{h, g.dead()} }},
 		{5, func(h by) op { return load{h, g.pick(append(workflowIDs(), "nobody"))} }},
 		{3, func(h by) op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
 		{4, func(h by) op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
@@ -154,6 +157,14 @@ func (g *generator) room() queue.Room {
 	default:
 		return queue.Room{Control: 10, Work: 10}
 	}
+}
+
+// dead names a dead letter.
+func (g *generator) dead() string {
+	if g.oneIn(3) {
+		return g.name()
+	}
+	return oldestDead
 }
 
 // name is one that a message may have.
@@ -272,7 +283,7 @@ func (g *generator) change() change {
 			c.stages = append(c.stages, st)
 		}
 	}
-	if ref := g.pick(refs()); g.oneIn(6) && (!used[ref] || g.oneIn(5)) {
+	if ref := g.pick(refs()); g.oneIn(4) && (!used[ref] || g.oneIn(5)) {
 		c.removed = []string{ref}
 	}
 	if g.oneIn(3) {
@@ -281,7 +292,12 @@ func (g *generator) change() change {
 	if g.oneIn(8) {
 		c.discard = append(c.discard, g.name())
 	}
-	c.messages = upTo(g, 3, g.message)
+	for _, m := range upTo(g, 3, g.message) {
+		if m.id == "" || !used[m.id] || g.oneIn(20) {
+			used[m.id] = true
+			c.messages = append(c.messages, m)
+		}
+	}
 	for i := range c.messages {
 		if g.oneIn(4) {
 			c.messages[i].worker = g.pick(workers())
@@ -296,7 +312,7 @@ func (g *generator) change() change {
 // seat is a change about an admission and little else.
 func (g *generator) seat() change {
 	c := change{id: g.workflow(), admission: g.admission()}
-	if g.oneIn(2) {
+	if !g.oneIn(5) {
 		c.header = &header{status: g.status(), app: "app"}
 	}
 	if g.oneIn(4) {
@@ -306,7 +322,7 @@ func (g *generator) seat() change {
 }
 
 func (g *generator) admission() *persistence.Admission {
-	ops := []persistence.AdmissionOp{persistence.TakePlace, persistence.TakePlace, persistence.WaitForPlace, persistence.WaitForPlace, persistence.LeavePlace}
+	ops := []persistence.AdmissionOp{persistence.TakePlace, persistence.TakePlace, persistence.TakePlace, persistence.WaitForPlace, persistence.WaitForPlace, persistence.LeavePlace}
 	limits := []int{1, 1, 1, 1, 2, 2, 3, 0}
 	return &persistence.Admission{Op: ops[g.IntN(len(ops))], Key: g.pick(keys()), Limit: limits[g.IntN(len(limits))]}
 }

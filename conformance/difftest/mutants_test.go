@@ -16,7 +16,7 @@ import (
 )
 
 // enough seeds for the rarest of the planted defects, with a good deal to spare.
-const enough = 150
+const enough = 60
 
 // TestPlantedDefects: each defect is found, and told in a few operations.
 func TestPlantedDefects(t *testing.T) {

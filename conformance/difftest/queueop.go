@@ -196,7 +196,7 @@ func (o listDead) String() string {
 
 func (o listDead) on(p *player) func(*side) result {
 	return func(s *side) result {
-		list, err := o.of(s).ListDead(p.ctx, s.id(o.after), o.limit)
+		list, err := o.of(s).ListDead(p.ctx, s.dead(p, o.after), o.limit)
 		out := make([]queue.DeadLetter, len(list))
 		for i, d := range list {
 			for id, name := range s.names {
@@ -216,7 +216,7 @@ type replay struct {
 
 func (o replay) String() string { return fmt.Sprintf("replay the dead letter %s%s", o.name, o.by) }
 func (o replay) on(p *player) func(*side) result {
-	return func(s *side) result { return failed(o.of(s).ReplayDead(p.ctx, s.id(o.name))) }
+	return func(s *side) result { return failed(o.of(s).ReplayDead(p.ctx, s.dead(p, o.name))) }
 }
 
 type discardDead struct {
@@ -229,7 +229,22 @@ func (o discardDead) String() string {
 }
 
 func (o discardDead) on(p *player) func(*side) result {
-	return func(s *side) result { return failed(o.of(s).DiscardDead(p.ctx, s.id(o.name))) }
+	return func(s *side) result { return failed(o.of(s).DiscardDead(p.ctx, s.dead(p, o.name))) }
+}
+
+// oldestDead names the oldest dead letter, whichever that is.
+const oldestDead = "the oldest"
+
+// dead returns the id of a dead letter by its name.
+func (s *side) dead(p *player, name string) string {
+	if name != oldestDead {
+		return s.id(name)
+	}
+	list, err := s.harness.Store().ListDead(p.ctx, "", 1)
+	if err != nil || len(list) == 0 {
+		return "none"
+	}
+	return list[0].ID
 }
 
 // workerOf gives each worker a TTL of its own.

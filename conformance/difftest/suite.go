@@ -37,7 +37,7 @@ func WithFaults() Option { return func(o *options) { o.faulty = true } }
 
 // Run compares a store with the memory store: one sub-test per seed, named by it.
 // The harness must be fresh at each call; its handles are closed by Run, so
-// closing them once more must be no error. It tries 40 sequences of 80 operations
+// closing them once more must be no error. It tries 40 sequences of 120 operations
 // if the options do not say otherwise, a quarter of them under go test -short.
 func Run(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...Option) {
 	t.Helper()
@@ -45,7 +45,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts .
 	if testing.Short() {
 		seeds = 10
 	}
-	runAll(t, newHarness, options{from: 1, seeds: seeds, steps: 80, shrinks: 400}, opts)
+	runAll(t, newHarness, options{from: 1, seeds: seeds, steps: 120, shrinks: 400}, opts)
 }
 
 // RunStress is Run for a night: 5000 sequences of 200 operations, which the
