@@ -6,6 +6,8 @@
 //
 //   - storetest: persistence.Store, workflows and the commits that change them.
 //   - queuetest: queue.Queue, messages, leases, dead letters.
+//   - difftest: a store compared with the memory store, in sequences that nobody
+//     thought of. It knows no clauses.
 //
 // Package faults, for these and for anybody's tests, makes any store hostile.
 //

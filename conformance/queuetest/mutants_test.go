@@ -276,7 +276,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return s.Retire(ctx, worker)
 			}}
 		}},
-		{Clause: "VL-27", Does: "does not say how old the oldest is", Also: []string{"TM-03"}, Hooks: counted(func(d *queue.Depth) { d.Oldest = time.Time{} })},
+		{Clause: "VL-27", Does: "does not say how old the oldest is", Also: []string{"TM-03", "VL-40"}, Hooks: counted(func(d *queue.Depth) { d.Oldest = time.Time{} })},
 		{Clause: "VL-28", Does: "counts dead letters as ready", Also: []string{"DD-05", "VL-20", "VL-22", "VL-26", "VL-27"}, Hooks: counted(func(d *queue.Depth) { d.Ready += d.Dead })},
 		{Clause: "VL-30", Does: "lists what is like a workflow's id", Hooks: func() *hooks {
 			return &hooks{Pending: func(s store, ctx ctxt, id string) ([]queue.Stored, error) {
@@ -335,6 +335,15 @@ func mutantsOfVisibility() []mutant.Mutation {
 					}
 				}
 				return s.Push(ctx)
+			}}
+		}},
+		{Clause: "VL-40", Does: "counts what a silent worker held as leased until somebody claims", Hooks: func() *hooks {
+			return &hooks{Depth: func(s store, ctx ctxt) (queue.Depth, error) {
+				d, err := s.Depth(ctx)
+				if stored, _ := s.Pending(ctx, "w"); len(stored) == 1 && stored[0].ID == "held" {
+					d.Ready, d.Leased = 0, 1
+				}
+				return d, err
 			}}
 		}},
 	}

@@ -43,6 +43,7 @@ func visibility() []check {
 		clause("VL-36", "A worker that was silent too long still holds what nobody else was given: it may acknowledge or release it.", vl36),
 		clause("VL-37", "Retiring makes all that a worker holds claimable at once, with the attempts counted; an unknown worker is no error.", vl37),
 		clause("VL-39", "A push stores all messages or none: an id in use or an invalid message refuses the others too; a message without an id gets one; a lease is refused.", vl39),
+		clause("VL-40", "When the worker has been silent for its TTL, what it held is counted as ready and listed as not leased, also before anyone claims.", vl40),
 	}
 }
 
@@ -409,6 +410,32 @@ func vl28(e *env) {
 		}
 	}
 	e.depth(0, 0, 0, 1, "after draining")
+}
+
+func vl40(e *env) {
+	leased := func(want bool, when string) {
+		e.Helper()
+		stored, err := e.b.Pending(e.Ctx(), "w")
+		e.Must(err, "listing what is pending %s", when)
+		if len(stored) != 1 || stored[0].Leased != want {
+			e.Errorf("%s the messages listed are %+v, want one with Leased %t", when, stored, want)
+		}
+	}
+	e.Push(e.a, about("w", "held"))
+	due := e.Now()
+	e.ClaimOne(e.a, "worker")
+	e.Clock.Advance(kit.TTL - kit.Tick)
+	e.depth(0, 0, 1, 0, "a tick before the worker lapses")
+	leased(true, "a tick before the worker lapses")
+	e.Clock.Advance(kit.Tick)
+	e.depth(1, 0, 0, 0, "when the worker has lapsed")
+	leased(false, "when the worker has lapsed")
+	if got := e.Depth(e.b).Oldest; !got.Equal(due) {
+		e.Errorf("when the worker has lapsed the oldest ready message became due at %s, want %s", got, due)
+	}
+	_, err := e.a.Heartbeat(e.Ctx(), kit.Worker("worker"))
+	e.Must(err, "a heartbeat of the lapsed worker")
+	e.depth(0, 0, 1, 0, "when the worker is back before anyone claimed")
 }
 
 func vl30(e *env) {

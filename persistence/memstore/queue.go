@@ -231,6 +231,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 			return nil, err
 		}
 	}
+	now := s.now()
 	s.data.mu.Lock()
 	defer s.data.mu.Unlock()
 	o := s.data.nobody
@@ -248,12 +249,13 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 	out := make([]queue.Stored, len(list))
 	for i, m := range list {
 		msg, _ := s.decoded(m) // nil if it cannot be decoded, as documented
-		out[i] = queue.Stored{ID: m.id, Message: msg, Kind: m.kind, Due: m.due, Leased: m.worker != nil, Attempts: m.attempts}
+		out[i] = queue.Stored{ID: m.id, Message: msg, Kind: m.kind, Due: m.due, Leased: m.worker != nil && !m.worker.lapsed(now), Attempts: m.attempts}
 	}
 	return out, nil
 }
 
-// Depth implements queue.Queue. It costs as much as there are ready messages.
+// Depth implements queue.Queue. What a lapsed worker held is not leased. It costs
+// as much as there are ready messages.
 func (s *Store) Depth(ctx context.Context) (queue.Depth, error) {
 	if err := s.begin(ctx); err != nil {
 		return queue.Depth{}, err
@@ -268,6 +270,22 @@ func (s *Store) Depth(ctx context.Context) (queue.Depth, error) {
 		d.Delayed += len(l) - ready
 		if ready > 0 && (d.Oldest.IsZero() || l[0].due.Before(d.Oldest)) {
 			d.Oldest = l[0].due
+		}
+	}
+	for _, w := range s.data.workers {
+		if !w.lapsed(now) {
+			continue
+		}
+		for _, m := range w.held {
+			d.Leased--
+			if m.due.After(now) {
+				d.Delayed++
+				continue
+			}
+			d.Ready++
+			if d.Oldest.IsZero() || m.due.Before(d.Oldest) {
+				d.Oldest = m.due
+			}
 		}
 	}
 	return d, nil

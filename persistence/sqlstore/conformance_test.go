@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
@@ -26,28 +27,61 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
 }
 
+func TestDifferential(t *testing.T) {
+	differential(t, difftest.Seeds(20))
+}
+
+func TestDifferentialWithFaults(t *testing.T) {
+	differential(t, difftest.Seeds(20), difftest.WithFaults())
+}
+
+// differential compares with the memory store, each sequence on a copy of one
+// empty file: making the tables would be most of the time.
+func differential(t *testing.T, opts ...difftest.Option) {
+	empty := emptyFile(t)
+	difftest.Run(t, func(t *testing.T) conformance.Harness {
+		h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), driver: newDriver(t)}
+		if err := os.WriteFile(h.path, empty, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.open()
+		return h
+	}, opts...)
+}
+
+// emptyFile returns a database that has its tables and nothing in them.
+func emptyFile(t *testing.T) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "empty.db")
+	s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 func TestPatterns(t *testing.T) {
-	open := func(t testing.TB, path string, migrate bool) persistence.Store {
-		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: migrate, Synchronous: sqlstore.Normal})
+	open := func(t testing.TB, path string) persistence.Store {
+		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Synchronous: sqlstore.Normal})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	empty := filepath.Join(t.TempDir(), "empty.db") // making the tables would be most of the time
-	if err := open(t, empty, true).Close(); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(empty)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := emptyFile(t) // making the tables would be most of the time
 	patterns.Run(t, func(t testing.TB) patterns.Backend {
 		path := filepath.Join(t.TempDir(), "patterns.db")
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return patterns.BackendFunc(func() persistence.Store { return open(t, path, false) })
+		return patterns.BackendFunc(func() persistence.Store { return open(t, path) })
 	}, patterns.WithDepth(patterns.Brief))
 }
 
