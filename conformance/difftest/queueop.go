@@ -327,7 +327,7 @@ func (m message) String() string {
 	if m.id != "" {
 		text = m.id + "=" + text
 	}
-	if m.kind != note {
+	if m.kind != note && m.about != "" {
 		text += " of " + m.about
 	}
 	if m.delay != 0 {
