@@ -144,7 +144,7 @@ func (h *harness) Reopen() persistence.Store {
 
 // InUse implements conformance.OpenCounter.
 func (h *harness) InUse(context.Context) (map[string]int, error) {
-	return map[string]int{"connections of the first handle": h.first.InUse(), "connections of the second handle": h.second.InUse()}, nil
+	return map[string]int{"connections of the first handle": sqlstore.InUse(h.first), "connections of the second handle": sqlstore.InUse(h.second)}, nil
 }
 
 // Rows implements conformance.RowCounter.

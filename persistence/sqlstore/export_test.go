@@ -21,7 +21,7 @@ func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
 
 // InUse counts the connections that are checked out: a transaction or a cursor
 // left open is one too.
-func (s *Store) InUse() int {
+func InUse(s *Store) int {
 	n := s.w.Stats().InUse
 	if s.r != s.w {
 		n += s.r.Stats().InUse
