@@ -67,7 +67,13 @@ func emptyFile(t *testing.T) []byte {
 	return file
 }
 
+// TestPatterns is brief, unless STABILIZE_TEST_FULL is set: the memory store's has
+// more cells.
 func TestPatterns(t *testing.T) {
+	depth := patterns.Brief
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		depth = patterns.Normal
+	}
 	open := func(t testing.TB, path string) persistence.Store {
 		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Synchronous: sqlstore.Normal})
 		if err != nil {
@@ -82,7 +88,7 @@ func TestPatterns(t *testing.T) {
 			t.Fatal(err)
 		}
 		return patterns.BackendFunc(func() persistence.Store { return open(t, path) })
-	}, patterns.WithDepth(patterns.Brief))
+	}, patterns.WithDepth(depth))
 }
 
 const harnessPayload = 12 << 20
