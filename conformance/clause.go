@@ -25,7 +25,6 @@ type T interface {
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
-	Skipf(format string, args ...any)
 }
 
 // Effort is how hard a clause tries: how many rounds a race has and how large

@@ -20,7 +20,6 @@ type watched struct {
 
 	mu      sync.Mutex
 	first   string // failure
-	skipped string
 	givenUp bool
 }
 
@@ -51,15 +50,6 @@ func (w *watched) Errorf(format string, args ...any) {
 func (w *watched) Fatalf(format string, args ...any) {
 	w.T.Helper()
 	w.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (w *watched) Skipf(format string, args ...any) {
-	w.mu.Lock()
-	if !w.givenUp {
-		w.skipped = fmt.Sprintf(format, args...)
-	}
-	w.mu.Unlock()
 	runtime.Goexit()
 }
 

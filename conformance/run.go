@@ -126,10 +126,7 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 		}
 		w.guard(named, o.limit, mark, os.Stderr, func() { c.Run(named, h, o.effort) })
 		cancel()
-		switch {
-		case w.skipped != "":
-			t.Skip(w.skipped)
-		case !w.givenUp:
+		if !w.givenUp {
 			if problem := leftOpen(t.Context(), counter, before, o.grace()); problem != "" {
 				named.Errorf("%s", problem)
 			}
@@ -144,8 +141,6 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 		if w.first == "" {
 			result.Detail = "the harness failed; the test's log says how"
 		}
-	case w.skipped != "":
-		result.Verdict, result.Detail = LeftOut, w.skipped
 	default:
 		result.Verdict = Passed
 	}
@@ -189,7 +184,7 @@ func (n named) text(format string, args []any) string {
 // Outcome is how a recorded check went.
 type Outcome struct {
 	Failures []string
-	Skipped  string // why, if it was skipped
+	Lacks    Power // not empty: it did not run, for want of this
 	Log      []string
 }
 
@@ -200,7 +195,7 @@ func (o Outcome) Failed() bool { return len(o.Failures) > 0 }
 // counts as a failure. It is how a suite is tested itself.
 func Record[H any](ctx context.Context, name string, c Check[H], h H, handle any, effort Effort) Outcome {
 	if !has(c.Needs, h, handle) {
-		return Outcome{Skipped: "needs " + string(c.Needs)}
+		return Outcome{Lacks: c.Needs}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -219,7 +214,7 @@ func Record[H any](ctx context.Context, name string, c Check[H], h H, handle any
 	<-done
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Outcome{Failures: slices.Clone(r.out.Failures), Skipped: r.out.Skipped, Log: slices.Clone(r.out.Log)}
+	return Outcome{Failures: slices.Clone(r.out.Failures), Log: slices.Clone(r.out.Log)}
 }
 
 type recorder struct {
@@ -247,12 +242,5 @@ func (r *recorder) Errorf(format string, args ...any) {
 
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
-	runtime.Goexit()
-}
-
-func (r *recorder) Skipf(format string, args ...any) {
-	r.mu.Lock()
-	r.out.Skipped = fmt.Sprintf(format, args...)
-	r.mu.Unlock()
 	runtime.Goexit()
 }

@@ -85,8 +85,8 @@ func Check[H any](t *testing.T, checks []conformance.Check[H], mutations []Mutat
 				}
 				h, handle := harness(t, m.Hooks())
 				out := conformance.Record(t.Context(), t.Name(), c, h, handle, conformance.Least)
-				if out.Skipped != "" {
-					t.Errorf("%s was skipped: %s", c.ID, out.Skipped)
+				if out.Lacks != "" {
+					t.Errorf("%s did not run, for want of %s", c.ID, out.Lacks)
 				}
 				if out.Failed() {
 					found = append(found, c.ID)
@@ -114,8 +114,8 @@ func Check[H any](t *testing.T, checks []conformance.Check[H], mutations []Mutat
 func Sound[H any](t *testing.T, checks []conformance.Check[H], harness func(t *testing.T, hooks *Hooks) (h H, handle any)) {
 	for _, c := range checks {
 		h, handle := harness(t, &Hooks{})
-		if out := conformance.Record(t.Context(), t.Name(), c, h, handle, conformance.Least); out.Failed() || out.Skipped != "" {
-			t.Errorf("on a good store %s: %q %s", c.ID, out.Failures, out.Skipped)
+		if out := conformance.Record(t.Context(), t.Name(), c, h, handle, conformance.Least); out.Failed() || out.Lacks != "" {
+			t.Errorf("on a good store %s: %q %s", c.ID, out.Failures, out.Lacks)
 		}
 	}
 }
