@@ -13,8 +13,8 @@ import (
 type cache struct {
 	mu    sync.Mutex
 	max   int
-	byID  map[string]*list.Element
-	order *list.List // of *stabilize.Workflow, the most recently used first
+	byID  map[string]*list.Element // nil for one that is taken
+	order *list.List               // of *stabilize.Workflow, the most recently used first
 }
 
 func newCache(size int) *cache {
@@ -29,25 +29,30 @@ func (c *cache) take(id string) *stabilize.Workflow {
 	if e == nil {
 		return nil
 	}
-	delete(c.byID, id)
+	c.byID[id] = nil
 	return c.order.Remove(e).(*stabilize.Workflow)
 }
 
-// has reports whether a workflow is kept: as far as this process knows it has
-// not ended.
+// has reports whether a workflow is kept or taken: as far as this process knows
+// it has not ended.
 func (c *cache) has(id string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byID[id] != nil
+	_, known := c.byID[id]
+	return known
 }
 
-// put keeps a workflow; one that ended, or was never stored, is let go.
-func (c *cache) put(w *stabilize.Workflow) {
-	if w == nil || w.Version == 0 || w.Status.IsComplete() || c.max <= 0 {
-		return
-	}
+// put keeps the workflow that was taken by that id; without one, or if it has
+// ended or was never stored, it is let go.
+func (c *cache) put(id string, w *stabilize.Workflow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if w == nil || w.Version == 0 || w.Status.IsComplete() || c.max <= 0 {
+		if e, known := c.byID[id]; known && e == nil {
+			delete(c.byID, id)
+		}
+		return
+	}
 	if old := c.byID[w.ID]; old != nil { // two mailboxes never hold one workflow; a request without one may
 		c.order.Remove(old)
 	}

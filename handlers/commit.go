@@ -75,6 +75,7 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 		t.record(ctx, x.events)
 	}
 	if t.r.env.Ended != nil && t.w != nil && t.w.Status.IsComplete() {
+		t.r.cache.put(t.id, nil) // first: whoever begins to wait now must look
 		t.r.env.Ended(t.w)
 	}
 	return t.done(replies)
@@ -98,7 +99,7 @@ func (t *turn) record(ctx context.Context, evs []events.Event) {
 
 // done ends the turn.
 func (t *turn) done(replies []*Request) error {
-	t.r.cache.put(t.w)
+	t.r.cache.put(t.id, t.w)
 	t.w, t.inputs = nil, nil
 	for _, req := range replies {
 		req.Done <- nil

@@ -199,12 +199,13 @@ func (x *Decision) SetTaskStatus(stageID, taskID string, to stabilize.Status) (*
 
 // execution is what code of the task may know.
 func (x *Decision) execution(s *stabilize.Stage, t *stabilize.Task, deliveries int) *stabilize.Execution {
-	return executionOf(x.env, x.Workflow(), s, t, deliveries)
+	e := executionOf(x.env, x.Workflow(), s, t, deliveries)
+	return &e
 }
 
-func executionOf(env *Env, w *stabilize.Workflow, s *stabilize.Stage, t *stabilize.Task, deliveries int) *stabilize.Execution {
-	return &stabilize.Execution{
-		Workflow: w.Header, Stage: s, Task: t, Context: w.TaskContext(s),
+func executionOf(env *Env, w *stabilize.Workflow, s *stabilize.Stage, t *stabilize.Task, deliveries int) stabilize.Execution {
+	return stabilize.Execution{
+		Workflow: w.HeaderCopy(), Stage: s, Task: t, Context: w.TaskContext(s),
 		Attempt: t.Failures + max(deliveries, 1), Polls: t.Polls,
 		Signal: t.Waits().Received, WaitOver: t.Signal != "" && t.Waits().Received == nil,
 		Logger: env.Logger,

@@ -102,6 +102,7 @@ func (r *Runner) decide(ctx context.Context, box *queue.Box, id string, inputs [
 	if err == nil {
 		return
 	}
+	r.cache.put(id, nil)
 	// Nobody is at fault: the inputs go back without counting an attempt.
 	for _, in := range t.inputs {
 		if in.request != nil {
@@ -140,7 +141,7 @@ var errAgain = fmt.Errorf("decide again: %w", stabilize.ErrConflict)
 func (t *turn) try(ctx context.Context) error {
 	for {
 		if len(t.inputs) == 0 {
-			t.r.cache.put(t.w)
+			t.r.cache.put(t.id, t.w)
 			return nil
 		}
 		if err := t.snapshot(ctx); err != nil {

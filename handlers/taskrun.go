@@ -89,12 +89,11 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 		return nil
 	}
 	env := t.r.env
-	x := executionOf(env, t.w, s, task, env.deliveries(task.Type, d))
 	timeout := powers.Timeout
 	if timeout <= 0 {
 		timeout = env.TaskTimeout
 	}
-	r := &taskRun{env: env, x: x, phase: m.Phase, timeout: timeout, policy: policy{powers.Retry, powers.Breaker}}
+	r := &taskRun{env: env, x: executionOf(env, t.w, s, task, env.deliveries(task.Type, d)), phase: m.Phase, timeout: timeout, policy: policy{powers.Retry, powers.Breaker}}
 	if r.code = phaseCode(m.Phase, typ, powers); r.code == nil {
 		// The hook was there when the run was decided, by another program.
 		return func(context.Context) any { return &answer{result: stabilize.Success()} }
@@ -106,7 +105,7 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 	if m.Phase == stabilize.RunExecute { // a hook must not keep its stage from ending
 		r.guard = env.protection.of(env.Clock, env.Logger, task.Type, powers)
 	}
-	return func(ctx context.Context) any { return r.run(ctx) }
+	return r.run
 }
 
 // phaseCode is the user's code for a phase.
@@ -131,7 +130,7 @@ func phaseCode(phase stabilize.RunPhase, typ stabilize.TaskType, powers stabiliz
 // taskRun is one run of the user's code.
 type taskRun struct {
 	env     *Env
-	x       *stabilize.Execution
+	x       stabilize.Execution
 	phase   stabilize.RunPhase
 	timeout time.Duration // 0: none
 	policy  policy
@@ -142,7 +141,7 @@ type taskRun struct {
 // run runs the code, if its guard lets it. It returns when the code does, or
 // when the time allowed is over: code that ignores its context does not get
 // more, and what it answers later is dropped.
-func (r *taskRun) run(ctx context.Context) *answer {
+func (r *taskRun) run(ctx context.Context) any {
 	if r.guard == nil {
 		return r.traced(ctx, nil)
 	}
@@ -188,7 +187,7 @@ func (r *taskRun) traced(ctx context.Context, ended func(called bool)) *answer {
 // within runs the code within its time. ended, if it is not nil, is called when
 // the code has returned, which may be later than this.
 func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
-	ctx = stabilize.WithExecution(ctx, r.x)
+	ctx = stabilize.WithExecution(ctx, &r.x)
 	if r.timeout <= 0 {
 		if ended != nil {
 			defer ended(true)
@@ -228,7 +227,7 @@ func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 func (r *taskRun) guarded(ctx context.Context) *answer {
 	a := &answer{}
 	err := resilience.Guard(func() error {
-		result, err := r.code(ctx, r.x)
+		result, err := r.code(ctx, &r.x)
 		if err != nil {
 			a.failed = r.policy.readFailure(err)
 			return nil

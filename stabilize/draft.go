@@ -35,6 +35,7 @@ func (d *Draft) Header() *Header {
 		before := d.w.Header
 		d.header = &before
 		d.w.Header = before.clone()
+		d.w.idx.header = nil
 	}
 	return &d.w.Header
 }
@@ -46,7 +47,7 @@ func (d *Draft) Stage(id string) *Stage {
 	if !ok {
 		return nil
 	}
-	if d.w.idx.settled[slot] {
+	if d.w.idx.isSettled(slot) {
 		d.w.idx.forgetWriters() // it ended, but its outputs may change
 	}
 	if _, edited := d.before[slot]; !edited {
@@ -71,7 +72,7 @@ func (d *Draft) AddStage(s *Stage) {
 	if n := len(d.w.Stages); n > 0 {
 		s.Position = d.w.Stages[n-1].Position + 1
 	}
-	if parent, ok := d.w.idx.byID[s.ParentID]; ok && d.w.idx.settled[parent] {
+	if parent, ok := d.w.idx.byID[s.ParentID]; ok && d.w.idx.isSettled(parent) {
 		d.w.idx.forgetWriters() // it ended, but its family grows
 	}
 	slot := len(d.w.Stages)
@@ -251,6 +252,7 @@ func (d *Draft) Seal(version int64) {
 func (d *Draft) Rollback() {
 	if d.header != nil {
 		d.w.Header = *d.header
+		d.w.idx.header = nil
 	}
 	if d.stages != nil {
 		d.w.Stages = d.stages

@@ -3,7 +3,6 @@ package stabilize
 import (
 	"crypto/rand"
 	"io"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -98,10 +97,18 @@ func CheckID(field, id string) error {
 		return Invalid(field, "is empty")
 	case len(id) > MaxIDLength:
 		return Invalid(field, "is %d bytes long, the maximum is %d", len(id), MaxIDLength)
-	case !utf8.ValidString(id):
+	}
+	ascii := true
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c == 0 || c == '\n' || c == '\r':
+			return Invalid(field, "%q holds a NUL or a line break", id)
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	if !ascii && !utf8.ValidString(id) {
 		return Invalid(field, "%q is not valid UTF-8", id)
-	case strings.ContainsAny(id, "\x00\n\r"):
-		return Invalid(field, "%q holds a NUL or a line break", id)
 	}
 	return nil
 }

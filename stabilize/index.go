@@ -26,13 +26,17 @@ type index struct {
 	mu      sync.Mutex
 	order   []int64         // slot → place in topological order; nil until asked for
 	ranked  int64           // how many refs have a place
-	writers map[int][]int   // slot → ancestors with outputs, see outputs.go
-	settled map[int]bool    // ancestors on whom writers relies
+	writers [][]int         // slot → ancestors with outputs, see outputs.go; nil: not known
+	settled []bool          // slot → writers relies on it
+	header  *Header         // what HeaderCopy returned; nil: it has changed since
 	repeat  map[string]bool // refs of stages that may end more than once, see repeating
 }
 
 // forgetWriters must be called when outputs that writers relies on may change.
 func (x *index) forgetWriters() { x.writers, x.settled = nil, nil }
+
+// isSettled reports whether writers relies on a stage.
+func (x *index) isSettled(slot int) bool { return slot < len(x.settled) && x.settled[slot] }
 
 // Index prepares the lookups below. It must have been called once before a
 // workflow is read by several goroutines; every store does.
@@ -75,7 +79,7 @@ func (w *Workflow) indexStage(slot int) {
 	x.halting += halts(s)
 	if s.IsSynthetic() {
 		x.children[s.ParentID] = append(x.children[s.ParentID], slot)
-		if parent, ok := x.byID[s.ParentID]; ok && x.settled[parent] {
+		if parent, ok := x.byID[s.ParentID]; ok && x.isSettled(parent) {
 			x.forgetWriters() // it ended, but its family may put out more
 		}
 	}

@@ -138,10 +138,19 @@ func (w *Workflow) writersOf(slot int) []int {
 // once, and none above one whose writers are remembered.
 func (w *Workflow) findWriters(slot int, order []int64) []int {
 	x := w.idx
-	if known, ok := x.writers[slot]; ok {
+	if known := x.knownWriters(slot); known != nil {
 		return known
 	}
-	var out, walked []int
+	if up := w.sources(slot); len(up) == 1 && order[up[0]] < order[slot] && w.Stages[up[0]].Status.IsComplete() {
+		if known := x.knownWriters(up[0]); known != nil { // the step of a chain
+			if w.writes(w.Stages[up[0]]) {
+				known = append(slices.Clip(known), up[0])
+			}
+			x.rememberWriters(slot, known, up, len(w.Stages))
+			return known
+		}
+	}
+	out, walked := []int{}, []int(nil)
 	final := true
 	visited, listed := make([]bool, len(w.Stages)), make([]bool, len(w.Stages))
 	list := func(writer int) {
@@ -163,7 +172,7 @@ func (w *Workflow) findWriters(slot int, order []int64) []int {
 			if w.writes(w.Stages[up]) {
 				list(up)
 			}
-			if known, ok := x.writers[up]; ok {
+			if known := x.knownWriters(up); known != nil {
 				for _, writer := range known {
 					list(writer)
 				}
@@ -174,15 +183,29 @@ func (w *Workflow) findWriters(slot int, order []int64) []int {
 	}
 	slices.SortFunc(out, func(a, b int) int { return cmp.Or(cmp.Compare(order[a], order[b]), a-b) })
 	if final {
-		if x.writers == nil {
-			x.writers, x.settled = map[int][]int{}, map[int]bool{}
-		}
-		x.writers[slot] = out
-		for _, up := range walked {
-			x.settled[up] = true
-		}
+		x.rememberWriters(slot, out, walked, len(w.Stages))
 	}
 	return out
+}
+
+func (x *index) knownWriters(slot int) []int {
+	if slot < len(x.writers) {
+		return x.writers[slot]
+	}
+	return nil
+}
+
+// rememberWriters takes the writers of a slot, not nil, and the ancestors that
+// may not change while they are to be right.
+func (x *index) rememberWriters(slot int, writers, ancestors []int, stages int) {
+	if missing := stages - len(x.writers); missing > 0 {
+		x.writers = append(x.writers, make([][]int, missing)...)
+		x.settled = append(x.settled, make([]bool, missing)...)
+	}
+	x.writers[slot] = writers
+	for _, up := range ancestors {
+		x.settled[up] = true
+	}
 }
 
 func (w *Workflow) writes(s *Stage) bool {

@@ -191,24 +191,50 @@ func (s *Stage) Label() string {
 
 // Clone returns a copy that shares nothing mutable with s.
 func (s *Stage) Clone() *Stage {
-	c := *s
-	c.Requisites = cloneSlice(s.Requisites)
+	c, tasks := s.room()
+	list, requisites := c.Tasks, c.Requisites
+	*c = *s
+	c.Requisites = append(requisites, s.Requisites...)
 	c.Failure = clonePtr(s.Failure)
 	c.Tokens.Except = cloneSlice(s.Tokens.Except)
 	c.Rules, c.State = s.Rules.Clone(), s.State.Clone()
 	c.Context, c.Outputs = s.Context.Clone(), s.Outputs.Clone()
-	c.Tasks = nil
-	if len(s.Tasks) > 0 {
-		c.Tasks = make([]*Task, len(s.Tasks))
-		block := make([]Task, len(s.Tasks))
-		for i, t := range s.Tasks {
-			block[i] = *t
-			block[i].Failure = clonePtr(t.Failure)
-			block[i].Wait = t.Wait.clone()
-			c.Tasks[i] = &block[i]
-		}
+	c.Tasks = list
+	for i, t := range s.Tasks {
+		tasks[i] = *t
+		tasks[i].Failure = clonePtr(t.Failure)
+		tasks[i].Wait = t.Wait.clone()
+		c.Tasks[i] = &tasks[i]
 	}
-	return &c
+	return c
+}
+
+// room allocates a stage with place for as many tasks and requisites as s has.
+// A step copies its stage several times; most have one task and at most one
+// requisite, whose lists lie beside the stage. (Its task does not: past 512 bytes
+// Go's allocator is slower.)
+func (s *Stage) room() (*Stage, []Task) {
+	tasks := make([]Task, len(s.Tasks))
+	if len(s.Tasks) == 1 && len(s.Requisites) <= 1 {
+		r := &struct {
+			stage     Stage
+			tasks     [1]*Task
+			requisite [1]string
+		}{}
+		r.stage.Tasks = r.tasks[:]
+		if len(s.Requisites) == 1 {
+			r.stage.Requisites = r.requisite[:0]
+		}
+		return &r.stage, tasks
+	}
+	c := &Stage{}
+	if len(s.Requisites) > 0 {
+		c.Requisites = make([]string, 0, len(s.Requisites))
+	}
+	if len(tasks) > 0 {
+		c.Tasks = make([]*Task, len(tasks))
+	}
+	return c, tasks
 }
 
 // Answered forgets the signal that a task of a draft received, and when its run

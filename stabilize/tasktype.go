@@ -69,7 +69,7 @@ type (
 // Execution is what the code of a task may know of the run it is part of. It is
 // a snapshot: read it only.
 type Execution struct {
-	Workflow Header
+	Workflow *Header // without its Version
 	Stage    *Stage
 	Task     *Task
 	Context  Values // see Workflow.TaskContext

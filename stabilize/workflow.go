@@ -262,6 +262,21 @@ func (w *Workflow) Clone() *Workflow {
 	return c
 }
 
+// HeaderCopy returns the header as it is now, for those who read it while the
+// workflow goes on. It is shared by all who ask until a draft changes the header,
+// so its Version, which every commit changes, is 0.
+func (w *Workflow) HeaderCopy() *Header {
+	w.Index()
+	w.idx.mu.Lock()
+	defer w.idx.mu.Unlock()
+	if w.idx.header == nil {
+		h := w.Header.clone()
+		h.Version = 0
+		w.idx.header = &h
+	}
+	return w.idx.header
+}
+
 func clonePtr[T any](p *T) *T {
 	if p == nil {
 		return nil

@@ -16,22 +16,16 @@ import (
 func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, error) {
 	ended, forget := e.waiters.add(id)
 	defer forget()
-	// A workflow that another process ends is found by looking. One that this
-	// process was just moving is likely to end here any moment: its end is
-	// waited for a little before the first look.
-	look, delay := true, lookInterval
-	if e.processor() != nil && e.runner.Knows(id) {
-		look, delay = false, anyMoment
-	}
-	for ; ; delay = min(2*delay, max(time.Second, e.cfg.MaxPoll)) {
-		if look {
+	// A workflow that another process ends is found by looking. What this process
+	// moves tells of its end; it is looked at seldom, should another have ended it.
+	seldom := max(time.Second, e.cfg.MaxPoll)
+	for delay := lookInterval; ; delay = min(2*delay, seldom) {
+		if delay == seldom || e.processor() == nil || !e.runner.Knows(id) {
 			w, err := e.endOf(ctx, id)
 			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
 				return w, err
 			}
-			delay = max(delay, lookInterval)
 		}
-		look = true
 		timer, stop := e.cfg.clock.Timer(delay)
 		select {
 		case <-ctx.Done():
@@ -62,13 +56,9 @@ func (e *Engine) endOf(ctx context.Context, id string) (*stabilize.Workflow, err
 	return w, nil
 }
 
-// anyMoment is how long Wait waits to be told before it looks at a workflow that
-// this process was moving, lookInterval how long before it looks again; the
-// latter doubles up to a second, or Config.MaxPoll if that is more.
-const (
-	anyMoment    = 3 * time.Millisecond
-	lookInterval = 50 * time.Millisecond
-)
+// lookInterval is how long Wait waits at first before it looks again; it doubles
+// up to a second, or Config.MaxPoll if that is more.
+const lookInterval = 50 * time.Millisecond
 
 // waiters are those who wait in this process for workflows to end.
 type waiters struct {
