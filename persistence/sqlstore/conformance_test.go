@@ -138,6 +138,9 @@ func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 func (h *harness) MaxPayload() int64             { return harnessPayload }
 func (h *harness) Queries() int                  { return int(h.driver.queries.Load()) }
 
+// Lacks implements conformance.Lacking.
+func (h *harness) Lacks() []conformance.Power { return conformance.DatabasePowers() }
+
 func (h *harness) Reopen() persistence.Store {
 	for _, s := range []*sqlstore.Store{h.first, h.second} {
 		if err := s.Close(); err != nil {

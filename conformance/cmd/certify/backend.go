@@ -119,9 +119,8 @@ func (h *handles) Reopen() persistence.Store {
 type memory struct{ *handles }
 
 func (memory) Lacks() []conformance.Power {
-	return []conformance.Power{
-		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
-	}
+	return append(conformance.DatabasePowers(),
+		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 func newMemory(t *testing.T) conformance.Harness {

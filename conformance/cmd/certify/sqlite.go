@@ -34,7 +34,7 @@ func (h *sqlite) look(t *testing.T, path string) {
 // payload SQLite can hold, and what it sends to the database is its own affair.
 // The store's own tests have these powers.
 func (h *sqlite) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain}
+	return append(conformance.DatabasePowers(), conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 // Rows implements conformance.RowCounter.

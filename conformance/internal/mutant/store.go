@@ -15,6 +15,7 @@ import (
 type Hooks struct {
 	// Reopened is told when a harness opened the data anew.
 	Reopened func()
+	Open     Openers
 
 	CommitBatch func(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error
 	Load        func(s persistence.Store, ctx context.Context, id string) (*stabilize.Workflow, error)
