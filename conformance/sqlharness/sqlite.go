@@ -53,6 +53,24 @@ type SQLite struct {
 	empties int
 }
 
+var (
+	_ conformance.Harness       = (*SQLite)(nil)
+	_ conformance.Lacking       = (*SQLite)(nil)
+	_ conformance.OpenCounter   = (*SQLite)(nil)
+	_ conformance.RowCounter    = (*SQLite)(nil)
+	_ conformance.Tamperer      = (*SQLite)(nil)
+	_ conformance.VersionSetter = (*SQLite)(nil)
+	_ conformance.Limiter       = (*SQLite)(nil)
+	_ conformance.QueryCounter  = (*SQLite)(nil)
+	_ conformance.Explainer     = (*SQLite)(nil)
+	_ conformance.Interceptor   = (*SQLite)(nil)
+	_ conformance.Restarter     = (*SQLite)(nil)
+	_ conformance.NarrowOpener  = (*SQLite)(nil)
+	_ conformance.TenantOpener  = (*SQLite)(nil)
+	_ conformance.GivenOpener   = (*SQLite)(nil)
+	_ conformance.Migrator      = (*SQLite)(nil)
+)
+
 // errBroken is how SQLite says that it cannot reach its file any more.
 type errBroken struct{}
 
