@@ -13,11 +13,12 @@ import (
 )
 
 // hooked is a driver of its own on top of the default one. It notes pragmas and may
-// get in the way of a COMMIT.
+// get in the way of what is prepared and of a COMMIT.
 type hooked struct {
 	name    string
 	inner   driver.Driver
 	commit  atomic.Pointer[func(driver.Tx) error]
+	prepare atomic.Pointer[func(query string) error] // its error is Prepare's
 	pragmas sync.Map // texts prepared that set one
 }
 
@@ -52,6 +53,11 @@ type hookedConn struct {
 func (c hookedConn) Prepare(query string) (driver.Stmt, error) {
 	if strings.HasPrefix(query, "PRAGMA") {
 		c.h.pragmas.Store(query, true)
+	}
+	if f := c.h.prepare.Load(); f != nil {
+		if err := (*f)(query); err != nil {
+			return nil, err
+		}
 	}
 	return c.Conn.Prepare(query)
 }
