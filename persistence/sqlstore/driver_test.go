@@ -19,7 +19,7 @@ type hooked struct {
 	inner   driver.Driver
 	commit  atomic.Pointer[func(driver.Tx) error]
 	prepare atomic.Pointer[func(query string) error] // its error is Prepare's
-	pragmas sync.Map // texts prepared that set one
+	pragmas sync.Map                                 // texts prepared that set one
 }
 
 func newDriver(t testing.TB) *hooked {
