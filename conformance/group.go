@@ -26,6 +26,8 @@ func groups() map[string]Group {
 		"LP": {"large payloads", "stabilize.TooLargeError"},
 		"CX": {"ended contexts", "persistence.Store"},
 		"CB": {"closing", "persistence.WorkflowStore"},
+		"DF": {"random sequences, compared with the memory store", "persistence.Store, queue.Queue"},
+		"DX": {"random sequences in which calls fail and processes die", "persistence.Commit, queue.Queue"},
 		"VL": {"visibility, leases, dead letters", "queue.Queue, queue.DeadLetters"},
 	}
 }

@@ -27,17 +27,9 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
 }
 
+// TestDifferential has each sequence on a copy of one empty file: making the
+// tables would be most of the time.
 func TestDifferential(t *testing.T) {
-	differential(t, difftest.Seeds(20))
-}
-
-func TestDifferentialWithFaults(t *testing.T) {
-	differential(t, difftest.Seeds(20), difftest.WithFaults())
-}
-
-// differential compares with the memory store, each sequence on a copy of one
-// empty file: making the tables would be most of the time.
-func differential(t *testing.T, opts ...difftest.Option) {
 	empty := emptyFile(t)
 	difftest.Run(t, func(t *testing.T) conformance.Harness {
 		h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), driver: newDriver(t)}
@@ -46,7 +38,7 @@ func differential(t *testing.T, opts ...difftest.Option) {
 		}
 		h.open()
 		return h
-	}, opts...)
+	})
 }
 
 // emptyFile returns a database that has its tables and nothing in them.
