@@ -78,6 +78,9 @@ func Setting[V any](opts []Option) (value V, ok bool) {
 // EffortOf returns the effort that the options come to. Suites call it.
 func EffortOf(opts []Option) Effort { return optionsOf(testing.Short(), opts).effort }
 
+// ReportOf returns the report of Into, or nil.
+func ReportOf(opts []Option) *Report { return optionsOf(false, opts).report }
+
 // grace is how long what a clause opened may take to end after it.
 func (o *options) grace() time.Duration { return min(o.limit, 10*time.Second) }
 

@@ -27,9 +27,9 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "broken":
-		certify(openBroken)
+		run(openBroken)
 	default:
-		certify(openBackend)
+		run(openBackend)
 	}
 }
 
