@@ -103,12 +103,16 @@ func (c *ManualClock) Set(t time.Time) {
 }
 
 // Follow has the clock go as another one from now on, as if somebody moved it all
-// the time. It is called once, before anybody waits for a timer; it is not moved
-// by hand afterwards.
+// the time. Timers that wait already fire at once. It is called once, and the
+// clock is not moved by hand afterwards.
 func (c *ManualClock) Follow(leader Clock) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leader = leader
+	for t := range c.timers {
+		t.c <- Instant(leader.Now())
+		delete(c.timers, t)
+	}
 }
 
 // NextTimer returns when the earliest waiting timer fires, or the zero time.

@@ -7,7 +7,14 @@ import (
 
 func TestManualClockFollows(t *testing.T) {
 	leader, c := NewManualClock(time.Unix(1000, 0)), NewManualClock(time.Unix(5, 0))
+	early, forget := c.Timer(time.Second)
+	defer forget()
 	c.Follow(leader)
+	select {
+	case <-early:
+	default:
+		t.Error("a timer that waited before does not fire")
+	}
 	timer, stop := c.Timer(time.Minute)
 	defer stop()
 	leader.Advance(59 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -49,8 +50,8 @@ func Flags() *Program {
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "Tests a store against the contract and prints its certificate. The flags:")
 		flag.VisitAll(func(f *flag.Flag) {
-			if name := f.Name; len(name) < 5 || name[:5] != "test." {
-				fmt.Fprintf(flag.CommandLine.Output(), "  -%-7s %s\n", name, f.Usage)
+			if value, usage := flag.UnquoteUsage(f); !strings.HasPrefix(f.Name, "test.") {
+				fmt.Fprintf(flag.CommandLine.Output(), "  -%s %s\n\t%s\n", f.Name, value, usage)
 			}
 		})
 	}
