@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -26,6 +27,8 @@ func TestMain(m *testing.M) {
 		certify.Main("my store", newHarness)
 	case "broken":
 		certify.Main("my store", newBroken, conformance.Command("go run . -run"))
+	case "forgetful":
+		certify.Main("my store", newForgetful)
 	}
 	os.Exit(m.Run())
 }
@@ -45,6 +48,40 @@ func (h brokenHarness) Lacks() []conformance.Power {
 }
 
 func newBroken(t *testing.T) conformance.Harness { return brokenHarness{newHarness(t)} }
+
+// forgetful loses the messages of every commit after the first.
+type forgetful struct {
+	persistence.Store
+	commits *atomic.Int64
+}
+
+func (f forgetful) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	for i, c := range commits {
+		if f.commits.Add(1) > 1 {
+			lossy := *c
+			lossy.Messages = nil
+			commits[i] = &lossy
+		}
+	}
+	return f.Store.CommitBatch(ctx, commits)
+}
+
+type forgetfulHarness struct {
+	brokenHarness
+	commits atomic.Int64
+}
+
+func (h *forgetfulHarness) Store() persistence.Store {
+	return forgetful{h.Harness.Store(), &h.commits}
+}
+
+func (h *forgetfulHarness) Second() persistence.Store {
+	return forgetful{h.Harness.Second(), &h.commits}
+}
+
+func newForgetful(t *testing.T) conformance.Harness {
+	return &forgetfulHarness{brokenHarness: brokenHarness{newHarness(t)}}
+}
 
 // program runs the program and returns what it says, its report and exit code.
 func program(t *testing.T, which string, args ...string) (out string, report conformance.Report, code int) {
@@ -129,6 +166,21 @@ func TestProgramRefuses(t *testing.T) {
 	}
 	if !found {
 		t.Error("no random sequence found it")
+	}
+}
+
+// TestPatternsRefuse: a pattern that fails says in which scenario and cell, and
+// what was seen there.
+func TestPatternsRefuse(t *testing.T) {
+	out, report, code := program(t, "forgetful", "-run", "Certify/patterns/^WCP-01$")
+	first, ok := report.First()
+	if code != 1 || !ok || first.Suite != "patterns" || first.ID != "WCP-01" {
+		t.Fatalf("exit code %d, the report begins with %+v:\n%s", code, first, out)
+	}
+	for _, part := range []string{"WCP-01 is broken. Promised: Sequence: ", "Seen: scenario ", "in cell cascade-1, ", "still does not hold that the workflow has ended"} {
+		if !strings.Contains(first.Detail, part) {
+			t.Errorf("it does not say %q:\n%s", part, first.Detail)
+		}
 	}
 }
 

@@ -178,10 +178,10 @@ func TestRealTime(t *testing.T) {
 			t.Run(p.label(), func(t *testing.T) {
 				t.Parallel()
 				s := p.scenarios[0]
-				plain := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, plainly())
+				plain := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, plainly(), untold)
 				c := plainly()
 				c.plan.Crash = faults.After(plain.commits / 2)
-				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c); got.digest != plain.digest {
+				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c, untold); got.digest != plain.digest {
 					t.Errorf("it ends otherwise: %s", difference(plain.digest, got.digest))
 				}
 			})

@@ -2,6 +2,7 @@ package patterns
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -108,7 +109,9 @@ func checks(cfg config) []conformance.Check[place] {
 		out = append(out, conformance.Check[place]{Clause: clause, Run: func(t conformance.T, at place, _ conformance.Effort) {
 			for _, s := range p.scenarios {
 				at.t.Run(s.name, func(sub *testing.T) {
-					s.matrix(sub, at.open, cfg, clause, func(cell, seen string) { t.Errorf("scenario %q, in cell %s: %s", s.name, cell, seen) })
+					s.matrix(sub, at.open, cfg, clause, func(in cell, seen string) {
+						t.Errorf("scenario %q, in cell %s, seed %d: %s", s.name, in, in.plan.Seed, seen)
+					})
 				})
 			}
 		}})
@@ -120,47 +123,47 @@ func checks(cfg config) []conformance.Check[place] {
 // fails. The plain cell of each mode comes first, in the scenario's own test: it
 // tells how many commits there are to crash at, and the ends that all other cells
 // must come to.
-func (s *scenario) matrix(t *testing.T, open func(t *testing.T) backend, cfg config, clause conformance.Clause, tell func(cell, seen string)) {
+func (s *scenario) matrix(t *testing.T, open func(t *testing.T) backend, cfg config, clause conformance.Clause, tell func(in cell, seen string)) {
 	want := ""
 	for _, m := range modes(cfg.depth) {
-		plain := s.cell(t, open, cfg, clause, m.plain())
-		if plain.failure != "" {
-			tell(m.plain().String(), plain.failure)
-			return // the others would say the same
-		}
-		if s.long {
+		plain := s.cell(t, open, cfg, clause, m.plain(), tell)
+		if plain.failed || s.long { // the others would say the same
 			return
 		}
 		if want == "" {
 			want = plain.digest
 		} else if !s.varies && plain.digest != want {
-			tell(m.plain().String(), "it ends otherwise than in the first:\n"+difference(want, plain.digest))
+			tell(m.plain(), "it ends otherwise than in the first:\n"+difference(want, plain.digest))
 		}
 		for _, c := range m.cells(cfg.depth, plain.commits) {
 			t.Run(c.String(), func(t *testing.T) {
-				got := s.cell(t, open, cfg, clause, c)
-				if got.failure == "" && !s.varies && got.digest != want {
-					got.failure = "it ends otherwise than plainly:\n" + difference(want, got.digest)
-					t.Error(got.failure)
-				}
-				if got.failure != "" {
-					tell(fmt.Sprintf("%s, seed %d", c, c.plan.Seed), got.failure)
+				got := s.cell(t, open, cfg, clause, c, tell)
+				if !got.failed && !s.varies && got.digest != want {
+					t.Fail()
+					tell(c, "it ends otherwise than plainly:\n"+difference(want, got.digest))
 				}
 			})
 		}
 	}
 }
 
-// cell runs a scenario once, in a bubble if time is virtual.
-func (s *scenario) cell(t *testing.T, open func(t *testing.T) backend, cfg config, clause conformance.Clause, c cell) (out outcome) {
+// cell runs a scenario once, in a bubble if time is virtual; a bubble that fails
+// ends the test it is in.
+func (s *scenario) cell(t *testing.T, open func(t *testing.T) backend, cfg config, clause conformance.Clause, c cell, tell func(in cell, seen string)) (out outcome) {
 	seen := &watcher{}
+	defer func() {
+		if out.failed {
+			tell(c, seen.failure())
+		}
+	}()
 	play := func(t *testing.T) {
-		defer func() {
-			if out.failure = seen.failure(); out.failure == "" && t.Failed() {
-				out.failure = "the harness failed; the log says how"
-			}
-		}()
 		seen.T = t
+		defer func() {
+			if p := recover(); p != nil {
+				seen.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			out.failed = t.Failed()
+		}()
 		out = s.once(conformance.Named(seen, clause), open(t), cfg, c)
 	}
 	if cfg.real {
@@ -181,6 +184,9 @@ type watcher struct {
 func (w *watcher) failure() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.first == "" {
+		return "the harness failed; the log says how"
+	}
 	return w.first
 }
 
@@ -210,8 +216,8 @@ func (w *watcher) Fatalf(format string, args ...any) {
 // outcome is what one run of a scenario came to.
 type outcome struct {
 	digest  string
-	commits int    // of the first handle
-	failure string // the first; empty: it went well
+	commits int // of the first handle
+	failed  bool
 }
 
 // once runs a scenario on a backend.
