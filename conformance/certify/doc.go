@@ -21,6 +21,9 @@
 // the certificate is in the log. Main makes a program of it, as cmd/certify is for
 // the stores of this module.
 //
+// A harness that is a patterns.Opener too has the patterns' processes on handles of
+// their own, as in use.
+//
 // Options are those of package conformance and of the suites: such as
 // patterns.RealTime for a store behind a network, conformance.OneAtATime,
 // difftest.From, conformance.Into for the report.

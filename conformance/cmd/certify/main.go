@@ -38,7 +38,7 @@ func run(open func(dsn string) (*backend, error)) {
 func (h *handles) Open() persistence.Store {
 	s, err := h.open()
 	if err != nil {
-		panic(err) // the scenario fails and says so
+		panic(err) // the pattern fails and says so
 	}
 	return s
 }
