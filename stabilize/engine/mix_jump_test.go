@@ -122,3 +122,26 @@ func TestMixedASupersededStageThatEndsTheWorkflow(t *testing.T) {
 		}
 	})
 }
+
+// A jump onto a discriminator is its firing: what its branches bring afterwards
+// belongs to it, and only the tokens of the next turn fire the join again; seen:
+// the first of them did.
+func TestMixedAJumpOntoADiscriminatorIsItsFiring(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("ahead", "d")
+		id := r.begin(stage("s").Do("ahead"), stage("p").Do("wait"), stage("q").Do("wait"), stage("b").Do("wait"),
+			stage("m", "p", "q").Joining(stabilize.JoinMulti, 0).Do("ok"), stage("a", "m").Do("ok"), stage("d", "a", "b").First().Do("ok"))
+		settle()
+		for _, branch := range []struct {
+			ref   string
+			after int // how often the join has fired then
+		}{{"p", 1}, {"b", 1}, {"q", 2}} {
+			r.signal(id, "go", "1", engine.ToStage(branch.ref))
+			settle()
+			if n := r.ran("d.ok"); n != branch.after {
+				t.Errorf("after %s the join has fired %d times, not %d", branch.ref, n, branch.after)
+			}
+		}
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
