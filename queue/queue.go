@@ -252,6 +252,8 @@ func (o *Outgoing) Check() error {
 		return stabilize.Invalid(kind+" max attempts", "%d is negative", o.MaxAttempts)
 	case o.Lease != nil && (o.Lease.Worker == "" || o.Lease.Token == ""):
 		return stabilize.Invalid(kind+" lease", "has no worker or no token")
+	case o.At.Year() > lastYear:
+		return stabilize.Invalid(kind+" due", "%s is after the year %d", o.At, lastYear)
 	}
 	return nil
 }
@@ -263,6 +265,14 @@ func (w Worker) Check() error {
 	}
 	if w.TTL <= 0 {
 		return stabilize.Invalid("worker TTL", "%s is not positive", w.TTL)
+	}
+	return nil
+}
+
+// Check returns ErrInvalid unless the room is none or some in each lane.
+func (r Room) Check() error {
+	if r.Control < 0 || r.Work < 0 {
+		return stabilize.Invalid("room", "%d and %d: one is negative", r.Control, r.Work)
 	}
 	return nil
 }
