@@ -153,7 +153,9 @@ type Queue interface {
 type Notifier interface {
 	// Wake returns a channel that receives when messages may have become
 	// claimable by a write through this handle, or through any where the
-	// database tells. Hints only: they may be missing or come for nothing.
+	// database tells. Hints only: they may be missing or come for nothing, but no
+	// claim or heartbeat that makes nothing claimable gives one: whoever is woken
+	// claims.
 	Wake() <-chan struct{}
 }
 
