@@ -8,10 +8,7 @@ import (
 
 // ExplainQuery returns the statement that Query runs.
 func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
-	if err := checkQuery(&q); err != nil {
-		return "", nil, err
-	}
-	after, err := parseToken(&q)
+	after, err := q.Check()
 	if err != nil {
 		return "", nil, err
 	}
