@@ -1,0 +1,5 @@
+package controltest
+
+import "github.com/stabilize-dev/go-stabilize/conformance/internal/mutant"
+
+func mutations() []mutant.Mutation { return nil }
