@@ -47,7 +47,7 @@ func (e *env) play(round string, plan faults.Plan, opts ...engine.Option) (p *pr
 	_, err = p.Signal(e.Ctx(), ids["signal"], "go", data, engine.SignalKey("once"))
 	e.Must(err, "signalling")
 	e.Must(p.Cancel(e.Ctx(), ids["canceled"], "u", "why"), "cancelling")
-	e.drain(all, p)
+	e.drain(all, plan.Late/4, p) // what is due soon after comes with it: fewer shifts
 	return p, ids
 }
 

@@ -102,9 +102,9 @@ func (e *env) settle(ps ...*process) {
 	e.Fatalf("after %d shifts of the engine messages are still due: %+v", kit.Tries, e.Depth(e.h.Second()))
 }
 
-// drain is settle, and then moves the clock to the next message of the workflows,
-// until none is left.
-func (e *env) drain(ids []string, ps ...*process) {
+// drain is settle, and then moves the clock past the next message of the workflows
+// by so much, until none is left.
+func (e *env) drain(ids []string, past time.Duration, ps ...*process) {
 	e.Helper()
 	for range kit.Tries {
 		e.settle(ps...)
@@ -122,7 +122,7 @@ func (e *env) drain(ids []string, ps ...*process) {
 			return
 		}
 		if next.After(e.Now()) {
-			e.Clock.Set(next)
+			e.Clock.Set(next.Add(past))
 		}
 	}
 	e.Fatalf("the messages of %v never end", ids)

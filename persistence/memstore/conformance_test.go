@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
-	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -21,10 +20,6 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
 }
 
-func TestControl(t *testing.T) {
-	controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
-}
-
 // TestStress is cheap here: nothing is written to a disk.
 func TestStress(t *testing.T) {
 	t.Run("store", func(t *testing.T) {
@@ -32,9 +27,6 @@ func TestStress(t *testing.T) {
 	})
 	t.Run("queue", func(t *testing.T) {
 		queuetest.RunStress(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
-	})
-	t.Run("control", func(t *testing.T) {
-		controltest.RunStress(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 	})
 }
 
