@@ -20,13 +20,20 @@ func deliveries() []check {
 	}
 }
 
-// graphs are small workflows that end in every way, by name.
-func graphs() map[string][]*stabilize.StageSpec {
-	return map[string][]*stabilize.StageSpec{
-		"join":     {stage("a", done), stage("b", flaky, "a"), stage("c", polls, "a"), stage("d", done, "b", "c")},
-		"failure":  {stage("a", done), stage("b", fails, "a"), stage("c", waits, "a"), stage("d", done, "b")},
-		"signal":   {stage("a", waits), stage("b", done, "a")},
-		"canceled": {stage("a", tidy), stage("b", slow), stage("c", done, "a", "b")},
+// graph is a small workflow, and how it ends.
+type graph struct {
+	name   string
+	end    stabilize.Status
+	stages []*stabilize.StageSpec
+}
+
+// graphs end in every way.
+func graphs() []graph {
+	return []graph{
+		{"join", stabilize.Succeeded, []*stabilize.StageSpec{stage("a", done), stage("b", flaky, "a"), stage("c", polls, "a"), stage("d", done, "b", "c")}},
+		{"failure", stabilize.Terminal, []*stabilize.StageSpec{stage("a", polls), stage("b", fails, "a"), stage("c", waits), stage("d", done, "b")}},
+		{"signal", stabilize.Succeeded, []*stabilize.StageSpec{stage("a", waits), stage("b", done, "a")}},
+		{"cancel", stabilize.Canceled, []*stabilize.StageSpec{stage("a", tidy), stage("b", slow), stage("c", done, "a", "b")}},
 	}
 }
 
@@ -37,25 +44,25 @@ func (e *env) play(round string, plan faults.Plan, opts ...engine.Option) (p *pr
 	p = e.process(e.h.Store(), e.faulty(plan), opts...)
 	ids = map[string]string{}
 	var all []string
-	for name, stages := range graphs() {
-		ids[name] = e.start(p, name+" "+round, stages...)
-		all = append(all, ids[name])
+	for _, g := range graphs() {
+		ids[g.name] = e.start(p, g.name+" "+round, g.stages...)
+		all = append(all, ids[g.name])
 	}
 	e.settle(p)
 	data, err := stabilize.NewValues(map[string]any{"said": "go"})
 	e.Must(err, "making values")
 	_, err = p.Signal(e.Ctx(), ids["signal"], "go", data, engine.SignalKey("once"))
 	e.Must(err, "signalling")
-	e.Must(p.Cancel(e.Ctx(), ids["canceled"], "u", "why"), "cancelling")
+	e.Must(p.Cancel(e.Ctx(), ids["cancel"], "u", "why"), "cancelling")
 	e.drain(all, plan.Late/4, p) // what is due soon after comes with it: fewer shifts
 	return p, ids
 }
 
-// modes are the ways in which an engine uses the queue: with the cascade only what
-// must pass through it does.
+// mode is how an engine uses the store: without the cascade everything passes
+// through the queue, and forgetful it is read for every decision.
 func mode(n uint64) []engine.Option {
 	if n%2 == 0 {
-		return []engine.Option{engine.WithoutCascade()}
+		return []engine.Option{engine.WithoutCascade(), forgetful}
 	}
 	return nil
 }
@@ -90,10 +97,8 @@ func deliveredLate(e *env) {
 	for seed := range uint64(e.Effort.Of(2, 2)) {
 		plan := faults.Plan{Seed: seed, Copies: 1, Late: 10 * time.Minute, Shuffled: true, HeldBack: 0.3}
 		p, ids := e.play(fmt.Sprint("late ", seed), plan, mode(seed)...)
-		for name, want := range map[string]stabilize.Status{
-			"join": stabilize.Succeeded, "failure": stabilize.Terminal, "signal": stabilize.Succeeded, "canceled": stabilize.Canceled,
-		} {
-			e.nothingLeft(e.status(want, ids[name], "of the graph %q, its messages late and out of order, seed %d,", name, seed))
+		for _, g := range graphs() {
+			e.nothingLeft(e.status(g.end, ids[g.name], "of the graph %q, its messages late and out of order, seed %d,", g.name, seed))
 		}
 		e.legal(p.store.moments(), fmt.Sprintf("seed %d", seed))
 		if letters := e.DeadIDs(e.h.Second()); len(letters) > 0 {

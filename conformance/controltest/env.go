@@ -11,6 +11,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
+	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
 // env is what a clause works with: two handles on one fresh store, and engines on
@@ -35,11 +36,15 @@ func clause(id, sentence string, run func(*env)) check {
 	}
 }
 
-// both makes a process on each handle.
+// both makes a process on each handle: one that keeps workflows in memory, and
+// refreshes them when a commit conflicts, and one that reads each anew.
 func (e *env) both() (a, b *process) {
 	e.Helper()
-	return e.process(e.h.Store(), nil), e.process(e.h.Second(), nil)
+	return e.process(e.h.Store(), nil), e.process(e.h.Second(), nil, forgetful)
 }
+
+// forgetful is an engine that keeps no workflow in memory.
+func forgetful(c *engine.Config) { c.CacheSize = -1 }
 
 // The tasks of the suite.
 const (

@@ -1,7 +1,9 @@
 package controltest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -21,6 +23,10 @@ type process struct {
 	store *watched
 }
 
+// shifts bounds how many shifts anything may take: on a store that loses messages,
+// or never lets go of them, a clause must fail.
+const shifts = 500
+
 // The intervals of a process are longer than a shift is by any clock.
 const (
 	leaseTTL = 24 * time.Hour
@@ -38,7 +44,7 @@ func (e *env) process(handle persistence.Store, wrap func(persistence.Store) per
 	}
 	base := []engine.Option{
 		engine.WithConfig(engine.Config{LeaseTTL: leaseTTL, MaxPoll: maxPoll, SweepInterval: maxPoll}),
-		engine.WithClock(hasty{e.Clock}), engine.WithLogger(slog.New(slog.DiscardHandler)),
+		engine.WithClock(hasty{e.Clock}), engine.WithLogger(slog.New(slog.NewTextHandler(aloud{e}, &slog.HandlerOptions{Level: slog.LevelError}))),
 	}
 	if t, ok := e.h.(tuned); ok {
 		base = append(base, t.engineOptions()...)
@@ -50,6 +56,16 @@ func (e *env) process(handle persistence.Store, wrap func(persistence.Store) per
 		e.Must(p.RegisterTask(name, task), "registering task %s", name)
 	}
 	return p
+}
+
+// aloud writes into the clause's log, so that what a store answered the engine is
+// seen when the clause fails.
+type aloud struct{ e *env }
+
+// Write implements io.Writer.
+func (a aloud) Write(line []byte) (int, error) {
+	a.e.Logf("the engine: %s", bytes.TrimSpace(line))
+	return len(line), nil
 }
 
 // tuned is a harness whose engines are made with further options: how the suite's
@@ -87,26 +103,27 @@ func (p *process) shift(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	p.store.begin(stop)
-	return p.Run(ctx)
+	ran := p.Run(ctx)
+	return errors.Join(ran, p.store.refused())
 }
 
 // settle has the processes work, in turn, until no message is due.
 func (e *env) settle(ps ...*process) {
 	e.Helper()
-	for n := range kit.Tries {
+	for n := range shifts {
 		if e.Depth(e.h.Second()).Ready == 0 {
 			return
 		}
 		e.shift(ps[n%len(ps)])
 	}
-	e.Fatalf("after %d shifts of the engine messages are still due: %+v", kit.Tries, e.Depth(e.h.Second()))
+	e.Fatalf("after %d shifts of the engine messages are still due: %+v", shifts, e.Depth(e.h.Second()))
 }
 
 // drain is settle, and then moves the clock past the next message of the workflows
 // by so much, until none is left.
 func (e *env) drain(ids []string, past time.Duration, ps ...*process) {
 	e.Helper()
-	for range kit.Tries {
+	for range shifts {
 		e.settle(ps...)
 		var next time.Time
 		for _, id := range ids {

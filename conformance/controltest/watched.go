@@ -14,10 +14,11 @@ import (
 type watched struct {
 	persistence.Store
 
-	mu   sync.Mutex
-	stop func() // ends the shift
-	line *line
-	past []moment
+	mu     sync.Mutex
+	stop   func() // ends the shift
+	failed error  // of the last claim
+	line   *line
+	past   []moment
 }
 
 // moment is the status that something had from a version of its workflow on.
@@ -60,6 +61,7 @@ func (w *watched) Claim(ctx context.Context, worker queue.Worker, room queue.Roo
 	got, err := w.Store.Claim(ctx, worker, room)
 	w.mu.Lock()
 	stop, l := w.stop, w.line
+	w.failed = err
 	w.mu.Unlock()
 	if stop != nil {
 		stop()
@@ -106,6 +108,13 @@ func (w *watched) moments() []moment {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]moment{}, w.past...)
+}
+
+// refused is the error of the last claim.
+func (w *watched) refused() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
 }
 
 // begin begins a shift.
