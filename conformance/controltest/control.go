@@ -18,7 +18,7 @@ func controls() []check {
 		clause("IR-04", "Cancelling twice keeps the first canceller and reason, whichever process asks; of two at once one is kept whole.", canceledTwice),
 		clause("IR-05", "Cancelling a workflow that has not begun ends it at once; of a running one it sets the request, and the end follows when what is under way has ended.", canceledBefore),
 		clause("IR-06", "An empty reason for a cancel is stored as absent.", noReason),
-		clause("IR-07", "Pause moves a workflow out of RUNNING alone, Resume out of PAUSED alone, from which of the twelve statuses ever: one that has not begun pauses as it begins, an end is ErrFinished and everything else ErrInvalidTransition, naming the status.", pauseTable),
+		clause("IR-07", "Pause moves a workflow out of RUNNING alone and Resume out of PAUSED alone, over all twelve statuses: one that has not begun pauses as it begins, one that has ended is ErrFinished, all else is ErrInvalidTransition, and the error names the status.", pauseTable),
 	}
 }
 

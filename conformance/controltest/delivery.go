@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
@@ -90,7 +91,7 @@ func (e *env) digest(ids map[string]string) string {
 		}
 	}
 	slices.Sort(all)
-	return lines(all)
+	return strings.Join(all, "\n")
 }
 
 func deliveredLate(e *env) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -162,18 +161,11 @@ func (e *env) load(id string) *stabilize.Workflow {
 // headers are the same header as each way of reading shows it.
 func (e *env) headers(id string) map[string]*stabilize.Header {
 	e.Helper()
-	out := map[string]*stabilize.Header{}
-	read := func(way string) {
-		w, err := e.h.Store().Load(e.Ctx(), id)
-		e.Must(err, "loading %s", id)
-		out[way+"Load"] = &w.Header
-		h, err := e.h.Store().Summary(e.Ctx(), id)
-		e.Must(err, "reading the header of %s", id)
-		out[way+"Summary"] = h
-	}
-	read("")
-	out["Load through the second handle"] = &e.load(id).Header
-	return out
+	w, err := e.h.Store().Load(e.Ctx(), id)
+	e.Must(err, "loading %s", id)
+	h, err := e.h.Store().Summary(e.Ctx(), id)
+	e.Must(err, "reading the header of %s", id)
+	return map[string]*stabilize.Header{"Load": &w.Header, "Summary": h, "Load through the second handle": &e.load(id).Header}
 }
 
 // status fails unless the workflow has the status.
@@ -185,6 +177,3 @@ func (e *env) status(want stabilize.Status, id, when string, args ...any) *stabi
 	}
 	return w
 }
-
-// lines are texts one below the other.
-func lines(texts []string) string { return strings.Join(texts, "\n") }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/mutant"
 	"github.com/stabilize-dev/go-stabilize/handlers"
@@ -36,6 +37,7 @@ func mutantsOfDelivery() []mutant.Mutation {
 			c.Discard = nil
 			return c
 		})},
+		{Clause: "IR-09", Does: "gives what a dead worker held to two others", Hooks: sharing},
 		{Clause: "IR-09", Does: "takes a commit whatever version it was decided on", Also: []string{"IR-05", "OR-07", "TM-09", "TM-10"}, Hooks: commits(func(s persistence.Store, ctx context.Context, c *persistence.Commit) *persistence.Commit {
 			if h, err := s.Summary(ctx, c.WorkflowID); err == nil && c.Expect > 0 {
 				c.Expect = h.Version
@@ -43,6 +45,27 @@ func mutantsOfDelivery() []mutant.Mutation {
 			return c
 		})},
 	}
+}
+
+// sharing hands what lapsed to two claims instead of one.
+func sharing() *mutant.Hooks {
+	var mu sync.Mutex
+	var lapsed []queue.Delivery
+	return &mutant.Hooks{Claim: func(s persistence.Store, ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+		got, err := s.Claim(ctx, w, room)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(got) == 0 {
+			got, lapsed = lapsed, nil
+			return got, err
+		}
+		for _, d := range got {
+			if d.Attempts > 1 {
+				lapsed = append(lapsed, d)
+			}
+		}
+		return got, err
+	}}
 }
 
 func mutantsOfControl() []mutant.Mutation {
