@@ -15,6 +15,7 @@
 // promise that the other suites do not know: add a clause there.
 //
 // Time is the harness's clock and stands still while engines work: see process.go.
+// A store whose own package the engine imports tests itself from outside of it.
 //
 // It may import the standard library and this module but contrib, no database.
 //

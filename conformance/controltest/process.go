@@ -33,8 +33,8 @@ const (
 	maxPoll  = time.Hour
 )
 
-// process makes an engine on a handle, with the suite's tasks. Wrapped says what
-// stands between the two; nil: nothing.
+// process makes an engine on a handle, with the suite's tasks. wrap puts
+// something between the two; nil: nothing.
 func (e *env) process(handle persistence.Store, wrap func(persistence.Store) persistence.Store, opts ...engine.Option) *process {
 	e.Helper()
 	p := &process{store: &watched{Store: handle}}
@@ -104,7 +104,11 @@ func (p *process) shift(ctx context.Context) error {
 	defer stop()
 	p.store.begin(stop)
 	ran := p.Run(ctx)
-	return errors.Join(ran, p.store.refused())
+	claimed := p.store.refused()
+	if errors.Is(claimed, stabilize.ErrTransient) {
+		claimed = nil // the next shift claims again, as an engine does
+	}
+	return errors.Join(ran, claimed)
 }
 
 // settle has the processes work, in turn, until no message is due.
