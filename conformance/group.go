@@ -26,6 +26,7 @@ func groups() map[string]Group {
 		"LP": {"large payloads", "stabilize.TooLargeError"},
 		"CX": {"ended contexts", "persistence.Store"},
 		"CB": {"closing", "persistence.WorkflowStore"},
+		"IR": {"messages again, and control operations", "persistence.Commit, persistence.Refresher, queue.Queue"},
 		"VL": {"visibility, leases, dead letters", "queue.Queue, queue.DeadLetters"},
 	}
 }

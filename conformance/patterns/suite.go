@@ -1,11 +1,11 @@
 package patterns
 
 import (
-	"fmt"
 	"testing"
 	"testing/synctest"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 )
 
@@ -106,7 +106,7 @@ func (s *scenario) matrix(t *testing.T, open func(t testing.TB) Backend, cfg con
 		if want == "" {
 			want = plain.digest
 		} else if !s.varies && plain.digest != want {
-			t.Errorf("%s: in cell %s it ends otherwise than in the first:\n%s", clause.ID, m.plain(), difference(want, plain.digest))
+			t.Errorf("%s: in cell %s it ends otherwise than in the first:\n%s", clause.ID, m.plain(), kit.Difference(want, plain.digest))
 		}
 		for _, c := range m.cells(cfg.depth, plain.commits) {
 			t.Run(c.String(), func(t *testing.T) {
@@ -114,7 +114,7 @@ func (s *scenario) matrix(t *testing.T, open func(t testing.TB) Backend, cfg con
 				if got.failed {
 					t.Logf("in cell %s, seed %d", c, c.plan.Seed)
 				} else if !s.varies && got.digest != want {
-					t.Errorf("%s: in cell %s, seed %d, it ends otherwise than plainly:\n%s", clause.ID, c, c.plan.Seed, difference(want, got.digest))
+					t.Errorf("%s: in cell %s, seed %d, it ends otherwise than plainly:\n%s", clause.ID, c, c.plan.Seed, kit.Difference(want, got.digest))
 				}
 			})
 		}
@@ -150,10 +150,4 @@ func (s *scenario) once(t conformance.T, b Backend, cfg config, c cell) outcome 
 	s.play(r)
 	r.checkAll()
 	return outcome{digest: r.digest(), commits: r.crew.commits()}
-}
-
-// difference shows the lines of two digests that the other has not.
-func difference(want, got string) string {
-	missing, extra := linesWithout(want, got), linesWithout(got, want)
-	return fmt.Sprintf("missing:\n%s\nextra:\n%s", missing, extra)
 }
