@@ -6,6 +6,8 @@
 //
 //   - storetest: persistence.Store, workflows and the commits that change them.
 //   - queuetest: queue.Queue, messages, leases, dead letters.
+//   - controltest: an engine's control operations on a store: cancel, pause, resume,
+//     restart, recovery, signals, and messages twice, late and out of order.
 //   - difftest: a store compared with the memory store, in sequences that nobody
 //     thought of, a sub-test for each seed.
 //   - patterns: the workflow control-flow patterns, run by engines on a store.
@@ -30,5 +32,5 @@
 // running it adds nothing to a go.mod.
 //
 // Where to start reading: clause.go, then harness.go, then run.go, then the group of interest
-// in storetest or queuetest (one file for each).
+// in storetest, queuetest or controltest (one file for each).
 package conformance

@@ -30,5 +30,6 @@ func groups() map[string]Group {
 		"DX":  {"random sequences in which calls fail and processes die", "persistence.Commit, queue.Queue"},
 		"WCP": {"workflow control-flow patterns", "persistence.Store, queue.Queue"},
 		"VL":  {"visibility, leases, dead letters", "queue.Queue, queue.DeadLetters"},
+		"IR":  {"messages again, and control operations", "persistence.Commit, persistence.Refresher, queue.Queue"},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -135,7 +136,7 @@ func TestGroupsPointToWhatExists(t *testing.T) {
 			}
 		}
 	}
-	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), queuetest.Clauses()} {
+	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), queuetest.Clauses(), controltest.Clauses()} {
 		for _, c := range clauses {
 			g := conformance.GroupOf(c.Group)
 			if g.Title == "" || g.Read == "" {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
@@ -17,6 +18,7 @@ func suites() []suite {
 	return []suite{
 		{"storetest", storetest.Run},
 		{"queuetest", runQueue},
+		{"controltest", controltest.Run},
 		{"difftest", difftest.Run},
 		{"patterns", patterns.Run},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -105,7 +106,7 @@ func TestDeaths(t *testing.T) {
 		c.plan.Crash = crash
 		complaints, got := played(t, s, c, inMemory)
 		if complaints != "" || got.digest != plain.digest {
-			t.Errorf("%s: %s\n%s", crash, complaints, difference(plain.digest, got.digest))
+			t.Errorf("%s: %s\n%s", crash, complaints, kit.Difference(plain.digest, got.digest))
 		}
 		if got.commits != crash.Commit {
 			t.Errorf("%s: the first process died after %d commits", crash, got.commits)
@@ -182,7 +183,7 @@ func TestRealTime(t *testing.T) {
 				c := plainly()
 				c.plan.Crash = faults.After(plain.commits / 2)
 				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c, untold); got.digest != plain.digest {
-					t.Errorf("it ends otherwise: %s", difference(plain.digest, got.digest))
+					t.Errorf("it ends otherwise: %s", kit.Difference(plain.digest, got.digest))
 				}
 			})
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -221,7 +222,7 @@ func (r *run) until(id, what string, holds func(w *stabilize.Workflow) bool) *st
 		}
 		if waited > r.patience() {
 			left, _ := r.look.Pending(r.Context(), id)
-			r.Fatalf("after %s it still does not hold that %s: %s\nmessages: %+v", waited, what, describe(w), left)
+			r.Fatalf("after %s it still does not hold that %s: %s\nmessages: %+v", waited, what, kit.Describe(w), left)
 		}
 		r.pause(delay)
 		waited += delay

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 )
 
@@ -133,14 +134,14 @@ func (s *scenario) matrix(t *testing.T, open func(t *testing.T) backend, cfg con
 		if want == "" {
 			want = plain.digest
 		} else if !s.varies && plain.digest != want {
-			tell(m.plain(), "it ends otherwise than in the first:\n"+difference(want, plain.digest))
+			tell(m.plain(), "it ends otherwise than in the first:\n"+kit.Difference(want, plain.digest))
 		}
 		for _, c := range m.cells(cfg.depth, plain.commits) {
 			t.Run(c.String(), func(t *testing.T) {
 				got := s.cell(t, open, cfg, clause, c, tell)
 				if !got.failed && !s.varies && got.digest != want {
 					t.Fail()
-					tell(c, "it ends otherwise than plainly:\n"+difference(want, got.digest))
+					tell(c, "it ends otherwise than plainly:\n"+kit.Difference(want, got.digest))
 				}
 			})
 		}
@@ -228,10 +229,4 @@ func (s *scenario) once(t conformance.T, b backend, cfg config, c cell) outcome 
 	s.play(r)
 	r.checkAll()
 	return outcome{digest: r.digest(), commits: r.crew.commits()}
-}
-
-// difference shows the lines of two digests that the other has not.
-func difference(want, got string) string {
-	missing, extra := linesWithout(want, got), linesWithout(got, want)
-	return fmt.Sprintf("missing:\n%s\nextra:\n%s", missing, extra)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
@@ -25,6 +26,10 @@ func TestStore(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
+}
+
+func TestControl(t *testing.T) {
+	controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
 }
 
 func TestDifferential(t *testing.T) { difftest.Run(t, copies(t)) }
