@@ -38,7 +38,7 @@ type run struct {
 	journal []entry
 }
 
-func newRun(t conformance.T, b Backend, cfg config, at cell, span time.Duration) *run {
+func newRun(t conformance.T, b backend, cfg config, at cell, span time.Duration) *run {
 	r := &run{
 		T: t, at: at, crew: newCrew(t, b), look: b.Open(), clock: stabilize.SystemClock{}, real: cfg.real,
 		span: max(span, time.Minute), finished: map[string]int{}, leftover: map[string]int{},
@@ -49,7 +49,7 @@ func newRun(t conformance.T, b Backend, cfg config, at cell, span time.Duration)
 
 func (r *run) close() {
 	r.crew.close()
-	if err := r.look.Close(); err != nil {
+	if err := r.crew.backend.Done(r.look); err != nil {
 		r.Errorf("closing a handle: %v", err)
 	}
 }

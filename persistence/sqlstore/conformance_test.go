@@ -32,26 +32,29 @@ func TestControl(t *testing.T) {
 	controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
 }
 
-func TestDifferential(t *testing.T) {
-	differential(t, difftest.Seeds(20))
-}
+func TestDifferential(t *testing.T) { difftest.Run(t, copies(t)) }
 
-func TestDifferentialWithFaults(t *testing.T) {
-	differential(t, difftest.Seeds(20), difftest.WithFaults())
-}
-
-// differential compares with the memory store, each sequence on a copy of one
-// empty file: making the tables would be most of the time.
-func differential(t *testing.T, opts ...difftest.Option) {
+// copies has each harness on a copy of one empty file: making the tables would be
+// most of the time.
+func copies(t *testing.T) func(t *testing.T) conformance.Harness {
 	empty := emptyFile(t)
-	difftest.Run(t, func(t *testing.T) conformance.Harness {
+	return func(t *testing.T) conformance.Harness {
 		h := &harness{t: t, path: tempFile(t), clock: stabilize.NewManualClock(start), driver: newDriver(t)}
 		if err := os.WriteFile(h.path, empty, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		h.open()
 		return h
-	}, opts...)
+	}
+}
+
+// Open implements patterns.Opener.
+func (h *harness) Open() persistence.Store {
+	s, err := sqlstore.Open(h.t.Context(), sqlstore.Config{Path: h.path, Clock: h.clock, Synchronous: sqlstore.Normal})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
 }
 
 // emptyFile returns a database that has its tables and nothing in them.
@@ -79,21 +82,7 @@ func TestPatterns(t *testing.T) {
 	if os.Getenv("STABILIZE_TEST_FULL") != "" {
 		depth = patterns.Normal
 	}
-	open := func(t testing.TB, path string) persistence.Store {
-		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Synchronous: sqlstore.Normal})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	file := emptyFile(t) // making the tables would be most of the time
-	patterns.Run(t, func(t testing.TB) patterns.Backend {
-		path := filepath.Join(t.TempDir(), "patterns.db")
-		if err := os.WriteFile(path, file, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return patterns.BackendFunc(func() persistence.Store { return open(t, path) })
-	}, patterns.WithDepth(depth))
+	patterns.Run(t, copies(t), patterns.WithDepth(depth))
 }
 
 const harnessPayload = 12 << 20
