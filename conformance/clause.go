@@ -34,10 +34,11 @@ type Effort int
 
 // The efforts.
 const (
-	Full   Effort = iota // Run: the whole suite in seconds
-	Short                // a tenth, as under go test -short
-	Least                // two rounds of everything, for a suite's own tests
-	Stress               // RunStress: ten times the rounds, four times the size
+	Full         Effort = iota // Run: the whole suite in seconds
+	Short                      // a tenth, as under go test -short
+	Least                      // two rounds of everything, for a suite's own tests
+	Stress                     // RunStress: ten times the rounds, four times the size
+	Differential               // RunDifferential: as Full, but of random sequences as many as a night has room for
 )
 
 // Of scales the number of rounds; it is at least least.

@@ -6,10 +6,18 @@
 //
 //   - storetest: persistence.Store, workflows and the commits that change them.
 //   - queuetest: queue.Queue, messages, leases, dead letters.
+//   - controltest: an engine's control operations on a store: cancel, pause, resume,
+//     restart, recovery, signals, and messages twice, late and out of order.
 //   - difftest: a store compared with the memory store, in sequences that nobody
-//     thought of. It knows no clauses.
+//     thought of, a sub-test for each seed.
+//   - patterns: the workflow control-flow patterns, run by engines on a store.
 //
-// Package faults, for these and for anybody's tests, makes any store hostile.
+// The suite of event stores will be eventtest, when package events has a contract
+// of one; until then group EV is among the Omissions.
+//
+// Package certify runs all of them on one harness, and cmd/certify does for the
+// stores of this module by data source name. Package enginebench measures a store
+// under the engine. Package faults, for these and for anybody's tests, makes any store hostile.
 // Package sqlharness has what a harness of a store on database/sql needs to make
 // its database hostile, and the harness of SQLite.
 //
@@ -17,14 +25,15 @@
 // named by the id, so that -run finds it. docs/contract.md lists them all, and
 // those left out, with the reason; it is written from the data by clausedoc.
 //
-// The suites' speeds: Run takes seconds and belongs into a store's own tests;
-// RunStress makes many more rounds of each race and takes minutes. What they find
-// out is a Report, for people and machines (Into). cmd/certify runs them on the
-// stores of this module by data source name.
+// There are three speeds: Run takes seconds and belongs into a store's own tests;
+// RunStress makes many more rounds of everything and takes minutes; RunDifferential,
+// of certify and difftest, takes a night. What they find out is a Report, for people
+// and machines (Into).
 //
 // It may import the standard library and this module but contrib, no database:
 // running it adds nothing to a go.mod.
 //
-// Where to start reading: clause.go, then harness.go and powers.go, then run.go, then the group of interest
-// in storetest or queuetest (one file for each).
+// Where to start reading: clause.go, then harness.go and powers.go, then run.go,
+// then the group of interest in storetest, queuetest or controltest (one file for
+// each).
 package conformance

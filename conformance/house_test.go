@@ -240,6 +240,7 @@ func TestHouseNoSleep(t *testing.T) {
 func TestHouseLinks(t *testing.T) {
 	root := ".."
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`) // with a colon it is an address elsewhere
+	block := regexp.MustCompile("(?ms)^```.*?^```$")
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -254,7 +255,7 @@ func TestHouseLinks(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, m := range link.FindAllSubmatch(content, -1) {
+		for _, m := range link.FindAllSubmatch(block.ReplaceAll(content, nil), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), string(m[1]))); err != nil {
 				t.Errorf("%s points to %s, which does not exist", path, m[1])
 			}

@@ -2,8 +2,10 @@ package conformance
 
 import (
 	"flag"
+	"reflect"
 	"runtime"
 	"strconv"
+	"testing"
 	"time"
 )
 
@@ -18,6 +20,7 @@ type options struct {
 	command    string
 	workers    int
 	goroutines []string
+	settings   map[reflect.Type]any
 }
 
 // At runs the suite with an effort; without it that is Full, or Short under
@@ -33,7 +36,7 @@ func InSuite(name string) Option { return func(o *options) { o.suite = name } }
 
 // Within is how long one clause may take before it is said to hang: its
 // goroutines are written down, it fails, and the suite goes on. Without it that
-// is three minutes, and fifteen under Stress.
+// is three minutes, and fifteen under Stress and Differential.
 func Within(d time.Duration) Option { return func(o *options) { o.limit = d } }
 
 // AtOnce is how many clauses run at a time, each on a harness of its own;
@@ -55,6 +58,29 @@ func SharedGoroutines(parts ...string) Option {
 // fails; without it that is "go test -run".
 func Command(text string) Option { return func(o *options) { o.command = text } }
 
+// Set makes an option of a value that only some suites read; it is known by its
+// type. Suites make their own options of it.
+func Set[V any](value V) Option {
+	return func(o *options) {
+		if o.settings == nil {
+			o.settings = map[reflect.Type]any{}
+		}
+		o.settings[reflect.TypeFor[V]()] = value
+	}
+}
+
+// Setting returns the value that was last Set. Suites call it.
+func Setting[V any](opts []Option) (value V, ok bool) {
+	value, ok = optionsOf(false, opts).settings[reflect.TypeFor[V]()].(V)
+	return value, ok
+}
+
+// EffortOf returns the effort that the options come to. Suites call it.
+func EffortOf(opts []Option) Effort { return optionsOf(testing.Short(), opts).effort }
+
+// ReportOf returns the report of Into, or nil.
+func ReportOf(opts []Option) *Report { return optionsOf(false, opts).report }
+
 // grace is how long what a clause opened may take to end after it.
 func (o *options) grace() time.Duration { return min(o.limit, 10*time.Second) }
 
@@ -68,7 +94,7 @@ func optionsOf(short bool, opts []Option) *options {
 	}
 	if o.limit <= 0 {
 		o.limit = 3 * time.Minute
-		if o.effort == Stress {
+		if o.effort == Stress || o.effort == Differential {
 			o.limit *= 5
 		}
 	}

@@ -36,6 +36,7 @@ type Result struct {
 // read when the suite has returned.
 type Report struct {
 	Backend string    `json:"backend"`
+	Speed   string    `json:"speed,omitempty"` // run, stress or differential, where a program made it
 	Started time.Time `json:"started,omitzero"`
 	Seconds float64   `json:"seconds,omitempty"`
 	Results []Result  `json:"results"`
@@ -74,26 +75,35 @@ func (r *Report) WriteJSON(to io.Writer) error {
 	return enc.Encode(r)
 }
 
+// notAsked is the detail of a clause that nobody asked for.
+const notAsked = "not asked for (go test -run or -skip)"
+
 // WriteTable writes the certificate as Markdown: a line for each group of each
-// suite, then what failed and what was left out, clause by clause.
+// suite, then what failed and what the backend lacks, clause by clause.
 func (r *Report) WriteTable(to io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Certificate: %s\n\n", cell(r.Backend))
+	if r.Speed != "" {
+		fmt.Fprintf(&b, "Speed: %s. ", cell(r.Speed))
+	}
 	fmt.Fprintf(&b, "%d clauses passed, %d failed, %d were left out", r.Count(Passed), r.Count(Failed), r.Count(LeftOut))
 	if r.Seconds > 0 {
 		fmt.Fprintf(&b, ", in %.1f s", r.Seconds)
 	}
-	b.WriteString(".\n\n| suite | group | about | passed | failed | left out | seconds |\n| --- | --- | --- | ---: | ---: | ---: | ---: |\n")
+	b.WriteString(".\n\n| suite | group | about | clauses | passed | failed | left out | seconds |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, g := range r.groups() {
 		part := Report{Results: g}
 		seconds := 0.0
 		for _, c := range g {
 			seconds += c.Seconds
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %.1f |\n", cell(g[0].Suite), cell(g[0].Group), cell(GroupOf(g[0].Group).Title),
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d | %d | %.1f |\n", cell(g[0].Suite), cell(g[0].Group), cell(GroupOf(g[0].Group).Title), len(g),
 			part.Count(Passed), part.Count(Failed), part.Count(LeftOut), seconds)
 	}
 	r.list(&b, Failed, "Failed", "seen")
+	if first, ok := r.First(); ok {
+		fmt.Fprintf(&b, "\nBegin with %s `%s`: the others may follow from it. %s\n", cell(first.Suite), cell(first.ID), owed(first.Group))
+	}
 	r.list(&b, LeftOut, "Left out", "why")
 	_, err := io.WriteString(to, b.String())
 	return err
@@ -117,12 +127,13 @@ func (r *Report) groups() [][]Result {
 }
 
 func (r *Report) list(b *strings.Builder, v Verdict, title, detail string) {
-	if r.Count(v) == 0 {
+	listed := func(c Result) bool { return c.Verdict == v && c.Detail != notAsked }
+	if !slices.ContainsFunc(r.Results, listed) {
 		return
 	}
 	fmt.Fprintf(b, "\n## %s\n\n| clause | promised | %s |\n| --- | --- | --- |\n", title, detail)
 	for _, c := range r.Results {
-		if c.Verdict == v {
+		if listed(c) {
 			fmt.Fprintf(b, "| %s `%s` | %s | %s |\n", cell(c.Suite), cell(c.ID), cell(c.Sentence), cell(seen(c.Detail)))
 		}
 	}

@@ -87,12 +87,17 @@ func advice(command, test string, first Result) string {
 	for part := range strings.SplitSeq(test+"/"+first.ID, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
-	read := GroupOf(first.Group).Read
+	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\t%s '%s'\n%s",
+		first.ID, command, strings.Join(pattern, "/"), owed(first.Group))
+}
+
+// owed says where it is written what a backend owes in a group.
+func owed(group string) string {
+	read := GroupOf(group).Read
 	if read == "" {
 		read = "persistence.Store, queue.Queue"
 	}
-	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\t%s '%s'\nWhat is owed there is in the comments of %s (go doc); all promises are in docs/contract.md.",
-		first.ID, command, strings.Join(pattern, "/"), read)
+	return fmt.Sprintf("What is owed there is in the comments of %s (go doc); all promises are in docs/contract.md.", read)
 }
 
 // subTest runs one check and writes its result.
@@ -135,7 +140,7 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 	result.Seconds = math.Round(time.Since(started).Seconds()*1000) / 1000
 	switch {
 	case w == nil:
-		result.Verdict, result.Detail = LeftOut, "not asked for (go test -run or -skip)"
+		result.Verdict, result.Detail = LeftOut, notAsked
 	case !ok:
 		result.Verdict, result.Detail = Failed, w.first
 		if w.first == "" {

@@ -10,7 +10,7 @@ import (
 
 // arrive lets a stage act on the tokens before it, and reports whether it did.
 func (x *Decision) arrive(s *stabilize.Stage, quiet bool) (bool, error) {
-	if x.Workflow().Counted(s.Ref) && (s.State == nil || !s.State.Bypass || s.Status != stabilize.NotStarted) {
+	if x.Workflow().Counted(s.Ref) && (!s.Known().Bypass || s.Status != stabilize.NotStarted || s.HasPartialJoin()) {
 		return x.arriveCounted(s.Ref, quiet)
 	}
 	if s.Status == stabilize.NotStarted && s.Join >= stabilize.JoinDiscriminator && x.Workflow().Readiness(s) == stabilize.Dead {
@@ -85,10 +85,11 @@ func (x *Decision) consume(s *stabilize.Stage, tokens []stabilize.Token) error {
 	return nil
 }
 
-// lastFired is the last execution of a join that has taken tokens.
+// lastFired is the last execution of a join that has taken tokens, or that a jump
+// began.
 func lastFired(w *stabilize.Workflow, ref string) *stabilize.Stage {
 	for _, s := range slices.Backward(w.Executions(ref)) {
-		if len(s.Known().Consumed) > 0 {
+		if len(s.Known().Consumed) > 0 || s.Known().Bypass {
 			return s
 		}
 	}
@@ -98,7 +99,7 @@ func lastFired(w *stabilize.Workflow, ref string) *stabilize.Stage {
 // unreachable withdraws what leads only to a partial join that can no longer be
 // met because branches failed (pattern 30).
 func (x *Decision) unreachable(s *stabilize.Stage) error {
-	if s.Join != stabilize.JoinDiscriminator && s.Join != stabilize.JoinNOfM {
+	if !s.HasPartialJoin() {
 		return nil
 	}
 	w := x.Workflow()

@@ -228,7 +228,10 @@ func finalStatus(w *stabilize.Workflow) stabilize.Status {
 // absorbed reports whether a stage further down ran without the branch, however
 // it ended.
 func absorbed(w *stabilize.Workflow, ref string) bool {
-	for _, below := range w.Below(ref)[1:] {
+	for _, below := range w.Below(ref) {
+		if below == ref {
+			continue
+		}
 		for _, s := range w.Executions(below) {
 			if !s.StartedAt.IsZero() {
 				return true

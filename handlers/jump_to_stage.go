@@ -53,7 +53,7 @@ func jumpToStage(x *Decision, m queue.JumpToStage) error {
 			return fail(stabilize.CodeJumpLimit, fmt.Sprintf("the workflow has jumped %d times, which is the most allowed", w.Jumps))
 		}
 		x.draft.Stage(s.ID).Note().Jump = &stabilize.Jump{Target: target.Ref, Context: m.Context}
-		if resets := w.Resets(w.Below(target.Ref)); len(resets) > 0 && !target.StartedAt.IsZero() {
+		if resets := w.Resets(w.StartsOver(target.Ref)); len(resets) > 0 && !target.StartedAt.IsZero() {
 			x.Logger().Debug("a jump waits for joins to reset", "stage", s.Ref, "joins", strings.Join(resets, ", "))
 			return nil
 		}
@@ -80,7 +80,7 @@ func jumpTarget(w *stabilize.Workflow, s *stabilize.Stage, ref string) *stabiliz
 
 func (x *Decision) jump(s, target *stabilize.Stage, context stabilize.Values) error {
 	w := x.Workflow()
-	region := w.Below(target.Ref)
+	region := w.StartsOver(target.Ref)
 	inside := slices.Contains(region, s.Ref)
 	again := inside || target.Status != stabilize.NotStarted
 	if again {
@@ -143,7 +143,7 @@ func (x *Decision) resumeJumps() error {
 	w := x.Workflow()
 	for _, s := range w.Jumping() {
 		if jump := s.State.Jump; s.Status.IsActive() && s.Ending == stabilize.NotStarted && w.Status == stabilize.Running &&
-			len(w.Resets(w.Below(jump.Target))) == 0 {
+			len(w.Resets(w.StartsOver(jump.Target))) == 0 {
 			x.Push(queue.JumpToStage{OfStage: queue.ToStage(w.ID, s.ID), Target: jump.Target, Context: jump.Context})
 		}
 	}

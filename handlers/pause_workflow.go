@@ -15,7 +15,7 @@ func PauseWorkflow() Handler { return Handle(pauseWorkflow) }
 
 func pauseWorkflow(x *Decision, m queue.PauseWorkflow) error {
 	return x.WithWorkflow(func(w *stabilize.Workflow) error {
-		if w.Status == stabilize.Paused || pauseAsked(w) || w.Halting() {
+		if w.Status.IsActive() && w.Status != stabilize.Running || pauseAsked(w) || w.Halting() {
 			if x.Requested() {
 				return &stabilize.TransitionError{Kind: "workflow", ID: w.ID, From: w.Status, To: stabilize.Paused}
 			}

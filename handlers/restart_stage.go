@@ -72,7 +72,7 @@ func (x *Decision) restart(refs []string, user string) error {
 	seen := map[string]bool{}
 	var region []string
 	for _, ref := range refs {
-		for _, below := range w.Below(ref) {
+		for _, below := range w.StartsOver(ref) {
 			if !seen[below] {
 				seen[below] = true
 				region = append(region, below)

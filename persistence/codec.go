@@ -4,17 +4,42 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // EncodeHeader writes the stored form of a header: JSON without the version,
-// which the store keeps beside it.
-func EncodeHeader(h *stabilize.Header) ([]byte, error) { return encode("workflow", h) }
+// which the store keeps beside it, its times as stabilize.Instant has them. The
+// error is ErrInvalid.
+func EncodeHeader(h *stabilize.Header) ([]byte, error) {
+	if !tidy(h.Instants) {
+		h = h.Clone()
+		h.Instants(setInstant)
+	}
+	return encode("workflow", h)
+}
 
 // EncodeStage writes the stored form of a stage with its tasks: JSON without
-// the version.
-func EncodeStage(s *stabilize.Stage) ([]byte, error) { return encode("stage", s) }
+// the version, its times as stabilize.Instant has them. The error is ErrInvalid.
+func EncodeStage(s *stabilize.Stage) ([]byte, error) {
+	if !tidy(s.Instants) {
+		s = s.Clone()
+		s.Instants(setInstant)
+	}
+	return encode("stage", s)
+}
+
+// tidy reports whether all times are in their stored form already.
+func tidy(each func(func(*time.Time))) bool {
+	ok := true
+	each(func(t *time.Time) {
+		ok = ok && t.Location() == time.UTC && t.Nanosecond()%int(stabilize.Precision) == 0
+	})
+	return ok
+}
+
+func setInstant(t *time.Time) { *t = stabilize.Instant(*t) }
 
 // DecodeHeader reads a stored header. What cannot be understood is ErrCorrupt,
 // naming the table workflows and the id.

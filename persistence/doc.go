@@ -1,7 +1,8 @@
 // Package persistence is the contract between decisions and databases: what a
-// Commit holds, what a WorkflowStore promises about it, and the two things that
-// stand once above all stores, the stored form of the domain (codec.go) and
-// group commit (group.go).
+// Commit holds, what a WorkflowStore promises about it, and what stands once above
+// all stores: the stored form of the domain (codec.go, encode.go), what a commit and
+// a query are checked for (check.go, place.go), how a handle closes (gate.go), group
+// commit (group.go). docs/custom-stores.md tells how to write a store with it.
 //
 // It may import stabilize, resilience, events and queue. The stores live in the
 // packages below; each implements WorkflowStore and queue.Queue on the same

@@ -12,9 +12,10 @@ import (
 // the only way to change it is a Commit decided on that version.
 //
 // All methods are safe for concurrent use, by several processes on the same
-// data. Errors are of the classes of package stabilize: ErrInvalid before any
-// I/O, ErrClosed after Close, the context's error when it ended, ErrTransient
-// when trying again may help, ErrUnknownOutcome when a commit's reply was lost.
+// data. Errors are of one class each of package stabilize, looked for in this order:
+// ErrClosed after Close, the context's error when it ended, ErrInvalid before any
+// I/O; then ErrTransient when trying again may help, ErrUnknownOutcome when a
+// commit's reply was lost, ErrInternal for what else the database says.
 // The store keeps no alias to what it is given and hands out none to what it keeps.
 type WorkflowStore interface {
 	// CommitBatch applies each commit on its own, in order: errs[i] says what
@@ -24,7 +25,7 @@ type WorkflowStore interface {
 	// message id), ErrTooLarge. After any of them nothing of that commit is
 	// visible, and the other commits are untouched. Two commits of one batch for
 	// the same workflow apply in turn if the second expects the first's version.
-	// An empty batch returns nil and does nothing.
+	// An empty batch returns nil and does nothing. See Commit.Encode and CheckVersion.
 	CommitBatch(ctx context.Context, commits []*Commit) (errs []error)
 
 	// Load returns the whole workflow as of one instant, indexed. ErrNotFound;
@@ -35,11 +36,12 @@ type WorkflowStore interface {
 	Summary(ctx context.Context, id string) (*stabilize.Header, error)
 
 	// Query returns headers, newest start first. ErrInvalid for a page token that
-	// did not come from the same query, and for bad bounds.
+	// did not come from the same query, and for bad bounds; see Query.Check.
 	Query(ctx context.Context, q Query) (Page, error)
 
-	// Delete removes workflows with their stages, messages, dead letters and
-	// places. Unknown ids are no error.
+	// Delete removes workflows with their stages, messages, dead letters and places,
+	// all in one step. Unknown ids are no error; messages and dead letters addressed
+	// to a workflow that does not exist are removed too.
 	Delete(ctx context.Context, ids ...string) error
 
 	// Admissions returns who holds a place and who waits under a key, those left
@@ -70,8 +72,9 @@ type Store interface {
 
 // Refresher is an optional power of a WorkflowStore: reading only what changed.
 type Refresher interface {
-	// Refresh returns what changed after version since, as of one instant.
-	// ErrNotFound.
+	// Refresh returns what changed after version since, as of one instant; a since
+	// that is greater than the version is of an earlier workflow of that id, and all
+	// is returned, Whole. ErrNotFound.
 	Refresh(ctx context.Context, id string, since int64) (*Delta, error)
 }
 
@@ -95,6 +98,7 @@ type Limits interface {
 // keys under which someone waits, for a sweeper that mends lost wake-ups after
 // a holder vanished without a commit of its own.
 type WaitingKeys interface {
+	// WaitingKeys returns them sorted; those whose waiters do not count are left out.
 	WaitingKeys(ctx context.Context) ([]WaitingKey, error)
 }
 
@@ -126,7 +130,8 @@ type Commit struct {
 	Removed []string
 	// Handled messages are acknowledged here, fenced by their tokens.
 	Handled []queue.Receipt
-	// Discard removes messages whoever holds them; unknown ids are ignored.
+	// Discard removes messages whoever holds them; unknown ids and those of dead
+	// letters are ignored.
 	Discard []string
 	// Messages to be delivered, in this order.
 	Messages []queue.Outgoing

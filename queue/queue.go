@@ -104,11 +104,14 @@ type Queue interface {
 	// id, Lease set), ErrExists (id in use).
 	Push(ctx context.Context, msgs ...Outgoing) error
 
-	// Claim renews the worker's lease and delivers due messages to it, oldest
-	// first, at most room of each lane. On the way it frees what lapsed workers
-	// held, and moves to the dead letters what has no attempts left or cannot be
-	// decoded, each in one step with its Notice if it has one. It never waits: no message is no error. Negative room or a TTL of
-	// zero or less is ErrInvalid.
+	// Claim renews the worker's lease, so that it frees nothing of its own, and
+	// delivers due messages to it, oldest first over both lanes, at most room of each
+	// lane. On the way it frees what lapsed workers held, and moves to the dead
+	// letters what is due, unleased and has no attempts left, whatever the room, and
+	// what cannot be decoded, which takes no room: each in one step with its Notice
+	// if it has one. It never waits: no message is no error. One that has nothing to
+	// do need not renew while two thirds of the worker's TTL are left. Negative room
+	// or a TTL of zero or less is ErrInvalid.
 	Claim(ctx context.Context, w Worker, room Room) ([]Delivery, error)
 
 	// Ack removes deliveries, each on its own; the first that is not held any
@@ -117,27 +120,30 @@ type Queue interface {
 	Ack(ctx context.Context, receipts ...Receipt) error
 
 	// Release gives a delivery back, due at the given time (zero: now), with the
-	// cause that the next delivery reports as LastError. ErrLeaseLost if it is
-	// not held any more.
+	// cause that the next delivery reports as LastError, empty without one. Its token
+	// is void. ErrLeaseLost if it is not held any more; see CheckRelease.
 	Release(ctx context.Context, r Receipt, at time.Time, cause error) error
 
 	// Return gives a delivery back at once and takes back the attempt it counted:
-	// the worker did nothing with it. ErrLeaseLost if it is not held any more.
+	// the worker did nothing with it. Its token is void; due time and LastError are
+	// kept. ErrLeaseLost if it is not held any more.
 	Return(ctx context.Context, r Receipt) error
 
 	// Heartbeat renews the worker's lease in one write and tells what it holds.
-	// A worker that had lapsed, or is new, gets a new lease with a higher Fence.
+	// A worker that had lapsed, or is new, gets a new lease with a higher Fence, and
+	// one that had lapsed still holds what nobody's claim has freed.
 	Heartbeat(ctx context.Context, w Worker) (Leases, error)
 
 	// Retire ends a worker's lease: all it holds becomes claimable at once, with
-	// the attempts counted. An unknown worker is no error.
+	// the attempts counted and the tokens void. An unknown worker is no error.
 	Retire(ctx context.Context, worker string) error
 
 	// Pending lists the messages stored for a workflow, due or not, leased or
-	// not, in order. "" lists those that belong to none.
+	// not, dead letters not, in order. "" lists those that belong to none.
 	Pending(ctx context.Context, workflowID string) ([]Stored, error)
 
-	// Depth counts what is stored, read-your-writes.
+	// Depth counts what is stored, read-your-writes. What a lapsed worker holds
+	// counts, here and in Pending, as not leased, also before anyone claims.
 	Depth(ctx context.Context) (Depth, error)
 
 	DeadLetters
@@ -147,17 +153,21 @@ type Queue interface {
 type Notifier interface {
 	// Wake returns a channel that receives when messages may have become
 	// claimable by a write through this handle, or through any where the
-	// database tells. Hints only: they may be missing or come for nothing.
+	// database tells. Hints only: they may be missing or come for nothing, but no
+	// claim or heartbeat that makes nothing claimable gives one: whoever is woken
+	// claims.
 	Wake() <-chan struct{}
 }
 
 // DeadLetters are the messages that could not be handled.
 type DeadLetters interface {
-	// ListDead returns dead letters, oldest first, after the given id ("" from
-	// the start), at most limit (ErrInvalid unless positive).
+	// ListDead returns dead letters, oldest death first, after the given id ("" from
+	// the start; ErrNotFound if it is no dead letter, any more), at most limit
+	// (ErrInvalid unless positive).
 	ListDead(ctx context.Context, after string, limit int) ([]DeadLetter, error)
-	// ReplayDead puts a dead letter back into the queue, due now, with its
-	// attempts at 0 and its own MaxAttempts, in one step. ErrNotFound.
+	// ReplayDead puts a dead letter back into the queue under its id, due now, as the
+	// last in the order of storing, with its attempts at 0, no LastError and its own
+	// MaxAttempts, in one step. ErrNotFound.
 	ReplayDead(ctx context.Context, id string) error
 	// DiscardDead removes a dead letter. ErrNotFound.
 	DiscardDead(ctx context.Context, id string) error
@@ -252,6 +262,8 @@ func (o *Outgoing) Check() error {
 		return stabilize.Invalid(kind+" max attempts", "%d is negative", o.MaxAttempts)
 	case o.Lease != nil && (o.Lease.Worker == "" || o.Lease.Token == ""):
 		return stabilize.Invalid(kind+" lease", "has no worker or no token")
+	case o.At.Year() > lastYear:
+		return stabilize.Invalid(kind+" due", "%s is after the year %d", o.At, lastYear)
 	}
 	return nil
 }
@@ -263,6 +275,14 @@ func (w Worker) Check() error {
 	}
 	if w.TTL <= 0 {
 		return stabilize.Invalid("worker TTL", "%s is not positive", w.TTL)
+	}
+	return nil
+}
+
+// Check returns ErrInvalid unless the room is none or some in each lane.
+func (r Room) Check() error {
+	if r.Control < 0 || r.Work < 0 {
+		return stabilize.Invalid("room", "%d and %d: one is negative", r.Control, r.Work)
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ func (w *Workflow) severalTokens(ref string) bool {
 	return len(w.executions(ref)) > 1 || w.repeating(ref)
 }
 
+// HasPartialJoin reports whether the stage's join fires before all its tokens are there.
+func (s *Stage) HasPartialJoin() bool { return s.Join == JoinDiscriminator || s.Join == JoinNOfM }
+
 // merges reports whether the stage's join fires for each arrival.
 func (s *Stage) merges() bool {
 	return (s.Join == JoinMulti || s.Join == JoinMerge) && len(s.Requisites) > 0
@@ -215,7 +218,7 @@ func arrivePartial(s *Stage, edges []edge, last *Stage, a Arrival) Arrival {
 }
 
 func (s *Stage) consumedOf(ref string) bool {
-	if s.State == nil || len(s.State.Consumed) == 0 {
+	if s.State == nil || len(s.State.Consumed) == 0 && !s.State.Bypass {
 		return true // it was the only one, of every edge
 	}
 	for _, t := range s.State.Consumed {
@@ -233,17 +236,20 @@ func (w *Workflow) edges(s *Stage, quiet bool) ([]edge, *Stage) {
 	for _, slot := range w.executions(s.Ref) {
 		t := w.Stages[slot]
 		explicit := t.State != nil && len(t.State.Consumed) > 0
-		if t.Status == NotStarted && !explicit {
+		bypassed := t.State != nil && t.State.Bypass
+		if t.Status == NotStarted && !explicit && !bypassed {
 			continue
 		}
-		if t.State != nil && t.State.Bypass {
+		if bypassed && !s.HasPartialJoin() {
 			continue
 		}
-		last = t
+		last = t // a partial join that a jump fired takes in what comes, as after any firing
 		if explicit {
 			for _, token := range t.State.Consumed {
 				consumed[token] = true
 			}
+		}
+		if explicit || bypassed {
 			continue
 		}
 		for _, ref := range s.Requisites {

@@ -45,6 +45,7 @@ type ManualClock struct {
 	mu     sync.Mutex
 	now    time.Time
 	timers map[*manualTimer]struct{}
+	leader Clock // followed; nil: it stands still
 }
 
 type manualTimer struct {
@@ -61,6 +62,9 @@ func NewManualClock(start time.Time) *ManualClock {
 func (c *ManualClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.leader != nil {
+		return Instant(c.leader.Now())
+	}
 	return c.now
 }
 
@@ -68,6 +72,9 @@ func (c *ManualClock) Now() time.Time {
 func (c *ManualClock) Timer(d time.Duration) (<-chan time.Time, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.leader != nil {
+		return c.leader.Timer(d)
+	}
 	t := &manualTimer{at: c.now.Add(d), c: make(chan time.Time, 1)}
 	if d <= 0 {
 		t.c <- c.now
@@ -93,6 +100,19 @@ func (c *ManualClock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.set(Instant(t))
+}
+
+// Follow has the clock go as another one from now on, as if somebody moved it all
+// the time. Timers that wait already fire at once. It is called once, and the
+// clock is not moved by hand afterwards.
+func (c *ManualClock) Follow(leader Clock) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader = leader
+	for t := range c.timers {
+		t.c <- Instant(leader.Now())
+		delete(c.timers, t)
+	}
 }
 
 // NextTimer returns when the earliest waiting timer fires, or the zero time.

@@ -337,3 +337,26 @@ func TestDraftStampsTimes(t *testing.T) {
 		}
 	}
 }
+
+// Those who run while the workflow goes on share one copy of its header, and keep
+// it when the header changes.
+func TestHeaderCopy(t *testing.T) {
+	w := &stabilize.Workflow{Header: stabilize.Header{ID: "w", Version: 3, Reason: "before"}}
+	first := w.HeaderCopy()
+	if first.Version != 0 || first.Reason != "before" {
+		t.Fatalf("the copy is %+v", first)
+	}
+	d := stabilize.NewDraft(w)
+	d.Seal(4)
+	if w.HeaderCopy() != first {
+		t.Error("a commit that left the header alone made another copy")
+	}
+	d.Header().Reason = "after"
+	if second := w.HeaderCopy(); first.Reason != "before" || second.Reason != "after" {
+		t.Errorf("the copies have %q and %q", first.Reason, second.Reason)
+	}
+	d.Rollback()
+	if third := w.HeaderCopy(); third.Reason != "before" {
+		t.Errorf("after a rollback the copy has %q", third.Reason)
+	}
+}

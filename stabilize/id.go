@@ -120,3 +120,12 @@ func CheckText(field, s string) error {
 	}
 	return nil
 }
+
+// CheckSize returns ErrTooLarge, with both numbers, if a stored payload is longer
+// than max bytes; 0 or less is no limit.
+func CheckSize(what string, payload []byte, max int64) error {
+	if size := int64(len(payload)); max > 0 && size > max {
+		return &TooLargeError{What: what, Size: size, Max: max}
+	}
+	return nil
+}

@@ -87,7 +87,7 @@ func (w *Workflow) indexStage(slot int) {
 		x.downstream[ref] = append(x.downstream[ref], slot)
 	}
 	x.countActive(s, 1)
-	if s.Join == JoinDiscriminator || s.Join == JoinNOfM {
+	if s.HasPartialJoin() {
 		x.partial++
 	}
 	if s.merges() {

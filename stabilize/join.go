@@ -145,7 +145,7 @@ func (w *Workflow) Resets(refs []string) []string {
 	var out []string
 	for _, ref := range refs {
 		s := w.StageByRef(ref)
-		if s == nil || s.Join != JoinDiscriminator && s.Join != JoinNOfM || s.StartedAt.IsZero() {
+		if s == nil || !s.HasPartialJoin() || s.StartedAt.IsZero() {
 			continue
 		}
 		for _, up := range s.Requisites {

@@ -231,18 +231,41 @@ func (w *Workflow) counting(slots []int) []*Stage {
 	return out
 }
 
-// Below returns a stage's ref and those of all stages that depend on it, round
-// about or not, by the Position at which each was first declared.
-func (w *Workflow) Below(ref string) []string {
+// Below returns a stage's ref and those of all stages that require it, directly
+// or not, round about or not, by the Position at which each was first declared.
+func (w *Workflow) Below(ref string) []string { return w.below(ref, false) }
+
+// StartsOver returns the refs that get a new round with a stage: Below, and the
+// stages, with what is below them, whose milestone wants one of these reached, or
+// which the cancellation of one would start. What the stage itself requires never
+// starts over with it.
+func (w *Workflow) StartsOver(ref string) []string { return w.below(ref, true) }
+
+func (w *Workflow) below(ref string, watching bool) []string {
 	w.Index()
 	seen := map[string]bool{ref: true}
+	var above map[string]bool
 	for todo := []string{ref}; len(todo) > 0; {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, slot := range w.idx.downstream[at] {
+		add := func(slot int) {
 			if down := w.Stages[slot].Ref; !seen[down] {
 				seen[down] = true
 				todo = append(todo, down)
+			}
+		}
+		for _, slot := range w.idx.downstream[at] {
+			add(slot)
+		}
+		if !watching {
+			continue
+		}
+		for _, slot := range w.dependents(at) {
+			if above == nil {
+				above = w.above(ref)
+			}
+			if !above[w.Stages[slot].Ref] {
+				add(slot)
 			}
 		}
 	}
@@ -254,6 +277,53 @@ func (w *Workflow) Below(ref string) []string {
 		}
 	}
 	return out
+}
+
+// dependents returns the slots of the stages that something other than an edge
+// makes depend on a stage.
+func (w *Workflow) dependents(ref string) []int {
+	if len(w.idx.rules.watching) == 0 {
+		return nil
+	}
+	var out []int
+	for _, slot := range w.idx.rules.watching[ref] {
+		r := w.Stages[slot].Rules
+		if r.OnCancelOf == ref || r.Milestone != nil && r.Milestone.Reached == ref {
+			out = append(out, slot)
+		}
+	}
+	s := w.StageByRef(ref)
+	if s == nil || s.Rules == nil {
+		return out
+	}
+	for _, region := range s.Rules.Regions {
+		for _, slot := range w.idx.rules.watching[region] {
+			if w.Stages[slot].Rules.OnCancelOf == region {
+				out = append(out, slot)
+			}
+		}
+	}
+	return out
+}
+
+// above returns the refs of the stages that a stage requires, directly or not.
+func (w *Workflow) above(ref string) map[string]bool {
+	seen := map[string]bool{}
+	for todo := []string{ref}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		s := w.StageByRef(at)
+		if s == nil {
+			continue
+		}
+		for _, up := range s.Requisites {
+			if !seen[up] {
+				seen[up] = true
+				todo = append(todo, up)
+			}
+		}
+	}
+	return seen
 }
 
 // OnlyToward returns the stages that have not ended, stand above one and lead

@@ -22,7 +22,7 @@ func (s *Stage) checkRules() error {
 		return bad("branches", "the split has none")
 	case r.Threads < 0 || r.Threads > maxThreads:
 		return bad("threads", "%d is negative, or more than %d", r.Threads, maxThreads)
-	case r.Cancelling && s.Join != JoinDiscriminator && s.Join != JoinNOfM:
+	case r.Cancelling && !s.HasPartialJoin():
 		return bad("join", "only a discriminator or N-of-M join cancels the rest")
 	case r.Multi != nil && r.Loop != nil:
 		return bad("loop", "the stage has instances already")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -25,9 +26,11 @@ func write(to io.Writer) error {
 	fmt.Fprint(w, "Each line is one promise and one sub-test named by its id. A clause that needs a power applies\n")
 	fmt.Fprint(w, "unless the harness declares that the backend lacks it; lacking it without a word is a failure.\n")
 	fmt.Fprint(w, "After every clause nothing that it opened may be left. What is owed in detail is in the comments of the\n")
-	fmt.Fprint(w, "types named at each group; `go run ./conformance/cmd/certify -dsn DSN` tests a store that this module ships.\n")
+	fmt.Fprint(w, "types named at each group. `go run ./conformance/cmd/certify -dsn DSN` tests a store that this module ships,\n")
+	fmt.Fprint(w, "package conformance/certify one of your own, both with random sequences and the control-flow patterns besides.\n")
 	suite(w, "Stores: package storetest", storetest.Clauses())
 	suite(w, "Queues: package queuetest", queuetest.Clauses())
+	suite(w, "Engines on a store: package controltest", controltest.Clauses())
 	fmt.Fprint(w, "\n## Left out\n\nClauses of the contract's list that these suites do not test.\n\n")
 	for _, o := range conformance.Omissions() {
 		fmt.Fprintf(w, "- `%s`: %s.\n", o.ID, o.Reason)

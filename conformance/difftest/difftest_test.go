@@ -1,6 +1,8 @@
 package difftest
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,9 +20,25 @@ func newMemory() *memory {
 // What the two stores are is the same, so nothing may differ: neither by the
 // order of anything nor by the names of what they choose.
 func TestMemory(t *testing.T) {
-	Run(t, func(*testing.T) conformance.Harness { return newMemory() }, Seeds(100))
+	RunStress(t, func(*testing.T) conformance.Harness { return newMemory() })
 }
 
-func TestMemoryWithFaults(t *testing.T) {
-	Run(t, func(*testing.T) conformance.Harness { return newMemory() }, Seeds(100), WithFaults())
+// TestSpeeds: each speed has its sequences, and From moves them.
+func TestSpeeds(t *testing.T) {
+	for e, want := range map[conformance.Effort]int{
+		conformance.Least: 4, conformance.Short: 10, conformance.Full: 40, conformance.Stress: 400, conformance.Differential: 10_000,
+	} {
+		if got := checks(1, e); len(got) != want || got[0].ID != "DF-1" || got[want-1].ID != fmt.Sprint("DX-", want/2) {
+			t.Errorf("effort %d: %d sequences, %s to %s; want %d", e, len(got), got[0].ID, got[len(got)-1].ID, want)
+		}
+	}
+	report := &conformance.Report{}
+	Run(t, func(*testing.T) conformance.Harness { return newMemory() }, From(17), conformance.At(conformance.Least), conformance.Into(report))
+	var ids []string
+	for _, r := range report.Results {
+		ids = append(ids, r.Suite+" "+r.ID)
+	}
+	if want := []string{"difftest DF-17", "difftest DF-18", "difftest DX-17", "difftest DX-18"}; !slices.Equal(ids, want) || !report.Certified() {
+		t.Errorf("from 17 on are %v, want %v", ids, want)
+	}
 }

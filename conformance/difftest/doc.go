@@ -14,10 +14,12 @@
 // that each can be left out. Tokens and ids that a store chooses are compared by
 // what they stand for.
 //
-// Run takes seconds; a failure is repeated with From(seed), Seeds(1). RunStress is
-// the same with many times the seeds and longer sequences. With faults the
-// candidate is wrapped by package faults: what was refused must have done nothing,
-// what has an unknown outcome must have happened or not, and nothing between.
+// Run takes seconds, RunStress minutes, RunDifferential a night. Each sequence is a
+// sub-test: DF-17 is that of seed 17, and DX-17 that of seed 17 with faults, run
+// alone with go test -run 'TestDifferential/^DX-17$' as long as the speed and From
+// are the same. With faults the candidate is wrapped by package faults: what was
+// refused must have done nothing, what has an unknown outcome must have happened
+// or not, and nothing between.
 //
 // Some freedom that the contract leaves is not held against a store: a claim that
 // delivers nothing may renew its worker's lease by two thirds of the TTL only, so

@@ -3,6 +3,7 @@ package difftest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,63 +11,105 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// Option changes how Run looks.
-type Option func(*options)
+// Run compares a store with the memory store, in seconds: 20 sequences of 120
+// operations, a sub-test each, and as many in which calls are refused, replies of
+// commits are lost and the process dies, as package faults does it; a quarter of
+// them under go test -short. The harness must be fresh at each call; Run closes
+// its handles, so closing them once more must be no error.
+func Run(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...conformance.Option) {
+	t.Helper()
+	opts = slices.Concat([]conformance.Option{conformance.InSuite("difftest")}, opts)
+	first, ok := conformance.Setting[firstSeed](opts)
+	if !ok {
+		first = 1
+	}
+	newSource := func(t *testing.T) source {
+		return source{newHarness(t), func() conformance.Harness { return newHarness(t) }}
+	}
+	conformance.Run(t, checks(uint64(first), conformance.EffortOf(opts)), newSource, func(source) any { return nil }, opts...)
+}
 
+// RunStress is Run with ten times the sequences, in minutes.
+func RunStress(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...conformance.Option) {
+	t.Helper()
+	Run(t, newHarness, slices.Concat([]conformance.Option{conformance.At(conformance.Stress)}, opts)...)
+}
+
+// RunDifferential is Run for a night: 5,000 sequences of 200 operations, and as
+// many with faults. The -timeout has to be raised.
+func RunDifferential(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...conformance.Option) {
+	t.Helper()
+	Run(t, newHarness, slices.Concat([]conformance.Option{conformance.At(conformance.Differential)}, opts)...)
+}
+
+// From is the first seed; it is 1 otherwise. Two nights with the same seeds are
+// the same night.
+func From(seed uint64) conformance.Option { return conformance.Set(firstSeed(seed)) }
+
+type firstSeed uint64
+
+// source is where a sequence takes its stores from: one for the first try, more
+// to find a short one.
+type source struct {
+	first conformance.Harness
+	more  func() conformance.Harness
+}
+
+// Unwrap has the powers of the harness found.
+func (s source) Unwrap() any { return s.first }
+
+// options are the size of a sequence and of the search for a short one.
 type options struct {
-	from    uint64
-	seeds   int
 	steps   int
 	faulty  bool
-	shrinks int // how many sequences are tried to find a short one
+	shrinks int // how many sequences are tried
 }
 
-// From sets the first seed; it is 1 otherwise.
-func From(seed uint64) Option { return func(o *options) { o.from = seed } }
-
-// Seeds sets how many sequences are tried.
-func Seeds(n int) Option { return func(o *options) { o.seeds = n } }
-
-// Steps sets how many operations a sequence has.
-func Steps(n int) Option { return func(o *options) { o.steps = n } }
-
-// WithFaults lets some calls to the candidate go wrong, as package faults does it:
-// calls are refused, replies of commits are lost, the process dies before or after
-// a commit and the data is opened anew. Commits are then sent one by one.
-func WithFaults() Option { return func(o *options) { o.faulty = true } }
-
-// Run compares a store with the memory store: one sub-test per seed, named by it.
-// The harness must be fresh at each call; its handles are closed by Run, so
-// closing them once more must be no error. It tries 40 sequences of 120 operations
-// if the options do not say otherwise, a quarter of them under go test -short.
-func Run(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...Option) {
-	t.Helper()
-	seeds := 40
-	if testing.Short() {
-		seeds = 10
+// checks returns a check for each seed, as many as the effort asks for.
+func checks(first uint64, e conformance.Effort) []conformance.Check[source] {
+	seeds, o := 20, options{steps: 120, shrinks: 400}
+	switch e {
+	case conformance.Least:
+		seeds = 2
+	case conformance.Short:
+		seeds = 5
+	case conformance.Stress:
+		seeds = 200
+	case conformance.Differential:
+		seeds, o = 5000, options{steps: 200, shrinks: 2000}
 	}
-	runAll(t, newHarness, options{from: 1, seeds: seeds, steps: 120, shrinks: 400}, opts)
-}
-
-// RunStress is Run for a night: 5000 sequences of 200 operations, which the
-// options may change.
-func RunStress(t *testing.T, newHarness func(t *testing.T) conformance.Harness, opts ...Option) {
-	t.Helper()
-	runAll(t, newHarness, options{from: 1, seeds: 5000, steps: 200, shrinks: 2000}, opts)
-}
-
-func runAll(t *testing.T, newHarness func(t *testing.T) conformance.Harness, o options, opts []Option) {
-	t.Helper()
-	for _, opt := range opts {
-		opt(&o)
+	var out []conformance.Check[source]
+	for _, kind := range []struct {
+		group, sentence string
+		faulty          bool
+	}{
+		{"DF", "Any sequence of operations gives the answers, the classes of errors and the state that it gives on the memory store.", false},
+		{"DX", "Where calls are refused, replies are lost and processes die, a commit happened as a whole or not at all, and what follows is as on the memory store.", true},
+	} {
+		o.faulty = kind.faulty
+		for i := range seeds {
+			out = append(out, check(kind.group, kind.sentence, first+uint64(i), o))
+		}
 	}
-	for i := range o.seeds {
-		seed := o.from + uint64(i)
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			if f := explore(t.Context(), seed, o, func() conformance.Harness { return newHarness(t) }); f != nil {
-				t.Error(f)
+	return out
+}
+
+func check(group, sentence string, seed uint64, o options) conformance.Check[source] {
+	return conformance.Check[source]{
+		Clause: conformance.Clause{ID: fmt.Sprint(group, "-", seed), Group: group, Sentence: sentence},
+		Run: func(t conformance.T, from source, _ conformance.Effort) {
+			next := from.first
+			fresh := func() conformance.Harness {
+				h := next
+				if next = nil; h == nil {
+					h = from.more()
+				}
+				return h
 			}
-		})
+			if f := explore(t.Context(), seed, o, fresh); f != nil {
+				t.Errorf("%s", f)
+			}
+		},
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"context"
@@ -24,11 +24,14 @@ type bench struct {
 }
 
 // measure runs one scenario on a fresh database, between two halves of the raw
-// limit.
+// limit, where there is one.
 func (b *bench) measure(ctx context.Context, name string) (_ result, err error) {
 	l, err := b.site.limit(ctx)
 	if err != nil {
 		return result{}, err
+	}
+	if l == nil {
+		return b.play(ctx, name)
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	var raw rates
@@ -36,12 +39,7 @@ func (b *bench) measure(ctx context.Context, name string) (_ result, err error) 
 	if err := raw.measure(ctx, l, b.clock, single, groups); err != nil {
 		return result{}, err
 	}
-	var r result
-	if name == "B6" {
-		r, err = b.sizes(ctx)
-	} else {
-		r, err = b.load(ctx, b.opts.scenario(name))
-	}
+	r, err := b.play(ctx, name)
 	if err != nil {
 		return result{}, err
 	}
@@ -51,6 +49,14 @@ func (b *bench) measure(ctx context.Context, name string) (_ result, err error) 
 	r.RawSingle, r.RawGrouped = raw.single.perSecond(), raw.grouped.perSecond()
 	r.rawCPUPerStep = raw.grouped.cpuOfOne()
 	return r, nil
+}
+
+// play runs one scenario on a fresh database.
+func (b *bench) play(ctx context.Context, name string) (result, error) {
+	if name == "B6" {
+		return b.sizes(ctx)
+	}
+	return b.load(ctx, b.opts.scenario(name))
 }
 
 // load runs B1 to B5.
@@ -106,11 +112,7 @@ func (f taskFunc) Execute(ctx context.Context, x *stabilize.Execution) (stabiliz
 
 // withStore runs fn on a store of its own and closes it.
 func (b *bench) withStore(ctx context.Context, fn func(*counted) error) error {
-	dsn, err := b.site.fresh()
-	if err != nil {
-		return err
-	}
-	store, err := engine.OpenStore(ctx, dsn, engine.StoreConfig{Clock: b.clock})
+	store, err := b.site.open(ctx, b.clock)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,13 @@
-// Command enginebench measures the engine on a store, beside the raw limit of
+// Package enginebench measures the engine on a store, beside the raw limit of
 // that store in the same run. The machine's speed cancels out of the ratio of
 // the two, so runs on different or busy machines can be compared by it.
 //
-//	go run ./conformance/enginebench -dsn memory: -scenario all
-//	go run ./conformance/enginebench -dsn sqlite:// -scenario B2 -runs 3
-//	go run ./conformance/enginebench -dsn 'sqlite:///data/x.db?synchronous=normal' -scenario B4 -json
+//	go run ./conformance/cmd/enginebench -dsn memory: -scenario all
+//
+// A store of one's own is measured by a program of one call, Main, which takes what
+// opens it; it has no raw limit, and all else is the same:
+//
+//	go run ./mybench -scenario B2 -runs 3 -dir /mnt/disk
 //
 // The scenarios, all of tasks that do nothing:
 //
@@ -45,12 +48,12 @@
 //     limit beside it: on a busy machine these two say more than any rate.
 //
 // Each run has a database of its own in a new directory, removed afterwards: in
-// the directory that the DSN's path names or lies in, or in the system's
-// directory for temporary files if it has no path. The path itself is never
+// the directory that the DSN's path names or lies in or -dir says, or in the
+// system's directory for temporary files if there is none. The path itself is never
 // written; one that names a file with content is refused.
 //
 // The package may import everything but contrib.
 //
-// Where to start reading: scenario.go, then bench.go. A store of another kind is
+// Where to start reading: scenario.go, then bench.go. A store of this module is
 // added in site.go, with its raw limit beside limit_sqlite.go.
-package main
+package enginebench

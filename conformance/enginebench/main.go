@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"context"
@@ -11,12 +11,25 @@ import (
 	"os/signal"
 	"runtime/debug"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-func main() {
+// Opener opens a store on an empty directory of its own, with the clock to use.
+// What it keeps is in the directory, which is removed when the store is closed.
+type Opener func(ctx context.Context, dir string, clock stabilize.Clock) (persistence.Store, error)
+
+// Main is the main function of a program that measures the engine on one's own
+// store, without a raw limit: the columns that need one are empty. The exit code is
+// 1 if something could not be measured.
+func Main(open Opener) { exit(open) }
+
+// MainDSN is the main function of cmd/enginebench, for the stores of this module.
+func MainDSN() { exit(nil) }
+
+func exit(open Opener) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, open, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -26,15 +39,15 @@ func main() {
 	}
 }
 
-// run is the program. The results go to stdout, progress and the engine's
+// run is the program; open is nil if the store is named by -dsn. The results go to stdout, progress and the engine's
 // warnings to stderr.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	opts, err := parseOptions(args, stderr)
+func run(ctx context.Context, open Opener, args []string, stdout, stderr io.Writer) error {
+	opts, err := parseOptions(args, open == nil, stderr)
 	if err != nil {
 		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(opts.gogc))
-	site, err := openSite(opts.dsn)
+	site, err := openSite(open, opts)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,8 @@
-package main
+package enginebench
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -42,7 +46,7 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 func runJSON(t *testing.T, args []string) []map[string]any {
 	t.Helper()
 	var out bytes.Buffer
-	if err := run(t.Context(), args, &out, testLog{t}); err != nil {
+	if err := run(t.Context(), nil, args, &out, testLog{t}); err != nil {
 		t.Fatal(err)
 	}
 	var doc map[string][]map[string]any
@@ -108,9 +112,40 @@ func checkResult(t *testing.T, name string, r map[string]any, durable bool) {
 	}
 }
 
+// TestOwnStore: without a raw limit there is no ratio, all else is there, and
+// every store has an empty directory of its own, which is gone at the end.
+func TestOwnStore(t *testing.T) {
+	parent := t.TempDir()
+	dirs := map[string]bool{}
+	open := func(ctx context.Context, dir string, clock stabilize.Clock) (persistence.Store, error) {
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) > 0 || dirs[dir] || !strings.HasPrefix(dir, parent) {
+			t.Errorf("the directory %s holds %v, %v", dir, entries, err)
+		}
+		dirs[dir] = true
+		return sqlstore.Open(ctx, sqlstore.Config{Path: filepath.Join(dir, "own.db"), Clock: clock, Migrate: true})
+	}
+	args := append(tiny("", "-dir", parent)[2:], "-scenario", "B2,B6")
+	var table, doc bytes.Buffer
+	if err := errors.Join(run(t.Context(), open, args, &table, testLog{t}), run(t.Context(), open, append(args, "-json"), &doc, testLog{t})); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "–") || strings.Contains(table.String(), "Inf") || strings.Contains(doc.String(), "raw_") || !strings.Contains(doc.String(), "commits_per_step") {
+		t.Errorf("it says\n%s\n%s", &table, &doc)
+	}
+	if left, err := os.ReadDir(parent); err != nil || len(left) > 0 || len(dirs) != 4 {
+		t.Errorf("%d stores were opened, and %v is left (%v)", len(dirs), left, err)
+	}
+	for _, bad := range [][]string{{"-dsn", "memory:"}, {"-dir", filepath.Join(parent, "none")}} {
+		if err := run(t.Context(), open, bad, io.Discard, testLog{t}); err == nil {
+			t.Errorf("%v is accepted", bad)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), tiny("memory:"), &out, testLog{t}); err != nil {
+	if err := run(t.Context(), nil, tiny("memory:"), &out, testLog{t}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"concurrency 8", "workflows/s", "batches/step", "B3 ", "B5 runs at", "ratio"} {
@@ -137,7 +172,7 @@ func TestNothingIsLeftBehindAndNothingOverwritten(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), tiny("sqlite://"+path), io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
+	if err := run(t.Context(), nil, tiny("sqlite://"+path), io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
 		t.Errorf("a file with content: %v, want ErrInvalid", err)
 	}
 	if data, err := os.ReadFile(path); err != nil || string(data) != "precious" {
@@ -171,7 +206,7 @@ func TestBadArguments(t *testing.T) {
 		{"-dsn", "sqlite://?synchronous=off"},
 		{"-dsn", "sqlite:///no/such/directory/x.db"},
 	} {
-		if err := run(t.Context(), args, io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
+		if err := run(t.Context(), nil, args, io.Discard, testLog{t}); !errors.Is(err, stabilize.ErrInvalid) {
 			t.Errorf("%q: %v, want ErrInvalid", args, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"flag"
@@ -22,7 +22,8 @@ const defaultConcurrency = 256
 
 // options are the flags.
 type options struct {
-	dsn        string
+	dsn        string // of a store of this module
+	dir        string // where directories for one's own store are made
 	scenarios  []string
 	json       bool
 	runs       int
@@ -48,12 +49,16 @@ type options struct {
 // rawGroup is how many steps the raw limit puts into one commit.
 const rawGroup = 200
 
-func parseOptions(args []string, stderr io.Writer) (*options, error) {
+func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error) {
 	o := &options{}
 	var scenario string
 	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal")
+	if byDSN {
+		f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal")
+	} else {
+		f.StringVar(&o.dir, "dir", "", "existing `DIRECTORY` that the stores' are made in (default the system's for temporary files)")
+	}
 	f.StringVar(&scenario, "scenario", "all", "B1 to B6, several with commas, or all")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")
@@ -77,7 +82,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, stabilize.Invalid("arguments", "%q is not a flag", f.Arg(0))
 	}
-	if o.dsn == "" {
+	if byDSN && o.dsn == "" {
 		return nil, stabilize.Invalid("-dsn", "is missing")
 	}
 	for name, n := range map[string]int{

@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"encoding/json"
@@ -16,8 +16,8 @@ type result struct {
 	Steps          float64 `json:"steps_per_s"`
 	P50            float64 `json:"p50_ms"`
 	P95            float64 `json:"p95_ms"`
-	RawSingle      float64 `json:"raw_single_per_s"`
-	RawGrouped     float64 `json:"raw_grouped_per_s"`
+	RawSingle      float64 `json:"raw_single_per_s,omitempty"`
+	RawGrouped     float64 `json:"raw_grouped_per_s,omitempty"` // absent without a raw limit
 	CommitsPerStep float64 `json:"commits_per_step"`
 	BytesPerStep   float64 `json:"bytes_per_step"`
 	AllocsPerStep  float64 `json:"allocs_per_step"`

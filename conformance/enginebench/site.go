@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"context"
@@ -10,15 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
 // site is where the databases of one kind of store are made.
 type site interface {
-	// fresh returns the DSN of a database that does not exist yet, or is empty.
-	fresh() (dsn string, err error)
-	// limit opens the raw limit of this kind of store, on data of its own.
+	// open opens an empty database that nobody has used.
+	open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error)
+	// limit opens the raw limit of this kind of store, on data of its own; nil if
+	// it has none.
 	limit(ctx context.Context) (limit, error)
 	// written returns how many bytes have been written up to now, by a measure
 	// that only differences make sense of.
@@ -34,7 +36,11 @@ type limit interface {
 	close() error
 }
 
-func openSite(dsn string) (site, error) {
+func openSite(open Opener, o *options) (site, error) {
+	if open != nil {
+		return openOwnSite(open, o.dir)
+	}
+	dsn := o.dsn
 	switch scheme, rest, _ := strings.Cut(dsn, ":"); scheme {
 	case "memory":
 		_, err := engine.ParseDSN(dsn)
@@ -111,24 +117,28 @@ func (s *sqliteSite) file() string {
 	return filepath.Join(s.dir, fmt.Sprintf("bench-%d.db", s.files))
 }
 
-func (s *sqliteSite) fresh() (string, error) {
+func (s *sqliteSite) open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error) {
 	path := s.file()
 	if strings.Contains(path, "?") {
-		return "", stabilize.Invalid("DSN path", "%q holds a question mark", path)
+		return nil, stabilize.Invalid("DSN path", "%q holds a question mark", path)
 	}
-	return "sqlite://" + path + "?" + url.Values{"synchronous": {s.synchronous}}.Encode(), nil
+	dsn := "sqlite://" + path + "?" + url.Values{"synchronous": {s.synchronous}}.Encode()
+	return engine.OpenStore(ctx, dsn, engine.StoreConfig{Clock: clock})
 }
 
 func (s *sqliteSite) limit(ctx context.Context) (limit, error) {
 	return openSQLiteLimit(ctx, s.file(), s.synchronous)
 }
 
-func (s *sqliteSite) written() int64 {
+func (s *sqliteSite) written() int64 { return written(s.dir) }
+
+// written is what the process wrote, or the size of what is in the directory.
+func written(dir string) int64 {
 	if n, ok := writtenByProcess(); ok {
 		return n
 	}
 	var sum int64
-	_ = filepath.WalkDir(s.dir, func(_ string, e fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return nil //nolint:nilerr // a file that vanished meanwhile counts nothing
 		}
@@ -145,7 +155,9 @@ func (s *sqliteSite) close() { _ = os.RemoveAll(s.dir) }
 // memorySite needs no place.
 type memorySite struct{}
 
-func (memorySite) fresh() (string, error)               { return "memory:", nil }
+func (memorySite) open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error) {
+	return engine.OpenStore(ctx, "memory:", engine.StoreConfig{Clock: clock})
+}
 func (memorySite) limit(context.Context) (limit, error) { return newMemoryLimit(), nil }
 func (memorySite) written() int64                       { return 0 }
 func (memorySite) close()                               {}

@@ -1,4 +1,4 @@
-package main
+package enginebench
 
 import (
 	"fmt"
@@ -16,23 +16,31 @@ func columns() []column {
 	number := func(format string, of func(*result) float64) func(*result) string {
 		return func(r *result) string { return fmt.Sprintf(format, of(r)) }
 	}
+	raw := func(format string, of func(*result) float64) func(*result) string {
+		return func(r *result) string {
+			if r.RawGrouped == 0 {
+				return "–"
+			}
+			return fmt.Sprintf(format, of(r))
+		}
+	}
 	return []column{
 		{"", func(r *result) string { return r.Scenario }},
 		{"workflows/s", number("%.0f", func(r *result) float64 { return r.Workflows })},
 		{"steps/s", number("%.0f", func(r *result) float64 { return r.Steps })},
 		{"p50 ms", number("%.2f", func(r *result) float64 { return r.P50 })},
 		{"p95 ms", number("%.2f", func(r *result) float64 { return r.P95 })},
-		{"raw single/s", number("%.0f", func(r *result) float64 { return r.RawSingle })},
-		{"raw grouped/s", number("%.0f", func(r *result) float64 { return r.RawGrouped })},
-		{"steps/raw grouped", number("%.3f", func(r *result) float64 { return r.Steps / r.RawGrouped })},
-		{"p50×raw single", number("%.2f", func(r *result) float64 { return r.P50 * r.RawSingle / 1000 })},
+		{"raw single/s", raw("%.0f", func(r *result) float64 { return r.RawSingle })},
+		{"raw grouped/s", raw("%.0f", func(r *result) float64 { return r.RawGrouped })},
+		{"steps/raw grouped", raw("%.3f", func(r *result) float64 { return r.Steps / r.RawGrouped })},
+		{"p50×raw single", raw("%.2f", func(r *result) float64 { return r.P50 * r.RawSingle / 1000 })},
 		{"commits/step", number("%.2f", func(r *result) float64 { return r.CommitsPerStep })},
 		{"batches/step", number("%.3f", func(r *result) float64 { return r.batchesPerStep })},
 		{"claims/step", number("%.3f", func(r *result) float64 { return r.claimsPerStep })},
 		{"bytes/step", number("%.0f", func(r *result) float64 { return r.BytesPerStep })},
 		{"allocs/step", number("%.0f", func(r *result) float64 { return r.AllocsPerStep })},
 		{"CPU ms/step", number("%.3f", func(r *result) float64 { return r.CPUPerStep })},
-		{"raw grouped CPU", number("%.3f", func(r *result) float64 { return r.rawCPUPerStep })},
+		{"raw grouped CPU", raw("%.3f", func(r *result) float64 { return r.rawCPUPerStep })},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -81,12 +82,12 @@ func (r *run) workflows() []*stabilize.Header {
 func (r *run) checkWorkflow(w *stabilize.Workflow) {
 	r.Helper()
 	if !w.Status.IsComplete() {
-		r.Errorf("a workflow has not ended, and no message is left: %s", describe(w))
+		r.Errorf("a workflow has not ended, and no message is left: %s", kit.Describe(w))
 		return
 	}
 	for _, s := range w.Stages {
 		if !s.Status.IsComplete() {
-			r.Errorf("the workflow is %s, its stage %s is %s: %s", w.Status, s.Ref, s.Status, describe(w))
+			r.Errorf("the workflow is %s, its stage %s is %s: %s", w.Status, s.Ref, s.Status, kit.Describe(w))
 		}
 		for _, t := range s.Tasks {
 			if !t.Status.IsComplete() {

@@ -19,7 +19,7 @@ import (
 // on while somebody waits for one.
 type crew struct {
 	t       conformance.T
-	backend Backend
+	backend backend
 	options []engine.Option
 	tasks   map[string]stabilize.TaskType
 	depth   int // of workflows that start workflows; 0: the default
@@ -41,7 +41,7 @@ type process struct {
 	replaced chan struct{} // closed when another has taken its place
 }
 
-func newCrew(t conformance.T, b Backend) *crew {
+func newCrew(t conformance.T, b backend) *crew {
 	return &crew{
 		t: t, backend: b, tasks: map[string]stabilize.TaskType{},
 		life: make(chan struct{}, 1), over: make(chan struct{}),
@@ -165,7 +165,7 @@ func (c *crew) bury(p *process) {
 	if errors.Is(ran, context.Canceled) || p.dead() && errors.Is(ran, stabilize.ErrClosed) {
 		ran = nil // it was ended before it had begun
 	}
-	if err := errors.Join(ran, p.engine.Close(), p.store.Close()); err != nil {
+	if err := errors.Join(ran, p.engine.Close(), c.backend.Done(p.store)); err != nil {
 		c.t.Errorf("stopping a process: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -45,7 +46,7 @@ func (r *run) rounds(w *stabilize.Workflow, ref string, from ...string) {
 	r.Helper()
 	all := w.Rounds(ref)
 	if len(all) != len(from)+1 {
-		r.Errorf("stage %s has %d rounds, want %d: %s", ref, len(all), len(from)+1, describe(w))
+		r.Errorf("stage %s has %d rounds, want %d: %s", ref, len(all), len(from)+1, kit.Describe(w))
 		return
 	}
 	for i, s := range all {

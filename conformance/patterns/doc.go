@@ -3,7 +3,7 @@
 // any store, each as a sub-test of its own:
 //
 //	func TestPatterns(t *testing.T) {
-//		patterns.Run(t, func(t testing.TB) patterns.Backend { return … })
+//		patterns.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 //	}
 //
 //	go test -run 'TestPatterns/WCP-07' ./mystore
@@ -11,7 +11,8 @@
 // Every scenario of a pattern is run in a matrix: with the cascade and without;
 // with one worker and with eight on two handles; plainly, with every message
 // delivered twice, in shuffled order, and with a crash before and after every
-// commit. How much of the matrix is run is a Depth. In all cells the final
+// commit. How much of the matrix is run depends on the speed: Run has each scenario
+// once, RunStress a part of the matrix; WithDepth sets it. In all cells the final
 // statuses, the number of committed task executions and the outputs are the same;
 // only attempts may be more where something crashed. After each scenario nothing
 // may be left: no message, no lock, no place, no signal that was not meant to be.

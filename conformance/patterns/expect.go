@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -125,7 +126,7 @@ func (r *run) compare(w *stabilize.Workflow, status stabilize.Status, want []wan
 	r.Helper()
 	r.finished[w.ID]++
 	if w.Status != status {
-		r.Errorf("the workflow is %s, want %s: %v: %s", w.Status, status, w.Failure, describe(w))
+		r.Errorf("the workflow is %s, want %s: %v: %s", w.Status, status, w.Failure, kit.Describe(w))
 	}
 	byRef := map[string]wants{}
 	for _, x := range slices.Concat(want...) {
@@ -133,12 +134,12 @@ func (r *run) compare(w *stabilize.Workflow, status stabilize.Status, want []wan
 	}
 	for ref, xs := range byRef {
 		if problem := xs.problem(w, ref); problem != "" {
-			r.Errorf("stage %s %s: %s", ref, problem, describe(w))
+			r.Errorf("stage %s %s: %s", ref, problem, kit.Describe(w))
 		}
 	}
 	for _, s := range w.Stages {
 		if !s.IsSynthetic() && byRef[s.Ref] == nil {
-			r.Errorf("the scenario does not say how stage %s ends: %s", s.Ref, describe(w))
+			r.Errorf("the scenario does not say how stage %s ends: %s", s.Ref, kit.Describe(w))
 		}
 	}
 }
@@ -217,7 +218,7 @@ func (r *run) count(id string, n int, refs ...string) {
 	w := r.load(id)
 	for _, ref := range refs {
 		if got := committed(w, ref); got != n {
-			r.Errorf("stage %s has %d committed task executions by now, want %d: %s", ref, got, n, describe(w))
+			r.Errorf("stage %s has %d committed task executions by now, want %d: %s", ref, got, n, kit.Describe(w))
 		}
 	}
 }
@@ -229,7 +230,7 @@ func (r *run) still(id string, refs ...string) {
 	r.rest()
 	r.count(id, 0, refs...)
 	if w := r.load(id); w.Status.IsComplete() {
-		r.Errorf("the workflow has ended already: %v: %s", w.Failure, describe(w))
+		r.Errorf("the workflow has ended already: %v: %s", w.Failure, kit.Describe(w))
 	}
 }
 
@@ -245,27 +246,4 @@ func (r *run) order(refs ...string) {
 			r.Errorf("%s began before %s had ended: %v", refs[i], refs[i-1], log)
 		}
 	}
-}
-
-// describe is a workflow in one line.
-func describe(w *stabilize.Workflow) string {
-	var b strings.Builder
-	b.WriteString(w.Status.String())
-	for _, s := range w.Stages {
-		fmt.Fprintf(&b, " %s", s.Ref)
-		if s.Round > 0 {
-			fmt.Fprintf(&b, "#%d", s.Round)
-		}
-		fmt.Fprintf(&b, ":%s", s.Status)
-		if s.Reason != "" {
-			fmt.Fprintf(&b, "(%s)", s.Reason)
-		}
-		if s.Superseded {
-			b.WriteString("(superseded)")
-		}
-		for _, t := range s.Tasks {
-			fmt.Fprintf(&b, "[%s:%s]", t.Name, t.Status)
-		}
-	}
-	return b.String()
 }

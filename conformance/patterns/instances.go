@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -121,7 +122,7 @@ func (r *run) instanceEnds(w *stabilize.Workflow, ref, want string) {
 		}
 	}
 	if got != want {
-		r.Errorf("the instances of %s ended %q, want %q: %s", ref, got, want, describe(w))
+		r.Errorf("the instances of %s ended %q, want %q: %s", ref, got, want, kit.Describe(w))
 	}
 }
 
@@ -142,7 +143,7 @@ func detached(r *run) {
 	r.open(id, "W[2]", "W[0]")
 	r.rest()
 	if w := r.load(id); w.Status.IsComplete() {
-		r.Errorf("the workflow ended before its last instance: %s", describe(w))
+		r.Errorf("the workflow ended before its last instance: %s", kit.Describe(w))
 	}
 	r.open(id, "W[1]")
 	w := r.succeeds(id, ran("P", "N"), commits(3, "W"))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -131,7 +132,7 @@ func (r *run) acceptedOrRefused(id string, err error) {
 	}
 	// Asked again after a death, it may be refused although it was added.
 	if accepted := err == nil; accepted != (n == 3) && (accepted || r.exact()) {
-		r.Errorf("adding says %v, and there are %d instances: %s", err, n, describe(w))
+		r.Errorf("adding says %v, and there are %d instances: %s", err, n, kit.Describe(w))
 	}
 	r.open(id, "G")
 	w = r.succeeds(id, commits(n, "W"), ran("J", "G"))

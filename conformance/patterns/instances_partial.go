@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -109,7 +110,7 @@ func neededInstances(r *run) {
 	r.open(id, "W[1]")
 	r.rest()
 	if w := r.load(id); w.Status.IsComplete() {
-		r.Errorf("the workflow ended before its last instance: %s", describe(w))
+		r.Errorf("the workflow ended before its last instance: %s", kit.Describe(w))
 	}
 	r.open(id, "W[3]")
 	w := r.succeeds(id, commits(5, "W"), ran("J"))
@@ -209,7 +210,7 @@ func neededInstancesRace(r *run) {
 			}
 		}
 		if len(ends) != 5 || strings.Count(ends, "s") < 3 {
-			r.Errorf("of 5 instances 3 must succeed, and they ended %q: %s", ends, describe(w))
+			r.Errorf("of 5 instances 3 must succeed, and they ended %q: %s", ends, kit.Describe(w))
 		}
 		r.succeeds(id, ran("J"), commits(committed(w, "W"), "W"))
 		r.instanceEnds(w, "W", ends)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -56,7 +57,7 @@ func loop(n int, repeated repeat) func(r *run) {
 		}
 		for i := range n {
 			if c := w.StageByRef(fmt.Sprintf("L[%d]", i)); c == nil || c.Known().Index != i {
-				r.Errorf("there is no iteration %d: %s", i, describe(w))
+				r.Errorf("there is no iteration %d: %s", i, kit.Describe(w))
 			}
 		}
 		r.order("A", "B")

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -269,7 +270,7 @@ func cancellingRace(r *run) {
 			}
 		}
 		if len(good) < 2 {
-			r.Errorf("the join needs two branches, and %v succeeded: %s", good, describe(w))
+			r.Errorf("the join needs two branches, and %v succeeded: %s", good, kit.Describe(w))
 		}
 		r.succeeds(id, ran("A", "M"), ran(good...), withdrawn(lost...).commits(half))
 	}

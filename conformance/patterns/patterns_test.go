@@ -9,6 +9,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -17,13 +18,13 @@ import (
 
 // played runs a scenario in a bubble on a backend and returns what it complained
 // about.
-func played(t *testing.T, s scenario, c cell, backend func(testing.TB) Backend) (complaints string, out outcome) {
+func played(t *testing.T, s scenario, c cell, open func(*testing.T) backend) (complaints string, out outcome) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := backend(t)
-		got := conformance.Record(t.Context(), "scenario", conformance.Check[Backend]{
+		b := open(t)
+		got := conformance.Record(t.Context(), "scenario", conformance.Check[backend]{
 			Clause: conformance.Clause{ID: "WCP-00"},
-			Run:    func(t conformance.T, b Backend, _ conformance.Effort) { out = s.once(t, b, config{}, c) },
+			Run:    func(t conformance.T, b backend, _ conformance.Effort) { out = s.once(t, b, config{}, c) },
 		}, b, nil, conformance.Least)
 		complaints = strings.Join(got.Failures, "\n")
 	})
@@ -105,7 +106,7 @@ func TestDeaths(t *testing.T) {
 		c.plan.Crash = crash
 		complaints, got := played(t, s, c, inMemory)
 		if complaints != "" || got.digest != plain.digest {
-			t.Errorf("%s: %s\n%s", crash, complaints, difference(plain.digest, got.digest))
+			t.Errorf("%s: %s\n%s", crash, complaints, kit.Difference(plain.digest, got.digest))
 		}
 		if got.commits != crash.Commit {
 			t.Errorf("%s: the first process died after %d commits", crash, got.commits)
@@ -132,9 +133,9 @@ func (f forgetful) CommitBatch(ctx context.Context, commits []*persistence.Commi
 
 // TestBrokenStore: a store that loses messages is found out.
 func TestBrokenStore(t *testing.T) {
-	got, _ := played(t, scenario{play: sequence}, plainly(), func(t testing.TB) Backend {
+	got, _ := played(t, scenario{play: sequence}, plainly(), func(t *testing.T) backend {
 		under, n := inMemory(t), new(int)
-		return BackendFunc(func() persistence.Store { return forgetful{under.Open(), n} })
+		return opened{openerFunc(func() persistence.Store { return forgetful{under.Open(), n} })}
 	})
 	if !strings.Contains(got, "it still does not hold that the workflow has ended") {
 		t.Errorf("it says: %q", got)
@@ -178,11 +179,11 @@ func TestRealTime(t *testing.T) {
 			t.Run(p.label(), func(t *testing.T) {
 				t.Parallel()
 				s := p.scenarios[0]
-				plain := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, plainly())
+				plain := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, plainly(), untold)
 				c := plainly()
 				c.plan.Crash = faults.After(plain.commits / 2)
-				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c); got.digest != plain.digest {
-					t.Errorf("it ends otherwise: %s", difference(plain.digest, got.digest))
+				if got := s.cell(t, inMemory, config{real: true}, conformance.Clause{}, c, untold); got.digest != plain.digest {
+					t.Errorf("it ends otherwise: %s", kit.Difference(plain.digest, got.digest))
 				}
 			})
 		}

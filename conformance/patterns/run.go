@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -37,7 +38,7 @@ type run struct {
 	journal []entry
 }
 
-func newRun(t conformance.T, b Backend, cfg config, at cell, span time.Duration) *run {
+func newRun(t conformance.T, b backend, cfg config, at cell, span time.Duration) *run {
 	r := &run{
 		T: t, at: at, crew: newCrew(t, b), look: b.Open(), clock: stabilize.SystemClock{}, real: cfg.real,
 		span: max(span, time.Minute), finished: map[string]int{}, leftover: map[string]int{},
@@ -48,7 +49,7 @@ func newRun(t conformance.T, b Backend, cfg config, at cell, span time.Duration)
 
 func (r *run) close() {
 	r.crew.close()
-	if err := r.look.Close(); err != nil {
+	if err := r.crew.backend.Done(r.look); err != nil {
 		r.Errorf("closing a handle: %v", err)
 	}
 }
@@ -221,7 +222,7 @@ func (r *run) until(id, what string, holds func(w *stabilize.Workflow) bool) *st
 		}
 		if waited > r.patience() {
 			left, _ := r.look.Pending(r.Context(), id)
-			r.Fatalf("after %s it still does not hold that %s: %s\nmessages: %+v", waited, what, describe(w), left)
+			r.Fatalf("after %s it still does not hold that %s: %s\nmessages: %+v", waited, what, kit.Describe(w), left)
 		}
 		r.pause(delay)
 		waited += delay

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write docs/patterns.md anew")
 func TestTable(t *testing.T) {
 	stores := []struct {
 		name string
-		open func(testing.TB) Backend
+		open func(*testing.T) backend
 	}{{"memory", inMemory}, {"SQLite", inSQLite}}
 	var names []string
 	results := map[int][]bool{}
@@ -29,7 +30,11 @@ func TestTable(t *testing.T) {
 		names = append(names, store.name)
 		for _, p := range all() {
 			results[p.id] = append(results[p.id], t.Run(store.name+"/"+p.label(), func(t *testing.T) {
-				p.run(t, store.open, config{depth: Single})
+				for _, s := range p.scenarios {
+					t.Run(s.name, func(t *testing.T) {
+						s.matrix(t, store.open, config{depth: Single}, conformance.Clause{ID: p.label()}, untold)
+					})
+				}
 			}))
 		}
 	}
@@ -110,18 +115,24 @@ On a store of your own: [`+"`patterns.Run`"+`](../conformance/patterns/doc.go).
 	return b.String()
 }
 
-func inMemory(testing.TB) Backend {
+func untold(cell, string) {}
+
+func inMemory(*testing.T) backend {
 	d := memstore.NewData()
-	return BackendFunc(func() persistence.Store { return memstore.Open(d, memstore.Config{}) })
+	return opened{openerFunc(func() persistence.Store { return memstore.Open(d, memstore.Config{}) })}
 }
 
-func inSQLite(t testing.TB) Backend {
+func inSQLite(t *testing.T) backend {
 	path := filepath.Join(t.TempDir(), "patterns.db")
-	return BackendFunc(func() persistence.Store {
+	return opened{openerFunc(func() persistence.Store {
 		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Migrate: true, Synchronous: sqlstore.Normal})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
-	})
+	})}
 }
+
+type openerFunc func() persistence.Store
+
+func (f openerFunc) Open() persistence.Store { return f() }

@@ -12,7 +12,8 @@
 // stabilize.ManualClock, and closes them in t.Cleanup; see conformance.Harness,
 // and persistence/memstore/conformance_test.go for a whole one. Run one clause
 // with go test -run TestStore/OC-08, fewer rounds with -short, and all of it with
-// -race. RunStress has many more rounds. The store's queue has a suite of its own: package queuetest.
+// -race. RunStress has many more rounds. The store's queue has a suite of its own,
+// queuetest; package certify runs both and the others.
 //
 // It may import the standard library and this module but contrib, no database.
 //

@@ -2,11 +2,9 @@ package memstore
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
-	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -89,7 +87,7 @@ func (d *Data) commit(c *persistence.Commit, p *prepared, now time.Time) error {
 		}
 	}
 	for _, m := range p.messages {
-		if d.taken(m.id) && !handles(c, m.id) {
+		if d.taken(m.id) && !c.Frees(m.id) {
 			return &stabilize.ExistsError{Kind: "message", ID: m.id}
 		}
 	}
@@ -122,33 +120,19 @@ func (d *Data) commit(c *persistence.Commit, p *prepared, now time.Time) error {
 	return nil
 }
 
-// handles reports whether the commit frees a live message's id.
-func handles(c *persistence.Commit, id string) bool {
-	return slices.Contains(c.Discard, id) ||
-		slices.ContainsFunc(c.Handled, func(r queue.Receipt) bool { return r.ID == id })
-}
-
 func checkWorkflow(c *persistence.Commit, p *prepared, o *owner) error {
-	exists := o != nil && o.workflow != nil
-	switch {
-	case c.Expect == 0 && exists:
-		return &stabilize.ExistsError{Kind: "workflow", ID: c.WorkflowID}
-	case c.Expect == 0:
-		return nil
-	case !exists:
-		return &stabilize.NotFoundError{Kind: "workflow", ID: c.WorkflowID}
+	if o == nil || o.workflow == nil {
+		return c.CheckVersion(0, time.Time{})
 	}
 	w := o.workflow
-	if w.version != c.Expect {
-		return &stabilize.ConflictError{WorkflowID: c.WorkflowID, Expected: c.Expect, Actual: w.version}
-	}
-	if p.header != nil && !p.header.CreatedAt.Equal(w.header.CreatedAt) {
-		return stabilize.Invalid("workflow created at", "cannot change from %s to %s", w.header.CreatedAt, p.header.CreatedAt)
+	if err := c.CheckVersion(w.version, w.header.CreatedAt); err != nil {
+		return err
 	}
 	for _, s := range p.stages {
-		if old := w.stage(s.ID); old != nil && (old.Ref != s.Ref || old.Round != s.Round || old.Position != s.Position) {
-			return stabilize.Invalid("stage", "%q (%q, round %d, position %d) cannot become %q, round %d, position %d",
-				s.ID, old.Ref, old.Round, old.Position, s.Ref, s.Round, s.Position)
+		if old := w.stage(s.ID); old != nil {
+			if err := persistence.CheckStage(old, s); err != nil {
+				return err
+			}
 		}
 	}
 	for _, id := range c.Removed {

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // message is one stored message: leased (worker set) or in a line.
@@ -99,7 +98,7 @@ func (s *Store) newMessages(out []queue.Outgoing, now time.Time) ([]*message, er
 		}
 		*m = message{
 			id: o.ID, kind: o.Message.Kind(), lane: queue.LaneOf(o.Message),
-			due: dueAt(o.At, now), created: now, maxAttempts: o.MaxAttempts, inLine: -1,
+			due: queue.DueAt(o.At, now), created: now, maxAttempts: o.MaxAttempts, inLine: -1,
 		}
 		if m.id == "" {
 			m.id = s.ids.New()
@@ -120,14 +119,6 @@ func (s *Store) newMessages(out []queue.Outgoing, now time.Time) ([]*message, er
 		list[i] = m
 	}
 	return list, nil
-}
-
-// dueAt is when a message is due: at the time asked for, not before now.
-func dueAt(at, now time.Time) time.Time {
-	if at = stabilize.Instant(at); at.Before(now) {
-		return now
-	}
-	return at
 }
 
 // plain reports whether a message may be kept as it is: one of package queue

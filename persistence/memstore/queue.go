@@ -3,9 +3,7 @@ package memstore
 import (
 	"container/heap"
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -43,12 +41,11 @@ func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	for i := range msgs {
-		if msgs[i].Lease != nil {
-			return stabilize.Invalid(fmt.Sprintf("messages[%d] lease", i), "is set outside a commit")
-		}
+	c, err := persistence.NewPush(msgs)
+	if err != nil {
+		return err
 	}
-	return s.CommitBatch(ctx, []*persistence.Commit{{Messages: msgs}})[0]
+	return s.CommitBatch(ctx, []*persistence.Commit{c})[0]
 }
 
 // Claim implements queue.Queue.
@@ -59,8 +56,8 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	if room.Control < 0 || room.Work < 0 {
-		return nil, stabilize.Invalid("room", "%d and %d: one is negative", room.Control, room.Work)
+	if err := room.Check(); err != nil {
+		return nil, err
 	}
 	now := s.now()
 	d := s.data
@@ -150,12 +147,14 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 
 // Release implements queue.Queue.
 func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, cause error) error {
-	return s.giveBack(ctx, r, func(m *message, now time.Time) {
-		m.due, m.lastError = dueAt(at, now), ""
-		if cause != nil {
-			m.lastError = strings.ToValidUTF8(cause.Error(), "\uFFFD")
-		}
-	})
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	text, err := queue.CheckRelease(r, at, cause)
+	if err != nil {
+		return err
+	}
+	return s.giveBack(ctx, r, func(m *message, now time.Time) { m.due, m.lastError = queue.DueAt(at, now), text })
 }
 
 // Return implements queue.Queue.

@@ -2,8 +2,6 @@ package memstore
 
 import (
 	"context"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -25,7 +23,7 @@ type Store struct {
 	messages *queue.Registry
 	ids      *stabilize.IDs
 	wake     chan struct{}
-	closed   atomic.Bool
+	gate     *persistence.Gate
 }
 
 var (
@@ -50,7 +48,7 @@ func Open(data *Data, cfg Config) *Store {
 	if cfg.IDs == nil {
 		cfg.IDs = stabilize.NewIDs(cfg.Clock, nil)
 	}
-	s := &Store{data: data, clock: cfg.Clock, messages: cfg.Messages, ids: cfg.IDs, wake: make(chan struct{}, 1)}
+	s := &Store{data: data, clock: cfg.Clock, messages: cfg.Messages, ids: cfg.IDs, wake: make(chan struct{}, 1), gate: persistence.NewGate("memstore")}
 	data.mu.Lock()
 	defer data.mu.Unlock()
 	data.wakes = append(data.wakes, s.wake)
@@ -62,13 +60,12 @@ func (s *Store) Data() *Data { return s.data }
 
 // Close implements persistence.WorkflowStore.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	return s.gate.Close(func() error {
+		s.data.mu.Lock()
+		defer s.data.mu.Unlock()
+		s.data.forgetWake(s.wake)
 		return nil
-	}
-	s.data.mu.Lock()
-	defer s.data.mu.Unlock()
-	s.data.forgetWake(s.wake)
-	return nil
+	})
 }
 
 // Wake implements queue.Notifier: it tells of writes through any handle,
@@ -76,11 +73,6 @@ func (s *Store) Close() error {
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // begin is the first thing every method does.
-func (s *Store) begin(ctx context.Context) error {
-	if s.closed.Load() {
-		return fmt.Errorf("memstore: %w", stabilize.ErrClosed)
-	}
-	return ctx.Err()
-}
+func (s *Store) begin(ctx context.Context) error { return s.gate.Check(ctx) }
 
 func (s *Store) now() time.Time { return stabilize.Instant(s.clock.Now()) }

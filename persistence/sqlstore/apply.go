@@ -4,9 +4,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -77,9 +78,9 @@ func (b *batch) run(work []change) error {
 		for _, r := range ch.Handled {
 			messages = append(messages, r.ID)
 		}
-		for j := range ch.msgs {
-			if ch.msgs[j].given {
-				messages = append(messages, ch.msgs[j].id)
+		for j := range ch.enc.Messages {
+			if ch.enc.Messages[j].Given {
+				messages = append(messages, ch.enc.Messages[j].ID)
 			}
 		}
 	}
@@ -185,23 +186,18 @@ func (b *batch) apply(ch *change) error {
 			return err
 		}
 	}
-	return b.addMessages(ch.msgs)
+	return b.addMessages(ch.enc.Messages)
 }
 
 func checkVersion(ch *change, w *version) error {
-	switch {
-	case ch.Expect == 0 && w != nil:
-		return &stabilize.ExistsError{Kind: "workflow", ID: ch.WorkflowID}
-	case ch.Expect == 0:
-		return nil
-	case w == nil:
-		return &stabilize.NotFoundError{Kind: "workflow", ID: ch.WorkflowID}
-	case w.number != ch.Expect:
-		return &stabilize.ConflictError{WorkflowID: ch.WorkflowID, Expected: ch.Expect, Actual: w.number}
-	case ch.Header != nil && maybeMicros(ch.Header.CreatedAt) != w.created:
-		return stabilize.Invalid("workflow created at", "of %q cannot change to %s", ch.WorkflowID, ch.Header.CreatedAt)
+	if w == nil {
+		return ch.CheckVersion(0, time.Time{})
 	}
-	return nil
+	var created time.Time
+	if w.created.Valid {
+		created = fromMicros(w.created.Int64)
+	}
+	return ch.CheckVersion(w.number, created)
 }
 
 func (b *batch) checkMessages(ch *change) error {
@@ -210,23 +206,13 @@ func (b *batch) checkMessages(ch *change) error {
 			return &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
 		}
 	}
-	for i := range ch.msgs {
-		m := &ch.msgs[i]
-		if known, used := b.known[m.id]; used && m.given && (known.dead || !ch.frees(m.id)) {
-			return &stabilize.ExistsError{Kind: "message", ID: m.id}
+	for i := range ch.enc.Messages {
+		m := &ch.enc.Messages[i]
+		if known, used := b.known[m.ID]; used && m.Given && (known.dead || !ch.Frees(m.ID)) {
+			return &stabilize.ExistsError{Kind: "message", ID: m.ID}
 		}
 	}
 	return nil
-}
-
-// frees reports whether the commit itself removes a live message of that id.
-func (ch *change) frees(id string) bool {
-	for _, r := range ch.Handled {
-		if r.ID == id {
-			return true
-		}
-	}
-	return slices.Contains(ch.Discard, id)
 }
 
 func (b *batch) drop(id string) error {
@@ -261,10 +247,10 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 	}
 	if h := ch.Header; h != nil {
 		w.status = h.Status.String()
-		if _, err := b.tx.exec(stUpdateWorkflow, h.Application, h.ConfigID, w.status, sortAt(h), h.ID); err != nil {
+		if _, err := b.tx.exec(stUpdateWorkflow, h.Application, h.ConfigID, w.status, persistence.PlaceOf(h).Start, h.ID); err != nil {
 			return err
 		}
-		if _, err := b.tx.exec(stUpdateHeader, ch.header, h.ID); err != nil {
+		if _, err := b.tx.exec(stUpdateHeader, ch.enc.Header, h.ID); err != nil {
 			return err
 		}
 	}
@@ -286,11 +272,11 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 func (b *batch) create(ch *change) error {
 	h := ch.Header
 	w := &version{number: 1, created: maybeMicros(h.CreatedAt), status: h.Status.String()}
-	_, err := b.tx.exec(stCreateWorkflow, h.ID, h.Application, h.ConfigID, w.status, sortAt(h), w.created)
+	_, err := b.tx.exec(stCreateWorkflow, h.ID, h.Application, h.ConfigID, w.status, persistence.PlaceOf(h).Start, w.created)
 	if err != nil {
 		return err
 	}
-	if _, err := b.tx.exec(stCreateHeader, h.ID, ch.header); err != nil {
+	if _, err := b.tx.exec(stCreateHeader, h.ID, ch.enc.Header); err != nil {
 		return err
 	}
 	b.workflows[h.ID] = w
@@ -300,7 +286,7 @@ func (b *batch) create(ch *change) error {
 
 func (b *batch) putStages(ch *change) {
 	for i, st := range ch.Stages {
-		b.stages = append(b.stages, ch.WorkflowID, st.ID, ch.Expect+1, st.Ref, st.Round, st.Position, ch.stages[i])
+		b.stages = append(b.stages, ch.WorkflowID, st.ID, ch.Expect+1, st.Ref, st.Round, st.Position, ch.enc.Stages[i])
 		b.putBy = append(b.putBy, ch)
 	}
 }
@@ -310,7 +296,7 @@ func (b *batch) refuse(ch *change, err error) {
 	ch.err, ch.refused, b.doomed = err, true, true
 }
 
-func (b *batch) addMessages(msgs []message) error {
+func (b *batch) addMessages(msgs []queue.Encoded) error {
 	for i := range msgs {
 		if err := b.addMessage(&msgs[i]); err != nil {
 			return err
@@ -319,27 +305,24 @@ func (b *batch) addMessages(msgs []message) error {
 	return nil
 }
 
-func (b *batch) addMessage(m *message) error {
-	due := b.now
-	if !m.at.IsZero() {
-		due = max(due, micros(m.at))
-	}
+func (b *batch) addMessage(m *queue.Encoded) error {
+	due := micros(queue.DueAt(m.At, fromMicros(b.now)))
 	var worker sql.NullInt64
 	var lease sql.NullString
 	attempts := 0
-	if m.lease != nil {
-		f, err := b.fence(m.lease.Worker)
+	if m.Lease != nil {
+		f, err := b.fence(m.Lease.Worker)
 		if err != nil {
 			return err
 		}
 		if f.live {
 			worker = sql.NullInt64{Int64: f.number, Valid: true}
-			lease = sql.NullString{String: m.lease.Token, Valid: true}
+			lease = sql.NullString{String: m.Lease.Token, Valid: true}
 			attempts = 1
 		}
 	}
-	b.adds = append(b.adds, m.id, m.kind, int64(m.lane), m.workflow, due, b.now, worker, lease, attempts, m.attempts, m.body)
-	b.known[m.id] = stored{lease: lease.String, flight: b.flight}
+	b.adds = append(b.adds, m.ID, m.Kind, int64(m.Lane), m.WorkflowID, due, b.now, worker, lease, attempts, m.MaxAttempts, m.Body)
+	b.known[m.ID] = stored{lease: lease.String, flight: b.flight}
 	b.claimable = b.claimable || !worker.Valid && due <= b.now
 	return nil
 }
@@ -358,26 +341,4 @@ func (b *batch) fence(worker string) (fence, error) {
 	}
 	b.fences[worker] = f
 	return f, nil
-}
-
-// push stores messages outside of a commit.
-func (b *batch) push(msgs []message) error {
-	var ids []string
-	for i := range msgs {
-		if msgs[i].given {
-			ids = append(ids, msgs[i].id)
-		}
-	}
-	if err := b.readMessages(ids); err != nil {
-		return err
-	}
-	for i := range msgs {
-		if _, used := b.known[msgs[i].id]; used {
-			return &stabilize.ExistsError{Kind: "message", ID: msgs[i].id}
-		}
-	}
-	if err := b.addMessages(msgs); err != nil {
-		return err
-	}
-	return b.flush()
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // claimPass is how many candidates are read at a time.
@@ -26,8 +25,8 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	if room.Control < 0 || room.Work < 0 {
-		return nil, stabilize.Invalid("claim room", "%d and %d: is negative", room.Control, room.Work)
+	if err := room.Check(); err != nil {
+		return nil, err
 	}
 	if idle, err := s.idle(ctx, w, room); err != nil || idle {
 		return nil, err
@@ -228,11 +227,11 @@ func (c *claim) bury(f *found, reason, cause string) error {
 	if !has {
 		return nil
 	}
-	msgs, err := c.store.encodeMessages([]queue.Outgoing{{Message: notice}})
+	told, err := (&queue.Outgoing{Message: notice}).Encode(c.store.cfg.IDs, 0) // whatever its size: it must not stop the claim
 	if err != nil {
 		return err
 	}
-	if err := c.addMessages(msgs); err != nil {
+	if err := c.addMessage(&told); err != nil {
 		return err
 	}
 	return c.flush()

@@ -2,11 +2,8 @@ package sqlstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
-	"github.com/stabilize-dev/go-stabilize/queue"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // CommitBatch implements persistence.WorkflowStore. The batch is one
@@ -66,84 +63,13 @@ func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, 
 type change struct {
 	*persistence.Commit
 
-	slot   int
-	header []byte
-	stages [][]byte
-	msgs   []message
-
+	enc     *persistence.Encoded
+	slot    int
 	err     error
 	refused bool // err is final: it was found after something had been written
 }
 
-// message is an Outgoing with its stored form.
-type message struct {
-	id       string
-	given    bool // by the caller: it may be in use
-	kind     string
-	lane     queue.Lane
-	workflow string
-	at       time.Time
-	attempts int // at most
-	lease    *queue.Lease
-	body     []byte
-}
-
-func (s *Store) encode(ch *change) error {
-	if err := ch.Validate(); err != nil {
-		return err
-	}
-	var err error
-	if ch.Header != nil {
-		if ch.header, err = s.fit("workflow " + ch.WorkflowID)(persistence.EncodeHeader(tidyHeader(ch.Header))); err != nil {
-			return err
-		}
-	}
-	if len(ch.Stages) > 0 {
-		ch.stages = make([][]byte, len(ch.Stages))
-		for i, st := range ch.Stages {
-			if ch.stages[i], err = s.fit("stage " + st.Ref)(persistence.EncodeStage(tidyStage(st))); err != nil {
-				return err
-			}
-		}
-	}
-	ch.msgs, err = s.encodeMessages(ch.Messages)
+func (s *Store) encode(ch *change) (err error) {
+	ch.enc, err = ch.Encode(s.cfg.IDs, s.cfg.MaxPayload)
 	return err
-}
-
-func (s *Store) encodeMessages(out []queue.Outgoing) ([]message, error) {
-	msgs := make([]message, len(out))
-	for i := range out {
-		o, m := &out[i], &msgs[i]
-		body, err := s.fit("message " + o.Message.Kind())(queue.Encode(o.Message))
-		if err != nil {
-			return nil, err
-		}
-		if o.At.Year() > 9999 {
-			return nil, stabilize.Invalid("message due", "%s is after the year 9999", o.At)
-		}
-		*m = message{
-			id: o.ID, given: o.ID != "", kind: o.Message.Kind(), lane: queue.LaneOf(o.Message),
-			workflow: queue.WorkflowOf(o.Message), at: o.At, attempts: o.MaxAttempts, lease: o.Lease, body: body,
-		}
-		if m.lane != queue.Work {
-			m.lane = queue.Control
-		}
-		if !m.given {
-			m.id = s.cfg.IDs.New()
-		}
-		if m.attempts == 0 {
-			m.attempts = queue.DefaultMaxAttempts
-		}
-	}
-	return msgs, nil
-}
-
-// fit passes on what was encoded if it is not too large.
-func (s *Store) fit(what string) func([]byte, error) ([]byte, error) {
-	return func(body []byte, err error) ([]byte, error) {
-		if err == nil && int64(len(body)) > s.cfg.MaxPayload {
-			err = &stabilize.TooLargeError{What: what, Size: int64(len(body)), Max: s.cfg.MaxPayload}
-		}
-		return body, err
-	}
 }

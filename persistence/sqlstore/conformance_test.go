@@ -8,12 +8,12 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
-	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 )
 
@@ -25,25 +25,23 @@ func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, false)) })
 }
 
-func TestDifferential(t *testing.T) {
-	differential(t, difftest.Seeds(20))
+func TestControl(t *testing.T) {
+	controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
 }
 
-func TestDifferentialWithFaults(t *testing.T) {
-	differential(t, difftest.Seeds(20), difftest.WithFaults())
-}
+func TestDifferential(t *testing.T) { difftest.Run(t, copies(t)) }
 
-// differential compares with the memory store, each sequence on a copy of one
-// empty file: making the tables would be most of the time.
-func differential(t *testing.T, opts ...difftest.Option) {
+// copies has each harness on a copy of one empty file: making the tables would be
+// most of the time.
+func copies(t *testing.T) func(t *testing.T) conformance.Harness {
 	empty := emptyFile(t)
-	difftest.Run(t, func(t *testing.T) conformance.Harness {
+	return func(t *testing.T) conformance.Harness {
 		folder := t.TempDir()
 		if err := os.WriteFile(filepath.Join(folder, sqlharness.SQLiteFile), empty, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return sqlharness.NewSQLite(t, sqlharness.SQLiteConfig{Folder: folder, GivenSecond: true, InUse: sqlstore.InUse})
-	}, opts...)
+		return sqlharness.NewSQLite(t, sqlharness.SQLiteConfig{Folder: folder, Synchronous: sqlstore.Normal, GivenSecond: true, InUse: sqlstore.InUse})
+	}
 }
 
 // emptyFile returns a database that has its tables and nothing in them.
@@ -71,21 +69,7 @@ func TestPatterns(t *testing.T) {
 	if os.Getenv("STABILIZE_TEST_FULL") != "" {
 		depth = patterns.Normal
 	}
-	open := func(t testing.TB, path string) persistence.Store {
-		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Synchronous: sqlstore.Normal})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	file := emptyFile(t) // making the tables would be most of the time
-	patterns.Run(t, func(t testing.TB) patterns.Backend {
-		path := filepath.Join(t.TempDir(), "patterns.db")
-		if err := os.WriteFile(path, file, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return patterns.BackendFunc(func() persistence.Store { return open(t, path) })
-	}, patterns.WithDepth(depth))
+	patterns.Run(t, copies(t), patterns.WithDepth(depth))
 }
 
 // newHarness makes a harness whose second handle is given a database of one

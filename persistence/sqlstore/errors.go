@@ -52,7 +52,7 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("sqlstore: %s: %w", doing, cause)
 	}
-	if s.closing.Err() != nil {
+	if s.gate.Closed() {
 		return &failure{stabilize.ErrClosed, doing, err}
 	}
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {

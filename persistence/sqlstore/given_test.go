@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -20,4 +21,8 @@ func TestStoreGivenDatabase(t *testing.T) {
 
 func TestQueueGivenDatabase(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, true)) })
+}
+
+func TestControlGivenDatabase(t *testing.T) {
+	controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, true) })
 }

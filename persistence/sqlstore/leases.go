@@ -4,9 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -16,36 +16,11 @@ func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	given := make(map[string]bool, len(msgs))
-	for i := range msgs {
-		m := &msgs[i]
-		if err := m.Check(); err != nil {
-			return err
-		}
-		switch {
-		case m.Lease != nil:
-			return stabilize.Invalid("message lease", "is set outside of a commit")
-		case given[m.ID]:
-			return stabilize.Invalid("message id", "%q is listed twice", m.ID)
-		}
-		given[m.ID] = m.ID != ""
-	}
-	work, err := s.encodeMessages(msgs)
+	c, err := persistence.NewPush(msgs)
 	if err != nil {
 		return err
 	}
-	var claimable bool
-	err = s.write(ctx, "push", func(tx *wtx) error {
-		if len(work) == 0 {
-			return errNothingToWrite
-		}
-		b := newBatch(tx, s.now())
-		err := b.push(work)
-		claimable = b.claimable
-		return err
-	})
-	s.ping(err == nil && claimable)
-	return err
+	return s.CommitBatch(ctx, []*persistence.Commit{c})[0]
 }
 
 // Ack implements queue.Queue.
@@ -86,17 +61,12 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	text := ""
-	if cause != nil {
-		text = strings.ToValidUTF8(cause.Error(), "\uFFFD")
-	}
-	if at.Year() > 9999 {
-		return stabilize.Invalid("release at", "%s is after the year 9999", at)
+	text, err := queue.CheckRelease(r, at, cause)
+	if err != nil {
+		return err
 	}
 	now := s.now()
-	if at.Before(now) {
-		at = now
-	}
+	at = queue.DueAt(at, now)
 	if err := s.give(ctx, "release", r, stRelease, micros(at), text, r.ID, r.Token); err != nil {
 		return err
 	}

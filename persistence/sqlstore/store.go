@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,11 +28,7 @@ type Store struct {
 	writer chan struct{} // held by whoever writes: the database would only make them wait less politely
 	wake   chan struct{}
 
-	closing context.Context // ends when Close begins
-	stop    context.CancelFunc
-	mu      sync.Mutex // guards adding to calls against Close
-	calls   sync.WaitGroup
-	closed  chan struct{} // Close is done
+	gate *persistence.Gate
 }
 
 var (
@@ -60,9 +55,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		texts:  statementTexts(cfg.Prefix),
 		writer: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
-		closed: make(chan struct{}),
+		gate:   persistence.NewGate("sqlstore"),
 	}
-	s.closing, s.stop = context.WithCancel(context.Background())
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
@@ -135,57 +129,21 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 // Close ends the calls in flight (each finishes or returns ErrClosed) and closes
 // what Open opened. Closing twice is no error.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	first := s.closing.Err() == nil
-	s.stop()
-	s.mu.Unlock()
-	if !first {
-		<-s.closed
+	return s.gate.Close(func() error {
+		s.statements.Load().close()
+		if s.cfg.DB == nil {
+			// What a connection fails to flush now, the next to open the file does.
+			_ = s.r.DB.Close()
+			_ = s.w.DB.Close()
+		}
+		s.ping(true) // whoever waits for work finds out that there will be none
 		return nil
-	}
-	s.calls.Wait()
-	s.statements.Load().close()
-	if s.cfg.DB == nil {
-		// What a connection fails to flush now, the next to open the file does.
-		_ = s.r.DB.Close()
-		_ = s.w.DB.Close()
-	}
-	s.ping(true) // whoever waits for work finds out that there will be none
-	close(s.closed)
-	return nil
+	})
 }
 
 // begin is the first thing every method does: closed and canceled come before
 // what is wrong with the arguments.
-func (s *Store) begin(ctx context.Context) error {
-	if s.closing.Err() != nil {
-		return fmt.Errorf("sqlstore: %w", stabilize.ErrClosed)
-	}
-	return ctx.Err()
-}
-
-// enter begins a call: the context it returns also ends when Close begins, and
-// leave must be called at its end.
-func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
-	s.mu.Lock()
-	if s.closing.Err() != nil {
-		s.mu.Unlock()
-		return nil, nil, fmt.Errorf("sqlstore: %w", stabilize.ErrClosed)
-	}
-	s.calls.Add(1)
-	s.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		s.calls.Done()
-		return nil, nil, err
-	}
-	inner, cancel := context.WithCancel(ctx)
-	release := context.AfterFunc(s.closing, cancel)
-	return inner, func() {
-		release()
-		cancel()
-		s.calls.Done()
-	}, nil
-}
+func (s *Store) begin(ctx context.Context) error { return s.gate.Check(ctx) }
 
 // Wake implements queue.Notifier: it tells of writes through this handle, and
 // once of its end.

@@ -56,7 +56,7 @@ func (t *wtx) row(id statement, args ...any) *sql.Row {
 // once, always on a fresh transaction. Its error rolls back and is returned.
 // ErrUnknownOutcome: the database did not say whether the commit is durable.
 func (s *Store) write(ctx context.Context, doing string, fn func(*wtx) error) error {
-	inner, leave, err := s.enter(ctx)
+	inner, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (s *Store) writeOnce(ctx context.Context, doing string, st *prepared, p *pa
 
 // read runs fn, which reads, again while the database is busy.
 func (s *Store) read(ctx context.Context, doing string, fn func(ctx context.Context, st *prepared) error) error {
-	inner, leave, err := s.enter(ctx)
+	inner, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}

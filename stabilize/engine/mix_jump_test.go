@@ -122,3 +122,61 @@ func TestMixedASupersededStageThatEndsTheWorkflow(t *testing.T) {
 		}
 	})
 }
+
+// A jump onto a discriminator is its firing: what its branches bring afterwards
+// belongs to it, and only the tokens of the next turn fire the join again; seen:
+// the first of them did.
+func TestMixedAJumpOntoADiscriminatorIsItsFiring(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("ahead", "d")
+		id := r.begin(stage("s").Do("ahead"), stage("p").Do("wait"), stage("q").Do("wait"), stage("b").Do("wait"),
+			stage("m", "p", "q").Joining(stabilize.JoinMulti, 0).Do("ok"), stage("a", "m").Do("ok"), stage("d", "a", "b").First().Do("ok"))
+		settle()
+		for _, branch := range []struct {
+			ref   string
+			after int // how often the join has fired then
+		}{{"p", 1}, {"b", 1}, {"q", 2}} {
+			r.signal(id, "go", "1", engine.ToStage(branch.ref))
+			settle()
+			if n := r.ran("d.ok"); n != branch.after {
+				t.Errorf("after %s the join has fired %d times, not %d", branch.ref, n, branch.after)
+			}
+		}
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
+
+// What a cancellation starts comes back with the stages whose cancellation it
+// waits for; seen: dead after the first turn, it never ran.
+func TestMixedAJumpRevivesWhatACancellationStarts(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "a")
+		id := r.begin(stage("s").Do("ok"), stage("a", "s").InRegion("shipping").Do("wait"), stage("b", "a").Do("back"),
+			stage("undo").OnCancelOf("shipping").Do("ok"), stage("after", "undo").Do("ok"))
+		settle()
+		r.signal(id, "go", "1")
+		settle()
+		r.must(r.CancelRegion(r.Context(), id, "shipping"))
+		w := r.end(id)
+		if n := r.ran("undo.ok"); n != 1 {
+			t.Errorf("the compensation ran %d times: %s", n, describe(w))
+		}
+		if n := r.ran("after.ok"); n != 1 {
+			t.Errorf("what follows the compensation ran %d times", n)
+		}
+	})
+}
+
+// A stage with a milestone comes back with the stage that the milestone wants
+// reached; seen: once it had passed it never ran again.
+func TestMixedAJumpRevivesAMilestone(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "a")
+		w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stage("b", "a").Do("work", "back"),
+			stage("offer", "s").Milestone("a", "b").Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if got := len(w.Rounds("offer")); got != 2 {
+			t.Errorf("the stage with the milestone has %d rounds: %s", got, describe(w))
+		}
+	})
+}

@@ -8,14 +8,14 @@
 // file in a folder made beside the one named, on the same disk, and removed
 // afterwards. Options:
 //
-//	-json FILE   writes the report for machines
-//	-stress      many more rounds of every race: minutes, not seconds
-//	-run REGEXP  runs some clauses only, as go test -run: Certify/storetest/OC-01
-//	-v           tells of each clause as it ends
+//	-speed SPEED  run, the default, takes seconds, stress minutes, differential a night
+//	-json FILE    writes the report for machines
+//	-run REGEXP   runs some clauses only, as go test -run: Certify/storetest/OC-01
+//	-v            tells of each clause as it ends
 //
 // The exit code is 0 if every clause passed that was not left out, 1 if not, and
-// 2 if nothing could be tested. A store of one's own needs no command: it calls
-// storetest.Run and queuetest.Run in a test.
+// 2 if nothing could be tested. A store of one's own is certified by a test, or a
+// program, of two lines: see package certify.
 //
 // It may import everything but contrib.
 //

@@ -27,9 +27,9 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "broken":
-		certify(openBroken)
+		run(openBroken)
 	default:
-		certify(openBackend)
+		run(openBackend)
 	}
 }
 
@@ -156,8 +156,8 @@ func TestWhatCannotBeTestedIsTwo(t *testing.T) {
 		args []string
 		says string
 	}{
-		{nil, "usage: certify -dsn DSN"},
-		{[]string{"-dsn", "memory:", "more"}, "usage: certify -dsn DSN"},
+		{nil, "-dsn source name"},
+		{[]string{"-dsn", "memory:", "more"}, "-dsn source name"},
 		{[]string{"-dsn", "postgres://me:secret@host"}, `unknown scheme "postgres"`},
 		{[]string{"-dsn", "sqlite:///does/not/exist/work.db"}, "/does/not/exist"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/handlers"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -13,6 +14,9 @@ import (
 // method as it is. They are shared by all handles of a harness and must be safe
 // for concurrent use.
 type Hooks struct {
+	// Handlers are what the engines on the harness's handles decide with, made anew
+	// for each; nil: those of this module.
+	Handlers func() *handlers.Set
 	// Reopened is told when a harness opened the data anew.
 	Reopened func()
 	Open     Openers

@@ -1,0 +1,5 @@
+package main
+
+import "github.com/stabilize-dev/go-stabilize/conformance/enginebench"
+
+func main() { enginebench.MainDSN() }

@@ -1,0 +1,54 @@
+package persistence
+
+import (
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// CheckVersion decides whether a valid commit that names a workflow may be
+// applied to what is stored: the workflow's version, 0 if it does not exist, and
+// its CreatedAt. The errors are ErrExists, ErrNotFound, ErrConflict, and
+// ErrInvalid if the commit changes CreatedAt. A store calls it under the lock,
+// or in the transaction, in which it writes.
+func (c *Commit) CheckVersion(version int64, createdAt time.Time) error {
+	switch {
+	case c.Expect == 0 && version != 0:
+		return &stabilize.ExistsError{Kind: "workflow", ID: c.WorkflowID}
+	case c.Expect == 0:
+		return nil
+	case version == 0:
+		return &stabilize.NotFoundError{Kind: "workflow", ID: c.WorkflowID}
+	case version != c.Expect:
+		return &stabilize.ConflictError{WorkflowID: c.WorkflowID, Expected: c.Expect, Actual: version}
+	case c.Header != nil && !stabilize.Instant(c.Header.CreatedAt).Equal(stabilize.Instant(createdAt)):
+		return stabilize.Invalid("workflow created at", "of %q cannot change from %s to %s", c.WorkflowID, createdAt, c.Header.CreatedAt)
+	}
+	return nil
+}
+
+// CheckStage returns ErrInvalid if a stage changes what cannot change in the one
+// stored under its id: ref, round, position.
+func CheckStage(stored, s *stabilize.Stage) error {
+	if stored.Ref == s.Ref && stored.Round == s.Round && stored.Position == s.Position {
+		return nil
+	}
+	return stabilize.Invalid("stage", "%q (%q, round %d, position %d) cannot become %q, round %d, position %d",
+		s.ID, stored.Ref, stored.Round, stored.Position, s.Ref, s.Round, s.Position)
+}
+
+// Frees reports whether the commit itself removes the live message of that id,
+// so that one of its Messages may have it.
+func (c *Commit) Frees(messageID string) bool {
+	for _, r := range c.Handled {
+		if r.ID == messageID {
+			return true
+		}
+	}
+	for _, id := range c.Discard {
+		if id == messageID {
+			return true
+		}
+	}
+	return false
+}
