@@ -25,7 +25,7 @@ func mutantsOfCrashes() []mutant.Mutation {
 				},
 			}
 		}},
-		{Clause: "CR-05", Does: "replays a dead letter in two steps", Also: []string{"VL-23"}, Hooks: func() *hooks {
+		{Clause: "CR-05", Does: "replays a dead letter in two steps", Also: []string{"VL-23"}, May: []string{"VL-22"}, Hooks: func() *hooks {
 			return &hooks{ReplayDead: func(s store, ctx ctxt, id string) error {
 				dead, err := s.ListDead(ctx, "", 1000)
 				if err != nil {
