@@ -74,7 +74,7 @@ type Store interface {
 type Refresher interface {
 	// Refresh returns what changed after version since, as of one instant; a since
 	// that is greater than the version is of an earlier workflow of that id, and all
-	// is returned, Whole. ErrNotFound.
+	// is returned, Whole. Errors: ErrNotFound; ErrInvalid if since is negative.
 	Refresh(ctx context.Context, id string, since int64) (*Delta, error)
 }
 

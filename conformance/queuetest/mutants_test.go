@@ -337,6 +337,28 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return s.Push(ctx)
 			}}
 		}},
+		{Clause: "VL-41", Does: "gives a hint after every claim", Hooks: func() *hooks {
+			woken := make(chan struct{}, 1)
+			wake := func() {
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			}
+			return &hooks{
+				Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+					defer wake()
+					return s.Claim(ctx, w, room)
+				},
+				Wake: func(s store) <-chan struct{} {
+					if good := s.(queue.Notifier).Wake(); len(good) > 0 {
+						<-good
+						wake()
+					}
+					return woken
+				},
+			}
+		}},
 		{Clause: "VL-40", Does: "counts what a silent worker held as leased until somebody claims", Hooks: func() *hooks {
 			return &hooks{Depth: func(s store, ctx ctxt) (queue.Depth, error) {
 				d, err := s.Depth(ctx)

@@ -202,7 +202,9 @@ func oc07(e *env) {
 	e.commit(e.a, kit.Update(e.load(e.a, "w"), "five", "s4")) // 5
 	check(4, false, "s4")
 	check(3, true, "s2", "s3", "s4")
-	_, err := e.a.(persistence.Refresher).Refresh(e.Ctx(), "unknown", 1)
+	_, err := e.a.(persistence.Refresher).Refresh(e.Ctx(), "w", -1)
+	e.Want(stabilize.ErrInvalid, err, "refreshing since version -1")
+	_, err = e.a.(persistence.Refresher).Refresh(e.Ctx(), "unknown", 1)
 	e.Want(stabilize.ErrNotFound, err, "refreshing an unknown workflow")
 }
 
