@@ -3,7 +3,6 @@ package boltstore
 import (
 	"bytes"
 	"context"
-	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -21,23 +20,23 @@ const holding, waiting = byte(0), byte(1)
 // been deleted or never begun.
 func (p place) counts(t *txn, kind byte) bool {
 	w, found := read[row](t, "workflows", []byte(p.WorkflowID))
-	if kind == holding {
-		return found && persistence.HoldsPlace(w.Status)
-	}
-	return found && persistence.KeepsTurn(w.Status)
+	return found && (kind == holding && persistence.HoldsPlace(w.Status) || kind == waiting && persistence.KeepsTurn(w.Status))
 }
 
-// places returns those under a key that count, in order, and the owners of the
-// others.
-func places(t *txn, admission string, kind byte) (list []place, gone []string) {
-	for k := range t.list("places", key(admission, kind)) {
-		if p, _ := read[place](t, "places", k); p.counts(t, kind) {
-			list = append(list, p)
-		} else {
+// places returns who counts under a key, in order, and who does not.
+func places(t *txn, admission string) (now persistence.Admissions, gone []string) {
+	for k := range t.list("places", key(admission), nil) {
+		p, _ := read[place](t, "places", k)
+		switch kind := k[len(admission)+1]; {
+		case !p.counts(t, kind):
 			gone = append(gone, p.WorkflowID)
+		case kind == holding:
+			now.Holding = append(now.Holding, p.WorkflowID)
+		default:
+			now.Waiting = append(now.Waiting, p.WorkflowID)
 		}
 	}
-	return list, gone
+	return now, gone
 }
 
 // leave gives up what a workflow has under a key; own is its key in placed.
@@ -54,73 +53,48 @@ func admit(t *txn, c *persistence.Commit) error {
 	if a == nil {
 		return nil
 	}
-	own := key(c.WorkflowID, a.Key)
-	if a.Op == persistence.LeavePlace {
-		leave(t, own)
-		return nil
+	now, gone := places(t, a.Key)
+	if err := a.Check(c.WorkflowID, now); err != nil {
+		return err
 	}
-	holders, left := places(t, a.Key, holding)
-	waiters, ended := places(t, a.Key, waiting)
-	mine := func(p place) bool { return p.WorkflowID == c.WorkflowID }
-	holds, turn := slices.ContainsFunc(holders, mine), slices.IndexFunc(waiters, mine)
-	ahead := turn
-	if turn < 0 {
-		ahead = len(waiters) // one that does not wait yet stands behind all that do
-	}
-	if persistence.MayTake(holds, ahead, len(holders), a.Limit) != (a.Op == persistence.TakePlace) {
-		return &stabilize.AdmissionError{
-			Key: a.Key, WorkflowID: c.WorkflowID, Limit: a.Limit, Holding: len(holders),
-			Free: a.Op == persistence.WaitForPlace,
-		}
-	}
-	for _, id := range append(left, ended...) {
+	for _, id := range gone {
 		leave(t, key(id, a.Key))
 	}
-	switch {
-	case a.Op == persistence.TakePlace && holds:
+	own, kind := key(c.WorkflowID, a.Key), holding
+	switch a.Op {
+	case persistence.LeavePlace:
+		leave(t, own)
 		return nil
-	case a.Op == persistence.WaitForPlace && turn >= 0: // it keeps its turn, with the limit it asks for now
-		write(t, "places", bytes.Clone(t.get("placed", own)), place{c.WorkflowID, a.Limit})
-		return nil
-	}
-	kind := holding
-	if a.Op == persistence.WaitForPlace {
+	case persistence.WaitForPlace:
 		kind = waiting
 	}
-	leave(t, own)
-	k := key(a.Key, kind, t.next("places"))
+	k := bytes.Clone(t.get("placed", own))
+	if k == nil || k[len(a.Key)+1] != kind { // else it keeps its turn, with the limit it asks for now
+		leave(t, own)
+		k = key(a.Key, kind, t.next("places"))
+		t.put("placed", own, k)
+	}
 	write(t, "places", k, place{c.WorkflowID, a.Limit})
-	t.put("placed", own, k)
 	return nil
 }
 
 // Admissions implements persistence.WorkflowStore.
-func (s *Store) Admissions(ctx context.Context, admission string) (persistence.Admissions, error) {
-	var a persistence.Admissions
-	err := s.view(ctx, "admissions", stabilize.CheckID("admission key", admission), func(t *txn) error {
-		holders, _ := places(t, admission, holding)
-		for _, p := range holders {
-			a.Holding = append(a.Holding, p.WorkflowID)
-		}
-		waiters, _ := places(t, admission, waiting)
-		for _, p := range waiters {
-			a.Waiting = append(a.Waiting, p.WorkflowID)
-		}
+func (s *Store) Admissions(ctx context.Context, admission string) (now persistence.Admissions, err error) {
+	err = s.run(ctx, "admissions", reading, stabilize.CheckID("admission key", admission), func(t *txn) error {
+		now, _ = places(t, admission)
 		return nil
 	})
-	return a, err
+	return now, err
 }
 
 // WaitingKeys implements persistence.WaitingKeys.
 func (s *Store) WaitingKeys(ctx context.Context) (list []persistence.WaitingKey, err error) {
-	err = s.view(ctx, "waiting keys", nil, func(t *txn) error {
-		for k := range t.list("places", nil) {
-			admission := text(k)
-			if k[len(admission)+1] != waiting || len(list) > 0 && list[len(list)-1].Key == admission {
-				continue
-			}
-			if p, _ := read[place](t, "places", k); p.counts(t, waiting) {
-				list = append(list, persistence.WaitingKey{Key: admission, Limit: p.Limit})
+	err = s.run(ctx, "waiting keys", reading, nil, func(t *txn) error {
+		last := ""
+		for k := range t.list("places", nil, nil) {
+			p, _ := read[place](t, "places", k)
+			if admission := text(k); admission != last && k[len(admission)+1] == waiting && p.counts(t, waiting) {
+				list, last = append(list, persistence.WaitingKey{Key: admission, Limit: p.Limit}), admission
 			}
 		}
 		return nil

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -27,7 +28,7 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 	for i, c := range commits {
 		work[i], errs[i] = c.Encode(s.ids, maxPayload)
 	}
-	err := s.update(ctx, "commit", nil, func(t *txn) error {
+	err := s.run(ctx, "commit", writing, nil, func(t *txn) error {
 		for i, c := range commits {
 			if errs[i] == nil {
 				errs[i] = commit(t, c, work[i])
@@ -36,9 +37,7 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 		return nil
 	})
 	if err != nil {
-		for i := range errs {
-			errs[i] = err
-		}
+		return slices.Repeat([]error{err}, len(commits))
 	}
 	return errs
 }
@@ -53,7 +52,13 @@ func commit(t *txn, c *persistence.Commit, e *persistence.Encoded) error {
 		if err := c.CheckVersion(w.Version, w.Created); err != nil {
 			return err
 		}
-		if err := checkStages(t, c); err != nil {
+		err := c.CheckStages(func(id string) []byte {
+			if raw := t.get("stages", key(c.WorkflowID, id)); raw != nil {
+				return raw[8:] // behind the version
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -62,21 +67,24 @@ func commit(t *txn, c *persistence.Commit, e *persistence.Encoded) error {
 			return err
 		}
 	}
-	for i := range e.Messages {
-		m := []byte(e.Messages[i].ID)
-		if t.get("deadids", m) != nil || t.get("messages", m) != nil && !c.Frees(string(m)) {
-			return &stabilize.ExistsError{Kind: "message", ID: string(m)}
+	for _, out := range e.Messages {
+		m, found := read[message](t, "messages", []byte(out.ID))
+		if found && (m.state() == dead || !c.Frees(out.ID)) {
+			return &stabilize.ExistsError{Kind: "message", ID: out.ID}
 		}
 	}
 	if err := admit(t, c); err != nil { // the last check; it writes only if it allows
 		return err
 	}
 
+	gone := slices.Clone(c.Discard)
 	for _, r := range c.Handled {
-		drop(t, []byte(r.ID))
+		gone = append(gone, r.ID)
 	}
-	for _, m := range c.Discard {
-		drop(t, []byte(m))
+	for _, id := range gone {
+		if m, found := find(t, id, live); found {
+			m.lift(t)
+		}
 	}
 	if c.WorkflowID != "" {
 		if h := c.Header; h != nil {
@@ -84,7 +92,7 @@ func commit(t *txn, c *persistence.Commit, e *persistence.Encoded) error {
 				t.del("listing", listing(w.Start, c.WorkflowID))
 			}
 			w.Created, w.Status, w.Start = stabilize.Instant(h.CreatedAt), h.Status, persistence.PlaceOf(h).Start
-			t.put("listing", listing(w.Start, c.WorkflowID), nil)
+			t.put("listing", listing(w.Start, c.WorkflowID), id)
 			t.put("headers", id, e.Header)
 		}
 		w.Version++
@@ -103,27 +111,11 @@ func commit(t *txn, c *persistence.Commit, e *persistence.Encoded) error {
 	return nil
 }
 
-// listing is a key of that bucket: id ends it, so that the order is the contract's.
-func listing(start int64, id string) []byte { return append(key(start), id...) }
-
-func checkStages(t *txn, c *persistence.Commit) error {
-	for _, st := range c.Stages {
-		raw := t.get("stages", key(c.WorkflowID, st.ID))
-		if raw == nil {
-			continue // new
-		}
-		stored, err := persistence.DecodeStage(st.ID, 0, raw[8:])
-		if err == nil {
-			err = persistence.CheckStage(stored, st)
-		}
-		if err != nil {
-			return err
-		}
+// listing is a key of that bucket, upside down: the greatest comes first.
+func listing(start int64, id string) []byte {
+	k := key(start, id)
+	for i := range k {
+		k[i] = ^k[i]
 	}
-	for _, id := range c.Removed {
-		if t.get("stages", key(c.WorkflowID, id)) == nil {
-			return stabilize.Invalid("commit removed", "workflow %q has no stage %q", c.WorkflowID, id)
-		}
-	}
-	return nil
+	return k
 }

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -9,45 +8,17 @@ import (
 )
 
 // bury makes a message a dead letter and tells its workflow, in the same step.
-func (s *Store) bury(t *txn, m message, reason, cause string) error {
+func (s *Store) bury(t *txn, m message, reason, cause string) {
 	m.lift(t)
-	m.Worker, m.Token, m.Died, m.Reason, m.LastError = "", "", t.now.UnixMicro(), reason, cause
-	k := key(m.Died, t.next("dead"))
-	write(t, "dead", k, m)
-	t.put("deadids", []byte(m.ID), k)
-	t.put("deadowned", append(key(m.WorkflowID), k...), k)
-	msg, err := s.messages.Decode(m.ID, m.Kind, m.Body)
-	if err != nil {
-		msg = nil
-	}
+	m.Worker, m.Token, m.Reason, m.LastError = "", "", reason, cause
+	m.Died, m.Seq = t.now.UnixMicro(), t.next("messages")
+	m.save(t)
 	letter := m.letter()
-	notice, has := letter.Notice(msg)
-	if !has {
-		return nil
+	notice, err := letter.EncodeNotice(s.messages, s.ids)
+	t.keep("notice of a dead letter", err)
+	if notice != nil {
+		add(t, notice)
 	}
-	e, err := (&queue.Outgoing{Message: notice}).Encode(s.ids, 0) // whatever its size
-	if err == nil {
-		add(t, &e)
-	}
-	return err
-}
-
-// exhume removes a dead letter by its key in dead.
-func exhume(t *txn, k []byte) message {
-	m, _ := read[message](t, "dead", k)
-	t.del("dead", k)
-	t.del("deadids", []byte(m.ID))
-	t.del("deadowned", append(key(m.WorkflowID), k...))
-	return m
-}
-
-// buried returns the key in dead of a dead letter.
-func buried(t *txn, id string) ([]byte, error) {
-	k := bytes.Clone(t.get("deadids", []byte(id)))
-	if k == nil {
-		return nil, &stabilize.NotFoundError{Kind: "dead letter", ID: id}
-	}
-	return k, nil
 }
 
 func (m *message) letter() queue.DeadLetter {
@@ -57,25 +28,36 @@ func (m *message) letter() queue.DeadLetter {
 	}
 }
 
+// exhume takes a dead letter out.
+func exhume(t *txn, id string) (message, error) {
+	m, found := find(t, id, dead)
+	if !found {
+		return m, &stabilize.NotFoundError{Kind: "dead letter", ID: id}
+	}
+	m.lift(t)
+	return m, nil
+}
+
 // ListDead implements queue.DeadLetters.
 func (s *Store) ListDead(ctx context.Context, after string, limit int) (list []queue.DeadLetter, err error) {
 	var bad error
 	if limit <= 0 {
 		bad = stabilize.Invalid("limit", "must be positive, is %d", limit)
 	}
-	err = s.view(ctx, "list dead letters", bad, func(t *txn) error {
-		c := t.bucket("dead").Cursor()
-		k, _ := c.First()
+	err = s.run(ctx, "list dead letters", reading, bad, func(t *txn) error {
+		var behind []byte
 		if after != "" {
-			place, err := buried(t, after)
-			if err != nil {
-				return err
+			m, found := find(t, after, dead)
+			if !found {
+				return &stabilize.NotFoundError{Kind: "dead letter", ID: after}
 			}
-			c.Seek(place)
-			k, _ = c.Next()
+			_, behind = m.index()
 		}
-		for ; k != nil && len(list) < limit; k, _ = c.Next() {
-			m, _ := read[message](t, "dead", k)
+		for _, id := range t.list("dead", nil, behind) {
+			if len(list) == limit {
+				break
+			}
+			m, _ := find(t, string(id), dead)
 			list = append(list, m.letter())
 		}
 		return nil
@@ -85,13 +67,13 @@ func (s *Store) ListDead(ctx context.Context, after string, limit int) (list []q
 
 // ReplayDead implements queue.DeadLetters.
 func (s *Store) ReplayDead(ctx context.Context, id string) error {
-	return s.update(ctx, "replay a dead letter", stabilize.CheckID("dead letter", id), func(t *txn) error {
-		k, err := buried(t, id)
+	return s.run(ctx, "replay a dead letter", writing, stabilize.CheckID("dead letter", id), func(t *txn) error {
+		m, err := exhume(t, id)
 		if err != nil {
 			return err
 		}
-		m := exhume(t, k)
-		m.Seq, m.Due, m.Attempts, m.LastError, m.Died, m.Reason = t.next("messages"), t.now.UnixMicro(), 0, "", 0, ""
+		m.Reason, m.Died, m.Attempts, m.LastError = "", 0, 0, ""
+		m.Due, m.Seq = t.now.UnixMicro(), t.next("messages")
 		m.save(t)
 		return nil
 	})
@@ -99,11 +81,8 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 
 // DiscardDead implements queue.DeadLetters.
 func (s *Store) DiscardDead(ctx context.Context, id string) error {
-	return s.update(ctx, "discard a dead letter", stabilize.CheckID("dead letter", id), func(t *txn) error {
-		k, err := buried(t, id)
-		if err == nil {
-			exhume(t, k)
-		}
+	return s.run(ctx, "discard a dead letter", writing, stabilize.CheckID("dead letter", id), func(t *txn) error {
+		_, err := exhume(t, id)
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -16,17 +17,16 @@ type worker struct {
 	Expires int64 // microseconds since 1970
 }
 
-func (w worker) live(now time.Time) bool { return now.UnixMicro() < w.Expires }
-
-func live(t *txn, id string) bool {
+// leases reports whether a worker's lease has not lapsed.
+func leases(t *txn, id string) bool {
 	w, found := read[worker](t, "workers", []byte(id))
-	return found && w.live(t.now)
+	return found && t.now.UnixMicro() < w.Expires
 }
 
 // renew keeps a worker's lease going, or gives it a new one under a higher fence.
 func renew(t *txn, w queue.Worker) worker {
-	self, found := read[worker](t, "workers", []byte(w.ID))
-	if !found || !self.live(t.now) {
+	self, _ := read[worker](t, "workers", []byte(w.ID))
+	if !leases(t, w.ID) {
 		self.Fence = int64(t.next("workers"))
 	}
 	self.Expires = t.now.Add(w.TTL).UnixMicro()
@@ -36,10 +36,9 @@ func renew(t *txn, w queue.Worker) worker {
 
 // free makes claimable what a worker holds, and ends its lease. void: it can be
 // acknowledged no more.
-func free(t *txn, id string, void bool) {
-	_, list := t.all("held", key(id))
-	for _, k := range list {
-		m, _ := read[message](t, "messages", k)
+func free(t *txn, worker string, void bool) {
+	for _, id := range t.list("held", key(worker), nil) {
+		m, _ := find(t, string(id), live)
 		m.lift(t)
 		m.Worker = ""
 		if void {
@@ -47,15 +46,15 @@ func free(t *txn, id string, void bool) {
 		}
 		m.save(t)
 	}
-	t.del("workers", []byte(id))
+	t.del("workers", []byte(worker))
 }
 
 // Heartbeat implements queue.Queue.
 func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (l queue.Leases, err error) {
-	err = s.update(ctx, "heartbeat", w.Check(), func(t *txn) error {
+	err = s.run(ctx, "heartbeat", writing, w.Check(), func(t *txn) error {
 		l.Fence = renew(t, w).Fence
-		for _, id := range t.list("held", key(w.ID)) {
-			m, _ := read[message](t, "messages", id)
+		for _, id := range t.list("held", key(w.ID), nil) {
+			m, _ := find(t, string(id), live)
 			l.Held = append(l.Held, queue.Receipt{ID: m.ID, Token: m.Token})
 		}
 		return nil
@@ -65,7 +64,7 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (l queue.Leases, 
 
 // Retire implements queue.Queue.
 func (s *Store) Retire(ctx context.Context, id string) error {
-	return s.update(ctx, "retire", stabilize.CheckID("worker", id), func(t *txn) error {
+	return s.run(ctx, "retire", writing, stabilize.CheckID("worker", id), func(t *txn) error {
 		free(t, id, true)
 		return nil
 	})
@@ -75,24 +74,17 @@ func (s *Store) Retire(ctx context.Context, id string) error {
 // costs no flush, while two thirds of the worker's TTL are left.
 func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 	var taken []message
-	err := s.update(ctx, "claim", cmp.Or(w.Check(), room.Check()), func(t *txn) error {
-		workers, _ := t.all("workers", nil)
-		for _, id := range workers {
-			if string(id) != w.ID && !live(t, string(id)) {
+	err := s.run(ctx, "claim", writing, cmp.Or(w.Check(), room.Check()), func(t *txn) error {
+		for id := range t.list("workers", nil, nil) {
+			if string(id) != w.ID && !leases(t, string(id)) {
 				free(t, string(id), false)
 			}
 		}
-		for _, m := range due(t, spent, 0) {
-			if err := s.bury(t, m, queue.DeadExhausted, m.LastError); err != nil {
-				return err
-			}
+		for m := range due(t, spent) {
+			s.bury(t, m, queue.DeadExhausted, m.LastError)
 		}
 		for lane, room := range []int{queue.Control: room.Control, queue.Work: room.Work} {
-			list, err := s.take(t, w.ID, byte(lane), room)
-			if err != nil {
-				return err
-			}
-			taken = append(taken, list...)
+			taken = append(taken, s.take(t, w.ID, byte(lane), room)...)
 		}
 		self, _ := read[worker](t, "workers", []byte(w.ID))
 		left := time.Duration(self.Expires-t.now.UnixMicro()) * time.Microsecond
@@ -115,43 +107,39 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	return out, nil
 }
 
-// due returns the next messages of a lane whose time has come, at most max; 0: all.
-func due(t *txn, lane byte, max int) (list []message) {
-	end := t.now.UnixMicro()
-	for k, id := range t.list("ready", key(lane)) {
-		if number(k[1:]) > end || max > 0 && len(list) == max {
-			break
+// due walks what is due in a lane, oldest first.
+func due(t *txn, lane byte) iter.Seq[message] {
+	return func(yield func(message) bool) {
+		for k, id := range t.list("ready", key(lane), nil) {
+			if number(k[1:]) > t.now.UnixMicro() {
+				return
+			}
+			if m, _ := find(t, string(id), live); !yield(m) {
+				return
+			}
 		}
-		m, _ := read[message](t, "messages", id)
-		list = append(list, m)
 	}
-	return list
 }
 
-// take leases to a worker what is due in a lane, oldest first, until its room is
-// full. What cannot be decoded dies, takes no room and stops nothing behind it.
-func (s *Store) take(t *txn, worker string, lane byte, room int) (taken []message, err error) {
-	for room > 0 {
-		list := due(t, lane, room)
-		if len(list) == 0 {
+// take leases to a worker what is due in a lane until its room is full. What
+// cannot be decoded dies, takes no room and stops nothing behind it.
+func (s *Store) take(t *txn, worker string, lane byte, room int) (taken []message) {
+	for m := range due(t, lane) {
+		if len(taken) == room {
 			break
 		}
-		for _, m := range list {
-			if m.decoded, err = s.messages.Decode(m.ID, m.Kind, m.Body); err != nil {
-				if err := s.bury(t, m, queue.DeadUndecodable, err.Error()); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			m.lift(t)
-			m.Worker, m.Token = worker, s.ids.New()
-			m.Attempts++
-			m.save(t)
-			taken = append(taken, m)
-			room--
+		var err error
+		if m.decoded, err = s.messages.Decode(m.ID, m.Kind, m.Body); err != nil {
+			s.bury(t, m, queue.DeadUndecodable, err.Error())
+			continue
 		}
+		m.lift(t)
+		m.Worker, m.Token = worker, s.ids.New()
+		m.Attempts++
+		m.save(t)
+		taken = append(taken, m)
 	}
-	return taken, nil
+	return taken
 }
 
 // Ack implements queue.Queue.
@@ -160,7 +148,7 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 	for _, r := range receipts {
 		bad = cmp.Or(bad, r.Check())
 	}
-	err := s.update(ctx, "ack", bad, func(t *txn) error {
+	err := s.run(ctx, "ack", writing, bad, func(t *txn) error {
 		for _, r := range receipts {
 			m, err := held(t, r)
 			if err == nil {
@@ -187,7 +175,7 @@ func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
 }
 
 func (s *Store) giveBack(ctx context.Context, doing string, r queue.Receipt, bad error, edit func(*txn, *message)) error {
-	return s.update(ctx, doing, bad, func(t *txn) error {
+	return s.run(ctx, doing, writing, bad, func(t *txn) error {
 		m, err := held(t, r)
 		if err != nil {
 			return err

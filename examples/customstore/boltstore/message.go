@@ -9,12 +9,12 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// message is a message as it is stored. A live one is in messages and owned, and
-// in exactly one of ready (nobody holds it) and held: it is changed by lift, edit
-// and save, so that no index disagrees with the record. A dead one is in dead.
+// message is a message as it is stored, dead letters included. It is in messages
+// and owned, and in exactly one of ready (nobody holds it), held and dead: it is
+// changed by lift, edit and save, so that no index disagrees with the record.
 type message struct {
 	ID, Kind, WorkflowID  string
-	Seq                   uint64 // order of storing
+	Seq                   uint64 // order of storing; of a dead letter, of dying
 	Lane                  queue.Lane
 	Due, Created          int64 // microseconds since 1970
 	Attempts, MaxAttempts int
@@ -22,55 +22,63 @@ type message struct {
 	Token                 string // acknowledges it; outlives the lease until somebody else gets it
 	Worker                string // holds it; "": nobody
 	Body                  []byte
-	Died                  int64 // a dead letter only, as is Reason
-	Reason                string
+	Reason                string // of a dead letter only, as is Died
+	Died                  int64
 
 	decoded queue.Message // by Claim
 }
 
+const live, dead = byte(0), byte(1)
+
 // spent stands where a lane does, for what has no attempts left.
 const spent = byte(2)
 
-func (m *message) ready() []byte {
-	lane := byte(m.Lane)
-	if m.Attempts >= m.MaxAttempts {
-		lane = spent
+func (m *message) state() byte {
+	if m.Reason != "" {
+		return dead
 	}
-	return key(lane, m.Due, m.Seq)
+	return live
+}
+
+// index is where a message is found by who may have it.
+func (m *message) index() (bucket string, k []byte) {
+	switch {
+	case m.state() == dead:
+		return "dead", key(m.Died, m.Seq)
+	case m.Worker != "":
+		return "held", key(m.Worker, m.Seq)
+	case m.Attempts >= m.MaxAttempts:
+		return "ready", key(spent, m.Due, m.Seq)
+	}
+	return "ready", key(byte(m.Lane), m.Due, m.Seq)
 }
 
 func (m *message) save(t *txn) {
 	id := []byte(m.ID)
+	bucket, k := m.index()
 	write(t, "messages", id, m)
-	t.put("owned", key(m.WorkflowID, m.Due, m.Seq), id)
-	if m.Worker != "" {
-		t.put("held", key(m.Worker, m.Seq), id)
-		return
-	}
-	t.put("ready", m.ready(), id)
-	t.wake = t.wake || m.Due <= t.now.UnixMicro()
+	t.put("owned", key(m.WorkflowID, m.state(), m.Due, m.Seq), id)
+	t.put(bucket, k, id)
+	t.wake = t.wake || bucket == "ready" && m.Due <= t.now.UnixMicro()
 }
 
 func (m *message) lift(t *txn) {
+	bucket, k := m.index()
 	t.del("messages", []byte(m.ID))
-	t.del("owned", key(m.WorkflowID, m.Due, m.Seq))
-	if m.Worker != "" {
-		t.del("held", key(m.Worker, m.Seq))
-	} else {
-		t.del("ready", m.ready())
-	}
+	t.del("owned", key(m.WorkflowID, m.state(), m.Due, m.Seq))
+	t.del(bucket, k)
 }
 
-func drop(t *txn, id []byte) {
-	if m, found := read[message](t, "messages", id); found {
-		m.lift(t)
-	}
+// find returns a live message or a dead letter.
+func find(t *txn, id string, state byte) (message, bool) {
+	m, found := read[message](t, "messages", []byte(id))
+	return m, found && m.state() == state
 }
 
-// held returns the live message that a receipt acknowledges. The time of the
-// lease does not matter: what nobody else was given is still held.
+// held returns the message that a receipt acknowledges. The time of the lease does
+// not matter: what nobody else was given is still held.
 func held(t *txn, r queue.Receipt) (message, error) {
-	m, found := read[message](t, "messages", []byte(r.ID))
+	m, found := find(t, r.ID, live)
 	if !found || m.Token != r.Token {
 		return m, &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
 	}
@@ -83,7 +91,7 @@ func add(t *txn, e *queue.Encoded) {
 		ID: e.ID, Kind: e.Kind, WorkflowID: e.WorkflowID, Seq: t.next("messages"), Lane: e.Lane, Body: e.Body,
 		Due: queue.DueAt(e.At, t.now).UnixMicro(), Created: t.now.UnixMicro(), MaxAttempts: e.MaxAttempts,
 	}
-	if e.Lease != nil && live(t, e.Lease.Worker) {
+	if e.Lease != nil && leases(t, e.Lease.Worker) {
 		m.Worker, m.Token, m.Attempts = e.Lease.Worker, e.Lease.Token, 1
 	}
 	m.save(t)
@@ -109,15 +117,12 @@ func (s *Store) Pending(ctx context.Context, workflowID string) (list []queue.St
 	if workflowID != "" {
 		bad = stabilize.CheckID("workflow id", workflowID)
 	}
-	err = s.view(ctx, "pending", bad, func(t *txn) error {
-		for _, id := range t.list("owned", key(workflowID)) {
-			m, _ := read[message](t, "messages", id)
-			msg, err := s.messages.Decode(m.ID, m.Kind, m.Body)
-			if err != nil {
-				msg = nil
-			}
+	err = s.run(ctx, "pending", reading, bad, func(t *txn) error {
+		for _, id := range t.list("owned", key(workflowID, live), nil) {
+			m, _ := find(t, string(id), live)
+			msg, _ := s.messages.Decode(m.ID, m.Kind, m.Body)
 			list = append(list, queue.Stored{
-				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: m.Worker != "" && live(t, m.Worker),
+				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: m.Worker != "" && leases(t, m.Worker),
 				Attempts: m.Attempts,
 			})
 		}
@@ -126,32 +131,18 @@ func (s *Store) Pending(ctx context.Context, workflowID string) (list []queue.St
 	return list, err
 }
 
-// Depth implements queue.Queue. It reads keys, so it takes longer the more there
-// is.
+// Depth implements queue.Queue. It reads a key of each message, so it takes longer
+// the more there are.
 func (s *Store) Depth(ctx context.Context) (d queue.Depth, err error) {
-	err = s.view(ctx, "depth", nil, func(t *txn) error {
-		unleased := func(due int64) {
-			if due > t.now.UnixMicro() {
-				d.Delayed++
-				return
-			}
-			d.Ready++
-			if at := instant(due); d.Oldest.IsZero() || at.Before(d.Oldest) {
-				d.Oldest = at
-			}
+	err = s.run(ctx, "depth", reading, nil, func(t *txn) error {
+		for k := range t.list("ready", nil, nil) {
+			d.Add(instant(number(k[1:])), false, t.now)
 		}
-		for k := range t.list("ready", nil) {
-			unleased(number(k[1:]))
+		for _, id := range t.list("held", nil, nil) {
+			m, _ := find(t, string(id), live)
+			d.Add(instant(m.Due), leases(t, m.Worker), t.now)
 		}
-		for k, id := range t.list("held", nil) {
-			if live(t, text(k)) {
-				d.Leased++
-			} else {
-				m, _ := read[message](t, "messages", id)
-				unleased(m.Due)
-			}
-		}
-		for range t.list("dead", nil) {
+		for range t.list("dead", nil, nil) {
 			d.Dead++
 		}
 		return nil

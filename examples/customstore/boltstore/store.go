@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -77,12 +77,9 @@ func New(db *DB, cfg Config) *Store {
 	if cfg.Clock == nil {
 		cfg.Clock = stabilize.SystemClock{}
 	}
-	if cfg.Messages == nil {
-		cfg.Messages = queue.NewRegistry()
-	}
 	s := &Store{
 		db: db, gate: persistence.NewGate("boltstore"), clock: cfg.Clock, ids: stabilize.NewIDs(cfg.Clock, nil),
-		messages: cfg.Messages, wake: make(chan struct{}, 1),
+		messages: cmp.Or(cfg.Messages, queue.NewRegistry()), wake: make(chan struct{}, 1),
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -119,17 +116,11 @@ const maxPayload = 16 << 20 // bytes
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return maxPayload }
 
-func (s *Store) view(ctx context.Context, doing string, bad error, fn func(*txn) error) error {
-	return s.run(ctx, doing, false, bad, fn)
-}
-
-func (s *Store) update(ctx context.Context, doing string, bad error, fn func(*txn) error) error {
-	return s.run(ctx, doing, true, bad, fn)
-}
+const reading, writing = false, true
 
 // run is a call: fn in a transaction. bad is what is wrong with the arguments. If
 // fn returns an error nothing is changed.
-func (s *Store) run(ctx context.Context, doing string, writing bool, bad error, fn func(*txn) error) error {
+func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn func(*txn) error) error {
 	inner, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
@@ -138,8 +129,8 @@ func (s *Store) run(ctx context.Context, doing string, writing bool, bad error, 
 	if bad != nil {
 		return bad
 	}
-	tx, err := s.db.bolt.Begin(writing)
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+	tx, err := s.db.bolt.Begin(write)
+	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return failed(doing, stabilize.ErrClosed, err)
 	} else if err != nil {
 		return failed(doing, stabilize.ErrInternal, err)

@@ -18,21 +18,20 @@ import (
 //	workflows  id                                     row
 //	headers    id                                     Encoded.Header
 //	stages     workflow, stage                        version, Encoded.Stages[i]
-//	listing    start, id without its NUL              -          Query reads it from the end
-//	messages   id                                     message
+//	listing    start, id, all bits flipped            id         in the order of a query
+//	messages   id                                     message, dead letters too
+//	owned      workflow (may be empty), live or dead, due, seq
+//	                                                  id         Pending, Delete
 //	ready      lane or spent, due, seq                id         nobody holds them
 //	held       worker, seq                            id
-//	owned      workflow (may be empty), due, seq      id         Pending, Delete
-//	dead       died, seq                              message
-//	deadids    id                                     key in dead
-//	deadowned  workflow, key in dead                  key in dead
+//	dead       died, seq                              id
 //	workers    id                                     worker
 //	places     admission key, holding or waiting, seq place      first in, first out
 //	placed     workflow, admission key                key in places
 func buckets() []string {
 	return []string{
-		"workflows", "headers", "stages", "listing", "messages", "ready", "held", "owned",
-		"dead", "deadids", "deadowned", "workers", "places", "placed",
+		"workflows", "headers", "stages", "listing", "messages", "owned", "ready", "held", "dead",
+		"workers", "places", "placed",
 	}
 }
 
@@ -76,22 +75,27 @@ func (t *txn) next(bucket string) uint64 {
 	return n
 }
 
-// list walks what begins with a prefix, ascending. The bucket must not be changed
-// on the way: see all.
-func (t *txn) list(bucket string, prefix []byte) iter.Seq2[[]byte, []byte] {
+// list walks copies of what begins with a prefix, ascending, from behind a key if
+// that is not nil. The bucket may be changed on the way.
+func (t *txn) list(bucket string, prefix, after []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		c := t.bucket(bucket).Cursor()
-		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix) && yield(k, v); k, v = c.Next() {
+		k, v := c.Seek(prefix)
+		for {
+			if after != nil {
+				if k, v = c.Seek(after); bytes.Equal(k, after) {
+					k, v = c.Next()
+				}
+			}
+			if k == nil || !bytes.HasPrefix(k, prefix) {
+				return
+			}
+			after = bytes.Clone(k)
+			if !yield(after, bytes.Clone(v)) {
+				return
+			}
 		}
 	}
-}
-
-// all is list, copied, for whoever changes the bucket.
-func (t *txn) all(bucket string, prefix []byte) (keys, values [][]byte) {
-	for k, v := range t.list(bucket, prefix) {
-		keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(v))
-	}
-	return keys, values
 }
 
 // key joins parts: text ends with a NUL, which no id holds; numbers are ordered.

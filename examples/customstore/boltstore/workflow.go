@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -21,7 +22,7 @@ func header(t *txn, id string) (*stabilize.Header, row, error) {
 func stages(t *txn, id string, since int64) ([]*stabilize.Stage, error) {
 	list := []*stabilize.Stage{}
 	prefix := key(id)
-	for k, v := range t.list("stages", prefix) {
+	for k, v := range t.list("stages", prefix, nil) {
 		version := number(v)
 		if version <= since {
 			continue
@@ -38,7 +39,7 @@ func stages(t *txn, id string, since int64) ([]*stabilize.Stage, error) {
 
 // Summary implements persistence.WorkflowStore.
 func (s *Store) Summary(ctx context.Context, id string) (h *stabilize.Header, err error) {
-	err = s.view(ctx, "summary", stabilize.CheckID("workflow id", id), func(t *txn) (err error) {
+	err = s.run(ctx, "summary", reading, stabilize.CheckID("workflow id", id), func(t *txn) (err error) {
 		h, _, err = header(t, id)
 		return err
 	})
@@ -47,7 +48,7 @@ func (s *Store) Summary(ctx context.Context, id string) (h *stabilize.Header, er
 
 // Load implements persistence.WorkflowStore.
 func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error) {
-	d, err := s.since(ctx, "load", id, 0)
+	d, err := s.Refresh(ctx, id, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -58,12 +59,8 @@ func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error
 
 // Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
-	return s.since(ctx, "refresh", id, since)
-}
-
-func (s *Store) since(ctx context.Context, doing, id string, since int64) (*persistence.Delta, error) {
 	var d persistence.Delta
-	err := s.view(ctx, doing, stabilize.CheckID("workflow id", id), func(t *txn) error {
+	err := s.run(ctx, "read a workflow", reading, stabilize.CheckID("workflow id", id), func(t *txn) error {
 		h, w, err := header(t, id)
 		if err != nil {
 			return err
@@ -85,18 +82,13 @@ func (s *Store) since(ctx context.Context, doing, id string, since int64) (*pers
 func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Page, error) {
 	var page persistence.Page
 	after, bad := q.Check()
-	err := s.view(ctx, "query", bad, func(t *txn) error {
-		c := t.bucket("listing").Cursor()
-		k, _ := c.Last()
+	err := s.run(ctx, "query", reading, bad, func(t *txn) error {
+		var behind []byte
 		if after != nil {
-			if beyond, _ := c.Seek(listing(after.Start, after.ID)); beyond != nil {
-				k, _ = c.Prev()
-			} else {
-				k, _ = c.Last()
-			}
+			behind = listing(after.Start, after.ID)
 		}
-		for ; k != nil; k, _ = c.Prev() {
-			h, _, err := header(t, string(k[8:]))
+		for _, id := range t.list("listing", nil, behind) {
+			h, _, err := header(t, string(id))
 			if err != nil {
 				return err
 			}
@@ -118,11 +110,9 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	var bad error
 	for _, id := range ids {
-		if bad == nil {
-			bad = stabilize.CheckID("workflow id", id)
-		}
+		bad = cmp.Or(bad, stabilize.CheckID("workflow id", id))
 	}
-	return s.update(ctx, "delete", bad, func(t *txn) error {
+	return s.run(ctx, "delete", writing, bad, func(t *txn) error {
 		for _, id := range ids {
 			remove(t, id)
 		}
@@ -139,20 +129,14 @@ func remove(t *txn, id string) {
 		t.del("headers", []byte(id))
 	}
 	owned := key(id)
-	stages, _ := t.all("stages", owned)
-	for _, k := range stages {
+	for k := range t.list("stages", owned, nil) {
 		t.del("stages", k)
 	}
-	_, messages := t.all("owned", owned)
-	for _, m := range messages {
-		drop(t, m)
+	for _, id := range t.list("owned", owned, nil) {
+		m, _ := read[message](t, "messages", id)
+		m.lift(t)
 	}
-	_, letters := t.all("deadowned", owned)
-	for _, k := range letters {
-		exhume(t, k)
-	}
-	places, _ := t.all("placed", owned)
-	for _, own := range places {
+	for own := range t.list("placed", owned, nil) {
 		leave(t, own)
 	}
 }
