@@ -39,8 +39,8 @@ func places(t *txn, admission string) (now persistence.Admissions, gone []string
 	return now, gone
 }
 
-// leave gives up what a workflow has under a key; own is its key in placed.
-func leave(t *txn, own []byte) {
+// giveUp ends what a workflow has under a key; own is its key in placed.
+func giveUp(t *txn, own []byte) {
 	if k := bytes.Clone(t.get("placed", own)); k != nil {
 		t.del("places", k)
 		t.del("placed", own)
@@ -53,24 +53,24 @@ func admit(t *txn, c *persistence.Commit) error {
 	if a == nil {
 		return nil
 	}
+	own, kind := key(c.WorkflowID, a.Key), holding
+	if a.Op == persistence.LeavePlace {
+		giveUp(t, own)
+		return nil
+	}
+	if a.Op == persistence.WaitForPlace {
+		kind = waiting
+	}
 	now, gone := places(t, a.Key)
 	if err := a.Check(c.WorkflowID, now); err != nil {
 		return err
 	}
 	for _, id := range gone {
-		leave(t, key(id, a.Key))
-	}
-	own, kind := key(c.WorkflowID, a.Key), holding
-	switch a.Op {
-	case persistence.LeavePlace:
-		leave(t, own)
-		return nil
-	case persistence.WaitForPlace:
-		kind = waiting
+		giveUp(t, key(id, a.Key))
 	}
 	k := bytes.Clone(t.get("placed", own))
 	if k == nil || k[len(a.Key)+1] != kind { // else it keeps its turn, with the limit it asks for now
-		leave(t, own)
+		giveUp(t, own)
 		k = key(a.Key, kind, t.next("places"))
 		t.put("placed", own, k)
 	}

@@ -121,7 +121,7 @@ const reading, writing = false, true
 // run is a call: fn in a transaction. bad is what is wrong with the arguments. If
 // fn returns an error nothing is changed.
 func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn func(*txn) error) error {
-	inner, leave, err := s.gate.Enter(ctx)
+	_, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn
 	if err != nil || !t.wrote {
 		return err
 	}
-	if err := cmp.Or(ctx.Err(), s.gate.Check(ctx), inner.Err()); err != nil {
-		return err // nothing was done
+	if err := s.gate.Check(ctx); err != nil {
+		return err // closing, or nobody waits for it any more: nothing is done
 	}
 	if err := tx.Commit(); err != nil {
 		return failed(doing, stabilize.ErrUnknownOutcome, err)

@@ -137,6 +137,6 @@ func remove(t *txn, id string) {
 		m.lift(t)
 	}
 	for own := range t.list("placed", owned, nil) {
-		leave(t, own)
+		giveUp(t, own)
 	}
 }
