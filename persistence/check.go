@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -37,6 +38,32 @@ func CheckStage(stored, s *stabilize.Stage) error {
 		s.ID, stored.Ref, stored.Round, stored.Position, s.Ref, s.Round, s.Position)
 }
 
+// CheckStages checks a commit's stages against those stored, for a store that
+// keeps them as EncodeStage writes them: stored returns the body of a stage of this
+// workflow, nil if there is none of that id. ErrInvalid for what cannot change and
+// for a removed stage that does not exist, ErrCorrupt.
+func (c *Commit) CheckStages(stored func(id string) []byte) error {
+	for _, s := range c.Stages {
+		body := stored(s.ID)
+		if body == nil {
+			continue // new
+		}
+		was, err := DecodeStage(s.ID, 0, body)
+		if err == nil {
+			err = CheckStage(was, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, id := range c.Removed {
+		if stored(id) == nil {
+			return stabilize.Invalid("commit removed", "workflow %q has no stage %q", c.WorkflowID, id)
+		}
+	}
+	return nil
+}
+
 // Frees reports whether the commit itself removes the live message of that id,
 // so that one of its Messages may have it.
 func (c *Commit) Frees(messageID string) bool {
@@ -51,4 +78,23 @@ func (c *Commit) Frees(messageID string) bool {
 		}
 	}
 	return false
+}
+
+// Check decides whether a workflow's request may be done, given who counts under
+// its key before the commit: ErrNoPlace, ErrPlaceFree or nil. The rule itself is
+// MayTake, for stores that would rather count than list.
+func (a *Admission) Check(workflowID string, now Admissions) error {
+	if a.Op == LeavePlace {
+		return nil
+	}
+	ahead := slices.Index(now.Waiting, workflowID)
+	if ahead < 0 {
+		ahead = len(now.Waiting)
+	}
+	if MayTake(slices.Contains(now.Holding, workflowID), ahead, len(now.Holding), a.Limit) == (a.Op == TakePlace) {
+		return nil
+	}
+	return &stabilize.AdmissionError{
+		Key: a.Key, WorkflowID: workflowID, Limit: a.Limit, Holding: len(now.Holding), Free: a.Op == WaitForPlace,
+	}
 }

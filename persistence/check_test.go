@@ -131,3 +131,63 @@ func TestAPushTakesNoLease(t *testing.T) {
 		t.Errorf("with a lease: %v", err)
 	}
 }
+
+func TestAnAdmissionIsDecidedByWhoCounts(t *testing.T) {
+	now := persistence.Admissions{Holding: []string{"h"}, Waiting: []string{"a", "b"}}
+	for _, c := range []struct {
+		name  string
+		id    string
+		op    persistence.AdmissionOp
+		limit int
+		want  error
+	}{
+		{"a holder takes again", "h", persistence.TakePlace, 1, nil},
+		{"none is free", "a", persistence.TakePlace, 1, stabilize.ErrNoPlace},
+		{"the first takes the free one", "a", persistence.TakePlace, 2, nil},
+		{"the second does not", "b", persistence.TakePlace, 2, stabilize.ErrNoPlace},
+		{"who does not wait stands behind all", "x", persistence.TakePlace, 3, stabilize.ErrNoPlace},
+		{"there is one for everybody", "x", persistence.TakePlace, 4, nil},
+		{"there is no limit", "x", persistence.TakePlace, 0, nil},
+		{"it waits", "x", persistence.WaitForPlace, 3, nil},
+		{"it goes on waiting", "a", persistence.WaitForPlace, 1, nil},
+		{"nobody waits beside a free place", "a", persistence.WaitForPlace, 2, stabilize.ErrPlaceFree},
+		{"nobody waits without a limit", "x", persistence.WaitForPlace, 0, stabilize.ErrPlaceFree},
+		{"it gives back what it has not", "x", persistence.LeavePlace, 1, nil},
+	} {
+		a := persistence.Admission{Op: c.op, Key: "k", Limit: c.limit}
+		err := a.Check(c.id, now)
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+		want := stabilize.AdmissionError{Key: "k", WorkflowID: c.id, Limit: c.limit, Holding: 1, Free: c.want == stabilize.ErrPlaceFree}
+		var refused *stabilize.AdmissionError
+		if errors.As(err, &refused) && *refused != want {
+			t.Errorf("%s: the error says %+v, want %+v", c.name, *refused, want)
+		}
+	}
+}
+
+func TestACommitsStagesAreCheckedAgainstStoredBodies(t *testing.T) {
+	body, err := persistence.EncodeStage(&stabilize.Stage{ID: "s", Ref: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func(id string) []byte { return map[string][]byte{"s": body, "broken": []byte("?")}[id] }
+	stage := func(id, ref string) []*stabilize.Stage { return []*stabilize.Stage{{ID: id, Ref: ref}} }
+	for name, c := range map[string]struct {
+		commit persistence.Commit
+		want   error
+	}{
+		"the same":          {persistence.Commit{Stages: stage("s", "a")}, nil},
+		"a new one":         {persistence.Commit{Stages: stage("n", "n")}, nil},
+		"another ref":       {persistence.Commit{Stages: stage("s", "b")}, stabilize.ErrInvalid},
+		"unreadable":        {persistence.Commit{Stages: stage("broken", "a")}, stabilize.ErrCorrupt},
+		"removed":           {persistence.Commit{Removed: []string{"s"}}, nil},
+		"removed, unknown":  {persistence.Commit{Removed: []string{"n"}}, stabilize.ErrInvalid},
+		"removed, one of 2": {persistence.Commit{Removed: []string{"s", "n"}}, stabilize.ErrInvalid},
+	} {
+		if err := c.commit.CheckStages(stored); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}

@@ -209,6 +209,22 @@ func (d *DeadLetter) Notice(m Message) (DeadLettered, bool) {
 	return n, d.WorkflowID != "" && d.Kind != n.Kind()
 }
 
+// EncodeNotice is the stored form of the dead letter's Notice, whatever its size,
+// with an id from ids; nil if it has none. r decodes the message, if that can be
+// done.
+func (d *DeadLetter) EncodeNotice(r *Registry, ids *stabilize.IDs) (*Encoded, error) {
+	m, _ := r.Decode(d.ID, d.Kind, d.Body)
+	n, ok := d.Notice(m)
+	if !ok {
+		return nil, nil
+	}
+	e, err := (&Outgoing{Message: n}).Encode(ids, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &e, nil
+}
+
 // Reasons of a DeadLetter.
 const (
 	DeadExhausted   = "attempts exhausted"
@@ -233,6 +249,21 @@ type Depth struct {
 	Dead    int
 	// Oldest is when the oldest ready message became due; zero if none is.
 	Oldest time.Time
+}
+
+// Add counts one message that is no dead letter.
+func (d *Depth) Add(due time.Time, leased bool, now time.Time) {
+	switch {
+	case leased:
+		d.Leased++
+	case due.After(now):
+		d.Delayed++
+	default:
+		d.Ready++
+		if d.Oldest.IsZero() || due.Before(d.Oldest) {
+			d.Oldest = due
+		}
+	}
 }
 
 // Live is what a drain loop waits for: everything but the dead letters.

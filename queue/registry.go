@@ -91,7 +91,7 @@ func Register[M Message](r *Registry) error {
 func (r *Registry) Kinds() []string { return slices.Sorted(maps.Keys(r.decode)) }
 
 // Decode reads a stored message. An unknown kind or a body that cannot be
-// decoded is ErrCorrupt.
+// decoded is ErrCorrupt, and no message.
 func (r *Registry) Decode(id, kind string, body []byte) (Message, error) {
 	decode, ok := r.decode[kind]
 	if !ok {
