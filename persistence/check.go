@@ -98,3 +98,14 @@ func (a *Admission) Check(workflowID string, now Admissions) error {
 		Key: a.Key, WorkflowID: workflowID, Limit: a.Limit, Holding: len(now.Holding), Free: a.Op == WaitForPlace,
 	}
 }
+
+// CheckRefresh returns ErrInvalid for arguments that a Refresher must refuse.
+func CheckRefresh(id string, since int64) error {
+	if err := stabilize.CheckID("workflow id", id); err != nil {
+		return err
+	}
+	if since < 0 {
+		return stabilize.Invalid("refresh since", "%d is negative", since)
+	}
+	return nil
+}

@@ -130,8 +130,8 @@ func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, erro
 
 // Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
-	if since < 0 {
-		return nil, stabilize.Invalid("refresh since", "%d is negative", since)
+	if err := persistence.CheckRefresh(id, since); err != nil {
+		return nil, err
 	}
 	snap, err := s.snapshot(ctx, id, true)
 	if err != nil {

@@ -102,11 +102,8 @@ func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persisten
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := stabilize.CheckID("workflow id", id); err != nil {
+	if err := persistence.CheckRefresh(id, since); err != nil {
 		return nil, err
-	}
-	if since < 0 {
-		return nil, stabilize.Invalid("refresh since", "%d is negative", since)
 	}
 	var d *persistence.Delta
 	err := s.read(ctx, "refresh", func(ctx context.Context, st *prepared) error {

@@ -60,7 +60,7 @@ func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error
 // Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
 	var d persistence.Delta
-	err := s.run(ctx, "read a workflow", reading, stabilize.CheckID("workflow id", id), func(t *txn) error {
+	err := s.run(ctx, "read a workflow", reading, persistence.CheckRefresh(id, since), func(t *txn) error {
 		h, w, err := header(t, id)
 		if err != nil {
 			return err
