@@ -18,6 +18,8 @@
 // Package certify runs all of them on one harness, and cmd/certify does for the
 // stores of this module by data source name. Package enginebench measures a store
 // under the engine. Package faults, for these and for anybody's tests, makes any store hostile.
+// Package sqlharness has what a harness of a store on database/sql needs to make
+// its database hostile, and the harness of SQLite.
 //
 // Each promise is a Clause, data with an id and a sentence, and one sub-test
 // named by the id, so that -run finds it. docs/contract.md lists them all, and
@@ -31,6 +33,7 @@
 // It may import the standard library and this module but contrib, no database:
 // running it adds nothing to a go.mod.
 //
-// Where to start reading: clause.go, then harness.go, then run.go, then the group of interest
-// in storetest, queuetest or controltest (one file for each).
+// Where to start reading: clause.go, then harness.go and powers.go, then run.go,
+// then the group of interest in storetest, queuetest or controltest (one file for
+// each).
 package conformance

@@ -25,6 +25,8 @@ func groups() map[string]Group {
 		"IS":  {"concurrent use", "persistence.Store"},
 		"LP":  {"large payloads", "stabilize.TooLargeError"},
 		"CX":  {"ended contexts", "persistence.Store"},
+		"CR":  {"broken connections, lost handles", "persistence.WorkflowStore, persistence.Store"},
+		"MG":  {"migrations", "persistence.Store, stabilize.ErrSchemaMissing"},
 		"CB":  {"closing", "persistence.WorkflowStore"},
 		"DF":  {"random sequences, compared with the memory store", "persistence.Store, queue.Queue"},
 		"DX":  {"random sequences in which calls fail and processes die", "persistence.Commit, queue.Queue"},

@@ -38,7 +38,8 @@ type QueueHarness interface {
 // Power names something that not every backend or harness has.
 type Power string
 
-// The powers.
+// Powers of the handles, and powers to look into a database past them; those that
+// make it hostile are in powers.go.
 const (
 	// CanRefresh: the handles are persistence.Refresher.
 	CanRefresh Power = "Refresh"
@@ -147,6 +148,20 @@ func has(p Power, harness any, handle any) bool {
 		_, ok = Find[QueryCounter](harness)
 	case CanExplain:
 		_, ok = Find[Explainer](harness)
+	case CanIntercept:
+		_, ok = Find[Interceptor](harness)
+	case CanFreeze:
+		_, ok = Find[Freezer](harness)
+	case CanRestart:
+		_, ok = Find[Restarter](harness)
+	case CanOpenNarrow:
+		_, ok = Find[NarrowOpener](harness)
+	case CanOpenTenant:
+		_, ok = Find[TenantOpener](harness)
+	case CanOpenGiven:
+		_, ok = Find[GivenOpener](harness)
+	case CanMigrate:
+		_, ok = Find[Migrator](harness)
 	default:
 		ok = false
 	}

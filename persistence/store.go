@@ -54,6 +54,17 @@ type WorkflowStore interface {
 }
 
 // Store is a workflow store and the queue on the same data.
+//
+// One whose database has a schema brings it up to date when it is opened, if
+// asked and never else: several may do so at once, and a migration that failed is
+// finished by the next that is asked. A database that is newer than the program
+// is not opened: ErrSchemaTooNew. On one that is older, or empty, every method
+// returns ErrSchemaMissing. A store that can share a database with others of its
+// kind is told apart by a prefix or schema; a name that cannot be one is
+// ErrInvalid when it is opened. A database handle that the caller gave is not
+// closed.
+//
+// When the database restarts, handles go on without being opened anew.
 type Store interface {
 	WorkflowStore
 	queue.Queue
@@ -63,7 +74,7 @@ type Store interface {
 type Refresher interface {
 	// Refresh returns what changed after version since, as of one instant; a since
 	// that is greater than the version is of an earlier workflow of that id, and all
-	// is returned, Whole. ErrNotFound.
+	// is returned, Whole. Errors: ErrNotFound; ErrInvalid if since is negative.
 	Refresh(ctx context.Context, id string, since int64) (*Delta, error)
 }
 

@@ -43,10 +43,9 @@ func (h *harness) Open() persistence.Store {
 
 // Lacks implements conformance.Lacking.
 func (h *harness) Lacks() []conformance.Power {
-	return []conformance.Power{
+	return append(conformance.DatabasePowers(),
 		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit,
-		conformance.CanCountQueries, conformance.CanExplain,
-	}
+		conformance.CanCountQueries, conformance.CanExplain)
 }
 
 // In a test file of one's own store, everything at each speed.

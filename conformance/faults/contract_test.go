@@ -51,10 +51,9 @@ func (h *harness) Reopen() persistence.Store {
 
 // Lacks implements conformance.Lacking: the harness looks at nothing from inside.
 func (h *harness) Lacks() []conformance.Power {
-	return []conformance.Power{
+	return append(conformance.DatabasePowers(),
 		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
-		conformance.CanCountRows, conformance.CanSetVersion,
-	}
+		conformance.CanCountRows, conformance.CanSetVersion)
 }
 
 type (

@@ -43,6 +43,12 @@ func (e *env) both(i int) queue.Queue {
 	return e.b
 }
 
+// power returns a power of the harness that the runner has made sure of.
+func power[P any](e *env) P {
+	p, _ := conformance.Find[P](e.h)
+	return p
+}
+
 func (e *env) ack(q queue.Queue, d queue.Delivery) {
 	e.Helper()
 	e.Must(q.Ack(e.Ctx(), d.Receipt()), "acknowledging %q", d.ID)

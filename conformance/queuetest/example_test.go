@@ -24,6 +24,9 @@ func (h *harness) Second() queue.Queue           { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 func (h *harness) Close(q queue.Queue) error     { return q.(*memstore.Store).Close() }
 
+// Lacks implements conformance.Lacking.
+func (h *harness) Lacks() []conformance.Power { return conformance.DatabasePowers() }
+
 func (h *harness) Reopen() queue.Queue {
 	_, _ = h.first.Close(), h.second.Close() // of a memory store: never an error
 	h.open()

@@ -139,7 +139,7 @@ func without() map[string]string {
 }
 
 func mutations() []mutant.Mutation {
-	return slices.Concat(mutantsOfVisibility(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest())
+	return slices.Concat(mutantsOfVisibility(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest(), mutantsOfCrashes())
 }
 
 func mutantsOfVisibility() []mutant.Mutation {
@@ -181,7 +181,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return ds
 			})()
 		}},
-		{Clause: "VL-08", Does: "does not count a delivery after a lapse", Also: []string{"CL-11", "VL-11", "VL-18", "VL-37"}, Hooks: delivered(func(d *queue.Delivery) {
+		{Clause: "VL-08", Does: "does not count a delivery after a lapse", Also: []string{"CL-11", "CR-03", "VL-11", "VL-18", "VL-37"}, Hooks: delivered(func(d *queue.Delivery) {
 			if d.LastError == "" {
 				d.Attempts = 1
 			}
@@ -336,6 +336,28 @@ func mutantsOfVisibility() []mutant.Mutation {
 				}
 				return s.Push(ctx)
 			}}
+		}},
+		{Clause: "VL-41", Does: "gives a hint after every claim", Hooks: func() *hooks {
+			woken := make(chan struct{}, 1)
+			wake := func() {
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			}
+			return &hooks{
+				Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+					defer wake()
+					return s.Claim(ctx, w, room)
+				},
+				Wake: func(s store) <-chan struct{} {
+					if good := s.(queue.Notifier).Wake(); len(good) > 0 {
+						<-good
+						wake()
+					}
+					return woken
+				},
+			}
 		}},
 		{Clause: "VL-40", Does: "counts what a silent worker held as leased until somebody claims", Hooks: func() *hooks {
 			return &hooks{Depth: func(s store, ctx ctxt) (queue.Depth, error) {
@@ -504,7 +526,7 @@ func mutantsOfOrder() []mutant.Mutation {
 			return ds
 		})},
 		{Clause: "OR-03", Does: "delivers in the order of storing", Hooks: sorted(func(a, b queue.Delivery) int { return a.CreatedAt.Compare(b.CreatedAt) })},
-		{Clause: "OR-04", Does: "delivers the newest first when it has room for one", Also: []string{"BI-04", "OR-06", "VL-27"}, Hooks: func() *hooks {
+		{Clause: "OR-04", Does: "delivers the newest first when it has room for one", Also: []string{"BI-04", "CR-06", "OR-06", "VL-27"}, Hooks: func() *hooks {
 			return &hooks{Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 				if room != (queue.Room{Control: 1}) {
 					return s.Claim(ctx, w, room)
@@ -534,7 +556,7 @@ func mutantsOfOrder() []mutant.Mutation {
 		{Clause: "CL-11", Does: "retires a worker of like name", Hooks: func() *hooks {
 			return &hooks{Retire: func(s store, ctx ctxt, worker string) error { return s.Retire(ctx, strings.ToLower(worker)) }}
 		}},
-		{Clause: "CL-12", Does: "has one fence for all", Hooks: func() *hooks {
+		{Clause: "CL-12", Does: "has one fence for all", Also: []string{"CR-06"}, Hooks: func() *hooks {
 			return &hooks{Heartbeat: func(s store, ctx ctxt, w queue.Worker) (queue.Leases, error) {
 				l, err := s.Heartbeat(ctx, w)
 				l.Fence = 1
@@ -688,7 +710,7 @@ func mutantsOfTheRest() []mutant.Mutation {
 				return err
 			}}
 		}},
-		{Clause: "CX-01", Does: "retires though it was canceled", Hooks: func() *hooks {
+		{Clause: "CX-01", Does: "retires though it was canceled", Also: []string{"CX-02"}, Hooks: func() *hooks {
 			return &hooks{Retire: func(s store, ctx ctxt, worker string) error {
 				return errors.Join(s.Retire(context.WithoutCancel(ctx), worker), ctx.Err())
 			}}

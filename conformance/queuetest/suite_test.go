@@ -17,9 +17,11 @@ import (
 
 // memory is a harness of the memory store.
 type memory struct {
+	mutant.Link
+
 	data          *memstore.Data
 	clock         *stabilize.ManualClock
-	first, second *memstore.Store
+	first, second persistence.Store
 }
 
 func newMemory() *memory {
@@ -30,7 +32,7 @@ func newMemory() *memory {
 
 func (m *memory) open() {
 	cfg := memstore.Config{Clock: m.clock}
-	m.first, m.second = memstore.Open(m.data, cfg), memstore.Open(m.data, cfg)
+	m.first, m.second = m.Handle(memstore.Open(m.data, cfg), true), m.Handle(memstore.Open(m.data, cfg), false)
 }
 
 func (m *memory) Store() persistence.Store      { return m.first }

@@ -44,6 +44,7 @@ func visibility() []check {
 		clause("VL-37", "Retiring makes all that a worker holds claimable at once, with the attempts counted; an unknown worker is no error.", vl37),
 		clause("VL-39", "A push stores all messages or none: an id in use or an invalid message refuses the others too; a message without an id gets one; a lease is refused.", vl39),
 		clause("VL-40", "When the worker has been silent for its TTL, what it held is counted as ready and listed as not leased, also before anyone claims.", vl40),
+		clause("VL-41", "A claim or a heartbeat that makes nothing claimable gives no hint to whoever waits on a handle's channel: who is woken claims, and would be woken by that again.", vl41),
 	}
 }
 
@@ -653,4 +654,39 @@ func vl39(e *env) {
 		e.Errorf("%d messages were delivered, want 3", len(seen)-1)
 	}
 	e.Want(stabilize.ErrExists, e.a.Push(e.Ctx(), kit.Send("in-use")), "pushing an id that is leased")
+}
+
+func vl41(e *env) {
+	e.Push(e.a, kit.Send("later"))
+	held := e.ClaimOne(e.a, "worker")
+	const rounds = 20
+	for _, what := range []struct {
+		name string
+		do   func(q queue.Queue)
+	}{
+		{"claims that find nothing", func(q queue.Queue) { e.Claim(q, "worker") }},
+		{"heartbeats", func(q queue.Queue) {
+			e.heartbeat(q, kit.Worker("worker"))
+		}},
+	} {
+		hints := 0
+		for i := range rounds {
+			for _, q := range []queue.Queue{e.a, e.b} {
+				n, ok := q.(queue.Notifier)
+				if !ok {
+					continue
+				}
+				wake := n.Wake()
+				for len(wake) > 0 { // an old hint
+					<-wake
+				}
+				what.do(e.both(i))
+				hints += len(n.Wake())
+			}
+		}
+		if hints > rounds { // a hint for nothing may come now and then
+			e.Errorf("%d of %d %s gave a hint that messages may have become claimable", hints, 2*rounds, what.name)
+		}
+	}
+	e.ack(e.a, held)
 }

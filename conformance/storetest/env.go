@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -47,8 +48,11 @@ func power[P any](e *env) P {
 }
 
 // one commits one commit.
-func (e *env) one(s persistence.Store, c *persistence.Commit) error {
-	errs := s.CommitBatch(e.Ctx(), []*persistence.Commit{c})
+func (e *env) one(s persistence.Store, c *persistence.Commit) error { return e.oneIn(e.Ctx(), s, c) }
+
+// oneIn is one within a context.
+func (e *env) oneIn(ctx context.Context, s persistence.Store, c *persistence.Commit) error {
+	errs := s.CommitBatch(ctx, []*persistence.Commit{c})
 	if len(errs) != 1 {
 		return stabilize.Invalid("CommitBatch", "%d errors for 1 commit", len(errs))
 	}
@@ -166,13 +170,13 @@ func (e *env) see(s persistence.Store, id string, keys []string) sight {
 
 // retry changes a workflow until the version does not move in between. It is
 // safe in a race: it fails nothing and returns the error.
-func (e *env) retry(s persistence.Store, id string, change func(*stabilize.Workflow) *persistence.Commit) error {
+func (e *env) retry(ctx context.Context, s persistence.Store, id string, change func(*stabilize.Workflow) *persistence.Commit) error {
 	for range kit.Tries {
-		w, err := s.Load(e.Ctx(), id)
+		w, err := s.Load(ctx, id)
 		if err != nil {
 			return err
 		}
-		err = e.one(s, change(w))
+		err = e.oneIn(ctx, s, change(w))
 		if !errors.Is(err, stabilize.ErrConflict) && !errors.Is(err, stabilize.ErrTransient) {
 			return err
 		}

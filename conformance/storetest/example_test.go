@@ -24,6 +24,12 @@ func (h *harness) Store() persistence.Store      { return h.first }
 func (h *harness) Second() persistence.Store     { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 
+// Lacks implements conformance.Lacking: what is not brought is declared.
+func (h *harness) Lacks() []conformance.Power {
+	return append(conformance.DatabasePowers(), conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion,
+		conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+}
+
 func (h *harness) Reopen() persistence.Store {
 	_, _ = h.first.Close(), h.second.Close() // of a memory store: never an error
 	h.open()

@@ -16,6 +16,8 @@ import (
 // memory is a harness of the memory store with every power, those that a memory
 // store cannot have played by a layer above it.
 type memory struct {
+	mutant.Link
+
 	data          *memstore.Data
 	clock         *stabilize.ManualClock
 	first, second persistence.Store
@@ -23,6 +25,7 @@ type memory struct {
 	mu       sync.Mutex
 	shift    map[string]int64             // added to a workflow's versions
 	tampered map[string]map[string][]byte // bodies by table and id
+	tenants  map[string]*memstore.Data
 	queries  int
 }
 
@@ -30,14 +33,19 @@ func newMemory() *memory {
 	m := &memory{
 		data: memstore.NewData(), clock: stabilize.NewManualClock(time.Date(2025, 5, 6, 7, 8, 9, 0, time.UTC)),
 		shift: map[string]int64{}, tampered: map[string]map[string][]byte{},
+		tenants: map[string]*memstore.Data{},
 	}
 	m.open()
 	return m
 }
 
 func (m *memory) open() {
-	cfg := memstore.Config{Clock: m.clock}
-	m.first, m.second = m.layer(memstore.Open(m.data, cfg)), m.layer(memstore.Open(m.data, cfg))
+	m.first, m.second = m.Handle(m.handle(), true), m.Handle(m.handle(), false)
+}
+
+// handle opens a further handle, without connection.
+func (m *memory) handle() persistence.Store {
+	return m.layer(memstore.Open(m.data, memstore.Config{Clock: m.clock}))
 }
 
 func (m *memory) Store() persistence.Store      { return m.first }

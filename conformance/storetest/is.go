@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,7 +40,7 @@ func is01(e *env) {
 			defer writing.Add(-1)
 			for n := range rounds {
 				says := fmt.Sprintf("%d-%d", i, n)
-				if err := e.retry(s, "w", func(w *stabilize.Workflow) *persistence.Commit { return kit.Update(w, says, "A", "B") }); err != nil {
+				if err := e.retry(e.Ctx(), s, "w", func(w *stabilize.Workflow) *persistence.Commit { return kit.Update(w, says, "A", "B") }); err != nil {
 					return err
 				}
 			}
@@ -68,23 +69,25 @@ func is01(e *env) {
 	}
 }
 
-func is04(e *env) {
-	const n = 32
+func is04(e *env) { e.crowd(e.Ctx(), e.a, 32) }
+
+// crowd has n goroutines do everything at once on one handle.
+func (e *env) crowd(ctx context.Context, s persistence.Store, n int) {
+	e.Helper()
 	own := kit.Numbered("w%d", n)
 	e.createAll(append(own, "shared"), nil, "s")
 	rounds := e.Effort.Of(6, 2)
 	errs := kit.Race(n, func(i int) error {
-		ctx := e.Ctx()
 		for r := range rounds {
 			says := fmt.Sprintf("%d.%d", i, r)
-			if err := e.a.Push(ctx, about(own[i], says)); err != nil {
+			if err := s.Push(ctx, about(own[i], says)); err != nil {
 				return fmt.Errorf("pushing: %w", err)
 			}
-			ds, err := e.a.Claim(ctx, kit.Worker(own[i]), queue.Room{Control: 3})
+			ds, err := s.Claim(ctx, kit.Worker(own[i]), queue.Room{Control: 3})
 			if err != nil {
 				return fmt.Errorf("claiming: %w", err)
 			}
-			if err := e.retry(e.a, own[i], func(w *stabilize.Workflow) *persistence.Commit {
+			if err := e.retry(ctx, s, own[i], func(w *stabilize.Workflow) *persistence.Commit {
 				c := kit.Update(w, says, "s")
 				for _, d := range ds {
 					c.Handled = append(c.Handled, d.Receipt())
@@ -93,32 +96,32 @@ func is04(e *env) {
 			}); err != nil {
 				return fmt.Errorf("committing: %w", err)
 			}
-			if _, err := e.a.Load(ctx, "shared"); err != nil {
+			if _, err := s.Load(ctx, "shared"); err != nil {
 				return fmt.Errorf("loading: %w", err)
 			}
-			if _, err := e.a.Query(ctx, persistence.Query{Limit: 5}); err != nil {
+			if _, err := s.Query(ctx, persistence.Query{Limit: 5}); err != nil {
 				return fmt.Errorf("querying: %w", err)
 			}
-			if _, err := e.a.Heartbeat(ctx, kit.Worker(own[i])); err != nil {
+			if _, err := s.Heartbeat(ctx, kit.Worker(own[i])); err != nil {
 				return fmt.Errorf("a heartbeat: %w", err)
 			}
-			if _, err := e.a.Depth(ctx); err != nil {
+			if _, err := s.Depth(ctx); err != nil {
 				return fmt.Errorf("reading the depth: %w", err)
 			}
-			if _, err := e.a.Pending(ctx, own[i]); err != nil {
+			if _, err := s.Pending(ctx, own[i]); err != nil {
 				return fmt.Errorf("listing: %w", err)
 			}
 		}
 		return nil
 	})
-	e.Must(kit.First(errs), "32 goroutines on one handle")
+	e.Must(kit.First(errs), "%d goroutines on one handle", n)
 	for i, id := range own {
-		if h := e.summary(e.a, id); h.Version != int64(rounds)+1 || h.Reason != fmt.Sprintf("%d.%d", i, rounds-1) {
+		if h := e.summary(s, id); h.Version != int64(rounds)+1 || h.Reason != fmt.Sprintf("%d.%d", i, rounds-1) {
 			e.Errorf("%s is at version %d and says %q after %d commits", id, h.Version, h.Reason, rounds)
 		}
 	}
-	left := e.Claim(e.a, "sweeper")
-	if d := e.Depth(e.a); d.Leased != len(left) || d.Ready != 0 {
+	left := e.Claim(s, "sweeper")
+	if d := e.Depth(s); d.Leased != len(left) || d.Ready != 0 {
 		e.Errorf("at the end the queue holds %+v, of which %d could be claimed", d, len(left))
 	}
 }

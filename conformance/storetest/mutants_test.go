@@ -30,7 +30,8 @@ func without() map[string]string {
 }
 
 func mutations() []mutant.Mutation {
-	return slices.Concat(mutantsOfRoundTrips(), mutantsOfVersions(), mutantsOfCommits(), mutantsOfClaims(), mutantsOfQueries(), mutantsOfValues(), mutantsOfTheRest())
+	return slices.Concat(mutantsOfRoundTrips(), mutantsOfVersions(), mutantsOfCommits(), mutantsOfClaims(), mutantsOfQueries(), mutantsOfValues(), mutantsOfTheRest(),
+		mutantsOfCrashes(), mutantsOfHandles(), mutantsOfMigrations())
 }
 
 func mutantsOfRoundTrips() []mutant.Mutation {
@@ -62,7 +63,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 				return w, err
 			}}
 		}},
-		{Clause: "RT-06", Does: "takes every failure for absence", Also: []string{"BI-06", "CB-02", "CX-01"}, Hooks: summarized(func(h *stabilize.Header, err error) (*stabilize.Header, error) {
+		{Clause: "RT-06", Does: "takes every failure for absence", Also: []string{"BI-06", "CB-02", "CX-01", "CX-02"}, May: []string{"CR-08"}, Hooks: summarized(func(h *stabilize.Header, err error) (*stabilize.Header, error) {
 			if err != nil {
 				return nil, &stabilize.NotFoundError{Kind: "workflow", ID: "nobody"}
 			}
@@ -178,7 +179,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 			}
 			return one(s, ctx, c)
 		})},
-		{Clause: "RT-18", Does: "writes the stages of a commit that lost, and says so", Also: []string{"AC-13", "OC-02", "OC-06", "OC-09"}, May: []string{"IS-01", "OC-08"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
+		{Clause: "RT-18", Does: "writes the stages of a commit that lost, and says so", Also: []string{"AC-13", "CR-01", "OC-02", "OC-06", "OC-09"}, May: []string{"IS-01", "OC-08"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
 			if errors.Is(err, stabilize.ErrConflict) && len(c.Stages) > 0 && c.Expect == 1 {
 				_ = force(s, ctx, &persistence.Commit{WorkflowID: c.WorkflowID, Stages: c.Stages})
 			}
@@ -190,7 +191,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 			}
 			return err
 		})},
-		{Clause: "RT-20", Does: "forgets the places when it is opened anew", Also: []string{"AC-01"}, Hooks: func() *hooks {
+		{Clause: "RT-20", Does: "forgets the places when it is opened anew", Also: []string{"AC-01", "CR-04"}, Hooks: func() *hooks {
 			var reopened locked[bool, bool]
 			return &hooks{
 				Reopened: func() { reopened.set(true, true) },
@@ -887,7 +888,7 @@ func mutantsOfTheRest() []mutant.Mutation {
 				return errs
 			}}
 		}},
-		{Clause: "CX-01", Does: "deletes though it was canceled", Also: []string{"CX-05"}, Hooks: func() *hooks {
+		{Clause: "CX-01", Does: "deletes though it was canceled", Also: []string{"CX-02", "CX-05"}, Hooks: func() *hooks {
 			return &hooks{Delete: func(s store, ctx ctxt, ids []string) error { return s.Delete(context.WithoutCancel(ctx), ids...) }}
 		}},
 		{Clause: "CX-05", Does: "is poisoned by a canceled call", Hooks: func() *hooks {

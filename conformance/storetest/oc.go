@@ -202,7 +202,9 @@ func oc07(e *env) {
 	e.commit(e.a, kit.Update(e.load(e.a, "w"), "five", "s4")) // 5
 	check(4, false, "s4")
 	check(3, true, "s2", "s3", "s4")
-	_, err := e.a.(persistence.Refresher).Refresh(e.Ctx(), "unknown", 1)
+	_, err := e.a.(persistence.Refresher).Refresh(e.Ctx(), "w", -1)
+	e.Want(stabilize.ErrInvalid, err, "refreshing since version -1")
+	_, err = e.a.(persistence.Refresher).Refresh(e.Ctx(), "unknown", 1)
 	e.Want(stabilize.ErrNotFound, err, "refreshing an unknown workflow")
 }
 
@@ -279,7 +281,7 @@ func oc11(e *env) {
 		e.create(id, "s")
 		errs := kit.Race(2, func(i int) error {
 			change := []func(*stabilize.Workflow) *persistence.Commit{canceling, pausing}[(i+round)%2]
-			return e.retry(e.both(i), id, change)
+			return e.retry(e.Ctx(), e.both(i), id, change)
 		})
 		e.Must(kit.First(errs), "round %d: canceling and pausing at the same time", round)
 		if h := e.summary(e.b, id); h.Cancel == nil || h.Status != stabilize.Paused || h.Version != 3 {
@@ -300,7 +302,7 @@ func oc12(e *env) {
 	workers := e.Effort.Size(12, 2)
 	errs := kit.Race(workers, func(i int) error {
 		for range 20 {
-			err := e.retry(e.both(i), "w", func(w *stabilize.Workflow) *persistence.Commit {
+			err := e.retry(e.Ctx(), e.both(i), "w", func(w *stabilize.Workflow) *persistence.Commit {
 				s := w.Stages[0].Clone()
 				s.Context = stabilize.Values{"n": fmt.Appendf(nil, "%d", count(w)+1)}
 				return &persistence.Commit{WorkflowID: "w", Expect: w.Version, Stages: []*stabilize.Stage{s}}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -88,4 +90,9 @@ func benchWorkflow(id string) *stabilize.Workflow {
 		w.Stages = append(w.Stages, st)
 	}
 	return w
+}
+
+// LP-05 of the contract.
+func BenchmarkDelayed(b *testing.B) {
+	queuetest.BenchmarkDelayed(b, func(b *testing.B) conformance.QueueHarness { return conformance.AsQueue(newHarness(b)) })
 }

@@ -37,7 +37,7 @@ type harness struct {
 	first, second *Store
 }
 
-func newHarness(t *testing.T) *harness {
+func newHarness(t testing.TB) *harness {
 	h := &harness{data: NewData(), clock: stabilize.NewManualClock(start())}
 	h.open()
 	t.Cleanup(func() {
@@ -55,9 +55,11 @@ func (h *harness) Store() persistence.Store      { return h.first }
 func (h *harness) Second() persistence.Store     { return h.second }
 func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 
-// Lacks implements conformance.Lacking: there are no rows, queries or limits.
+// Lacks implements conformance.Lacking: there are no rows, queries or limits, and
+// no database that could break, be opened in another way, or have an old schema.
 func (h *harness) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain}
+	return append(conformance.DatabasePowers(),
+		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 func (h *harness) Reopen() persistence.Store {

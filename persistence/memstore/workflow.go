@@ -128,16 +128,18 @@ func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, erro
 	return headerAt(snap.header, snap.version), nil
 }
 
-// Refresh implements persistence.Refresher. A version the workflow has not
-// reached, or a negative one, is no version of it: everything is returned, Whole.
+// Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
+	if since < 0 {
+		return nil, stabilize.Invalid("refresh since", "%d is negative", since)
+	}
 	snap, err := s.snapshot(ctx, id, true)
 	if err != nil {
 		return nil, err
 	}
 	delta := &persistence.Delta{
 		Header: *headerAt(snap.header, snap.version),
-		Whole:  snap.removedAt > since || since > snap.version || since < 0,
+		Whole:  snap.removedAt > since || since > snap.version,
 	}
 	for _, st := range snap.stages {
 		if delta.Whole || st.Version > since {

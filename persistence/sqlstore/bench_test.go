@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -142,4 +144,9 @@ func BenchmarkClaim(b *testing.B) {
 			}
 		}
 	})
+}
+
+// LP-05 of the contract.
+func BenchmarkDelayed(b *testing.B) {
+	queuetest.BenchmarkDelayed(b, func(b *testing.B) conformance.QueueHarness { return conformance.AsQueue(newHarness(b, false)) })
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 )
 
-// hooked is a driver of its own on top of the default one. It counts statements
-// and may get in the way of a COMMIT.
+// hooked is a driver of its own on top of the default one. It notes pragmas and may
+// get in the way of what is prepared and of a COMMIT.
 type hooked struct {
 	name    string
 	inner   driver.Driver
-	queries atomic.Int64
 	commit  atomic.Pointer[func(driver.Tx) error]
-	pragmas sync.Map // texts prepared that set one
+	prepare atomic.Pointer[func(query string) error] // its error is Prepare's
+	pragmas sync.Map                                 // texts prepared that set one
 }
 
 func newDriver(t testing.TB) *hooked {
@@ -54,11 +54,12 @@ func (c hookedConn) Prepare(query string) (driver.Stmt, error) {
 	if strings.HasPrefix(query, "PRAGMA") {
 		c.h.pragmas.Store(query, true)
 	}
-	st, err := c.Conn.Prepare(query)
-	if err != nil {
-		return nil, err
+	if f := c.h.prepare.Load(); f != nil {
+		if err := (*f)(query); err != nil {
+			return nil, err
+		}
 	}
-	return hookedStmt{st, c.h}, nil
+	return c.Conn.Prepare(query)
 }
 
 func (c hookedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
@@ -67,22 +68,6 @@ func (c hookedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx,
 		return nil, err
 	}
 	return hookedTx{tx, c.h}, nil
-}
-
-type hookedStmt struct {
-	driver.Stmt
-
-	h *hooked
-}
-
-func (s hookedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	s.h.queries.Add(1)
-	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
-}
-
-func (s hookedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	s.h.queries.Add(1)
-	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
 type hookedTx struct {

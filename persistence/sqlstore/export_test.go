@@ -1,20 +1,6 @@
 package sqlstore
 
-import (
-	"slices"
-
-	"github.com/stabilize-dev/go-stabilize/persistence"
-)
-
-// ExplainQuery returns the statement that Query runs.
-func (s *Store) ExplainQuery(q persistence.Query) (string, []any, error) {
-	after, err := q.Check()
-	if err != nil {
-		return "", nil, err
-	}
-	text, args := s.queryText(&q, after)
-	return text, args, nil
-}
+import "slices"
 
 // InUse counts the connections that are checked out: a transaction or a cursor
 // left open is one too.

@@ -2,8 +2,10 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -162,6 +164,39 @@ func TestBusyCommit(t *testing.T) {
 	commit(t, s, creation("w"))
 	if refusals != 3 {
 		t.Errorf("asked %d times", refusals)
+	}
+}
+
+// On a new connection a lock may already be in the way of the statement that takes
+// it: it is tried again too, and not until the patience is at its end.
+func TestBusyOnNewConnection(t *testing.T) {
+	d := newDriver(t)
+	path := tempFile(t)
+	db, err := sql.Open(d.name, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxIdleConns(-1) // every call has a new connection
+	s := open(t, "", func(c *sqlstore.Config) { c.Path, c.DB, c.BusyTimeout = "", db, 200*time.Millisecond })
+	release := lock(t, path)
+	_, busy := raw(t, path).ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	release()
+	if busy == nil {
+		t.Fatal("two write locks")
+	}
+	refused := false
+	refuse := func(query string) error {
+		if first := !refused && strings.HasPrefix(query, "DELETE FROM workers WHERE fence IS NULL"); first {
+			refused = true
+			return busy
+		}
+		return nil
+	}
+	d.prepare.Store(&refuse)
+	commit(t, s, creation("w"))
+	if !refused {
+		t.Error("nothing was refused")
 	}
 }
 

@@ -105,6 +105,7 @@ func (s *Store) lockWrite(ctx context.Context, tx *wtx, p *patience) error {
 		if err == nil || !s.isBusy(err) || !p.wait(ctx) {
 			return err
 		}
+		tx.used[stLock] = nil // one that could not be prepared, on a new connection, keeps its error
 	}
 }
 

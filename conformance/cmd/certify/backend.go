@@ -1,17 +1,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -57,8 +57,8 @@ func openBackend(dsn string) (*backend, error) {
 	}
 }
 
-// handles is what the harnesses have in common. Reopen panics where a handle
-// cannot be opened or closed: the clause fails and says so.
+// handles opens two handles. Reopen panics where one cannot be opened or closed:
+// the clause fails and says so.
 type handles struct {
 	clock         *stabilize.ManualClock
 	first, second persistence.Store
@@ -119,9 +119,8 @@ func (h *handles) Reopen() persistence.Store {
 type memory struct{ *handles }
 
 func (memory) Lacks() []conformance.Power {
-	return []conformance.Power{
-		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
-	}
+	return append(conformance.DatabasePowers(),
+		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 func newMemory(t *testing.T) conformance.Harness {
@@ -139,15 +138,6 @@ func newMemory(t *testing.T) conformance.Harness {
 	})}
 }
 
-// sqliteDSN names a file.
-func sqliteDSN(path, synchronous string) string {
-	return "sqlite://" + escaped(path) + "?synchronous=" + synchronous
-}
-
-func escaped(path string) string {
-	return strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(filepath.ToSlash(path))
-}
-
 func newSQLite(t *testing.T, root, synchronous string) conformance.Harness {
 	folder, err := os.MkdirTemp(root, "clause-*")
 	if err != nil {
@@ -158,10 +148,9 @@ func newSQLite(t *testing.T, root, synchronous string) conformance.Harness {
 			t.Error(err)
 		}
 	})
-	path, clock := filepath.Join(folder, "store.db"), newClock()
-	h := &sqlite{handles: newHandles(t, clock, func() (persistence.Store, error) {
-		return engine.OpenStore(context.WithoutCancel(t.Context()), sqliteDSN(path, synchronous), engine.StoreConfig{Clock: clock})
-	})}
-	h.look(t, path)
-	return h
+	cfg := sqlharness.SQLiteConfig{Folder: folder, Synchronous: sqlstore.Full}
+	if synchronous == "normal" {
+		cfg.Synchronous = sqlstore.Normal
+	}
+	return sqlharness.NewSQLite(t, cfg)
 }

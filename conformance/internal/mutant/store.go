@@ -19,6 +19,7 @@ type Hooks struct {
 	Handlers func() *handlers.Set
 	// Reopened is told when a harness opened the data anew.
 	Reopened func()
+	Open     Openers
 
 	CommitBatch func(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error
 	Load        func(s persistence.Store, ctx context.Context, id string) (*stabilize.Workflow, error)

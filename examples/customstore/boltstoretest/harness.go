@@ -83,7 +83,7 @@ func (h *Harness) Open() persistence.Store { return h.handle() }
 // Lacks implements conformance.Lacking: in an embedded store there are no round
 // trips to count and no plans to explain.
 func (h *Harness) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanCountQueries, conformance.CanExplain}
+	return append(conformance.DatabasePowers(), conformance.CanCountQueries, conformance.CanExplain)
 }
 
 // MaxPayload implements conformance.Limiter.
