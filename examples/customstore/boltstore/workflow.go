@@ -23,11 +23,10 @@ func stages(t *txn, id string, since int64) ([]*stabilize.Stage, error) {
 	list := []*stabilize.Stage{}
 	prefix := key(id)
 	for k, v := range t.list("stages", prefix, nil) {
-		version := number(v)
-		if version <= since {
+		if number(v) <= since {
 			continue
 		}
-		st, err := persistence.DecodeStage(text(k[len(prefix):]), version, v[8:])
+		st, err := persistence.DecodeStage(text(k[len(prefix):]), number(v), v[8:])
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +59,11 @@ func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error
 // Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
 	var d persistence.Delta
-	err := s.run(ctx, "read a workflow", reading, stabilize.CheckID("workflow id", id), func(t *txn) error {
+	bad := stabilize.CheckID("workflow id", id)
+	if bad == nil && since < 0 {
+		bad = stabilize.Invalid("refresh since", "%d is negative", since)
+	}
+	err := s.run(ctx, "read a workflow", reading, bad, func(t *txn) error {
 		h, w, err := header(t, id)
 		if err != nil {
 			return err
