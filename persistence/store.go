@@ -159,7 +159,8 @@ const (
 // Admission is a workflow's request under a concurrency limit. A place counts
 // while its holder is RUNNING, PAUSED, SUSPENDED or in REDIRECT; a turn counts
 // while the waiter is NOT_STARTED or BUFFERED. What does not count, because its
-// owner ended, was deleted or never started, is reclaimed by the next who asks.
+// owner ended, was deleted or never started, is reclaimed by the next TakePlace or
+// WaitForPlace that is not refused; until then it counts again if the status does.
 // Statuses are those before the commit.
 type Admission struct {
 	Op    AdmissionOp

@@ -18,8 +18,10 @@ import (
 //
 //	func main() { certify.Main("my store", newHarness) }
 //
-// It does not return. The exit code is 0 if every clause passed that was not left
-// out, 1 if not, and 2 if nothing could be tested. Its flags are those of Flags.
+// It does not return. Some clauses start the program again, without arguments, so
+// it is a program of its own and not a subcommand. The exit code is 0 if every
+// clause passed that was not left out, 1 if not, and 2 if nothing could be tested.
+// Its flags are those of Flags.
 func Main(name string, newHarness func(t *testing.T) conformance.Harness, opts ...conformance.Option) {
 	p := Flags()
 	flag.Parse()

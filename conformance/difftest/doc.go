@@ -2,7 +2,8 @@
 // drawn from a seed, go to both under equal clocks, and whatever can be seen must
 // agree: what each call returns, the class of each error, and the state that is
 // left. Where they disagree, operations are left out as long as the two still
-// disagree, and the seed is printed with the few that remain.
+// disagree, and the seed is printed with the few that remain. Which of the two is
+// wrong the comments of the types say; it may be the memory store.
 //
 //	func TestDifferential(t *testing.T) {
 //		difftest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })

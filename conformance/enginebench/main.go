@@ -16,7 +16,8 @@ import (
 )
 
 // Opener opens a store on an empty directory of its own, with the clock to use.
-// What it keeps is in the directory, which is removed when the store is closed.
+// What it keeps is in the directory, which is removed when the store is closed;
+// nothing else is closed, so Close must close all that was opened.
 type Opener func(ctx context.Context, dir string, clock stabilize.Clock) (persistence.Store, error)
 
 // Main is the main function of a program that measures the engine on one's own

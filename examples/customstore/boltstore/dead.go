@@ -13,16 +13,15 @@ func (s *Store) bury(t *txn, m message, reason, cause string) {
 	m.Worker, m.Token, m.Reason, m.LastError = "", "", reason, cause
 	m.Died, m.Seq = t.now.UnixMicro(), t.next("messages")
 	m.save(t)
-	letter := m.letter()
-	notice, err := letter.EncodeNotice(s.messages, s.ids)
+	notice, err := m.letter().EncodeNotice(s.messages, s.ids)
 	t.keep("notice of a dead letter", err)
 	if notice != nil {
 		add(t, notice)
 	}
 }
 
-func (m *message) letter() queue.DeadLetter {
-	return queue.DeadLetter{
+func (m *message) letter() *queue.DeadLetter {
+	return &queue.DeadLetter{
 		ID: m.ID, Kind: m.Kind, Body: m.Body, WorkflowID: m.WorkflowID, Attempts: m.Attempts, MaxAttempts: m.MaxAttempts,
 		CreatedAt: instant(m.Created), DiedAt: instant(m.Died), Reason: m.Reason, LastError: m.LastError,
 	}
@@ -58,7 +57,7 @@ func (s *Store) ListDead(ctx context.Context, after string, limit int) (list []q
 				break
 			}
 			m, _ := find(t, string(id), dead)
-			list = append(list, m.letter())
+			list = append(list, *m.letter())
 		}
 		return nil
 	})

@@ -17,7 +17,7 @@ type worker struct {
 	Expires int64 // microseconds since 1970
 }
 
-// leases reports whether a worker's lease has not lapsed.
+// leases reports whether a worker has a lease that has not lapsed; "" has none.
 func leases(t *txn, id string) bool {
 	w, found := read[worker](t, "workers", []byte(id))
 	return found && t.now.UnixMicro() < w.Expires
@@ -27,7 +27,7 @@ func leases(t *txn, id string) bool {
 func renew(t *txn, w queue.Worker) worker {
 	self, _ := read[worker](t, "workers", []byte(w.ID))
 	if !leases(t, w.ID) {
-		self.Fence = int64(t.next("workers"))
+		self.Fence = t.next("workers")
 	}
 	self.Expires = t.now.Add(w.TTL).UnixMicro()
 	write(t, "workers", []byte(w.ID), self)
@@ -128,13 +128,13 @@ func (s *Store) take(t *txn, worker string, lane byte, room int) (taken []messag
 		if len(taken) == room {
 			break
 		}
-		var err error
-		if m.decoded, err = s.messages.Decode(m.ID, m.Kind, m.Body); err != nil {
+		msg, err := s.messages.Decode(m.ID, m.Kind, m.Body)
+		if err != nil {
 			s.bury(t, m, queue.DeadUndecodable, err.Error())
 			continue
 		}
 		m.lift(t)
-		m.Worker, m.Token = worker, s.ids.New()
+		m.decoded, m.Worker, m.Token = msg, worker, s.ids.New()
 		m.Attempts++
 		m.save(t)
 		taken = append(taken, m)

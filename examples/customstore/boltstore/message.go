@@ -14,7 +14,7 @@ import (
 // changed by lift, edit and save, so that no index disagrees with the record.
 type message struct {
 	ID, Kind, WorkflowID  string
-	Seq                   uint64 // order of storing; of a dead letter, of dying
+	Seq                   int64 // order of storing; of a dead letter, of dying
 	Lane                  queue.Lane
 	Due, Created          int64 // microseconds since 1970
 	Attempts, MaxAttempts int
@@ -122,8 +122,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) (list []queue.St
 			m, _ := find(t, string(id), live)
 			msg, _ := s.messages.Decode(m.ID, m.Kind, m.Body)
 			list = append(list, queue.Stored{
-				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: m.Worker != "" && leases(t, m.Worker),
-				Attempts: m.Attempts,
+				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: leases(t, m.Worker), Attempts: m.Attempts,
 			})
 		}
 		return nil

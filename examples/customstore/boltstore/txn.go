@@ -68,11 +68,11 @@ func (t *txn) del(bucket string, key []byte) {
 }
 
 // next counts up, durably, from 1.
-func (t *txn) next(bucket string) uint64 {
+func (t *txn) next(bucket string) int64 {
 	t.wrote = true
 	n, err := t.bucket(bucket).NextSequence()
 	t.keep("count", err)
-	return n
+	return int64(n)
 }
 
 // list walks copies of what begins with a prefix, ascending, from behind a key if
@@ -105,8 +105,6 @@ func key(parts ...any) []byte {
 		switch p := p.(type) {
 		case string:
 			k = append(append(k, p...), 0)
-		case uint64:
-			k = binary.BigEndian.AppendUint64(k, p)
 		case int64:
 			k = binary.BigEndian.AppendUint64(k, uint64(p)^1<<63)
 		case byte:

@@ -23,11 +23,10 @@ func stages(t *txn, id string, since int64) ([]*stabilize.Stage, error) {
 	list := []*stabilize.Stage{}
 	prefix := key(id)
 	for k, v := range t.list("stages", prefix, nil) {
-		version := number(v)
-		if version <= since {
+		if number(v) <= since {
 			continue
 		}
-		st, err := persistence.DecodeStage(text(k[len(prefix):]), version, v[8:])
+		st, err := persistence.DecodeStage(text(k[len(prefix):]), number(v), v[8:])
 		if err != nil {
 			return nil, err
 		}
