@@ -30,8 +30,8 @@
 // of certify and difftest, takes a night. What they find out is a Report, for people
 // and machines (Into).
 //
-// It may import the standard library and this module but contrib, no database:
-// running it adds nothing to a go.mod.
+// It may import the standard library and this module but contrib and the stores that
+// need a driver: whoever runs it links no database but his own.
 //
 // Where to start reading: clause.go, then harness.go and powers.go, then run.go,
 // then the group of interest in storetest, queuetest or controltest (one file for

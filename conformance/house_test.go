@@ -93,6 +93,24 @@ func TestHouseImports(t *testing.T) {
 	}
 }
 
+// Who uses the engine, or runs the suites on a store of his own, links no database
+// that he did not choose.
+func TestHouseNoDatabaseUnasked(t *testing.T) {
+	for _, p := range []string{"stabilize/engine", "conformance/certify", "conformance/faults"} {
+		out, err := exec.Command("go", "list", "-deps", module+"/"+p).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			for _, heavy := range []string{module + "/persistence/sqlstore", module + "/persistence/mongostore", "modernc.org", "github.com/uptrace", "github.com/jackc", "go.mongodb.org"} {
+				if strings.HasPrefix(dep, heavy) {
+					t.Errorf("%s links %s", p, dep)
+				}
+			}
+		}
+	}
+}
+
 func TestHouseImportRules(t *testing.T) {
 	allowed := []struct{ from, to string }{
 		{"queue", "stabilize"},

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
-	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
 // site is where the databases of one kind of store are made.
@@ -43,12 +43,12 @@ func openSite(open Opener, o *options) (site, error) {
 	dsn := o.dsn
 	switch scheme, rest, _ := strings.Cut(dsn, ":"); scheme {
 	case "memory":
-		_, err := engine.ParseDSN(dsn)
+		_, err := stores.Parse(dsn)
 		return memorySite{}, err
 	case "sqlite":
 		return openSQLiteSite(rest)
 	}
-	_, err := engine.ParseDSN(dsn)
+	_, err := stores.Parse(dsn)
 	if err == nil {
 		err = stabilize.Invalid("DSN", "this kind of store has no raw limit here yet")
 	}
@@ -77,7 +77,7 @@ func openSQLiteSite(rest string) (site, error) {
 	if !strings.HasPrefix(rest, "//") {
 		checked = "sqlite:" + rest
 	}
-	d, err := engine.ParseDSN(checked)
+	d, err := stores.Parse(checked)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *sqliteSite) open(ctx context.Context, clock stabilize.Clock) (persisten
 		return nil, stabilize.Invalid("DSN path", "%q holds a question mark", path)
 	}
 	dsn := "sqlite://" + path + "?" + url.Values{"synchronous": {s.synchronous}}.Encode()
-	return engine.OpenStore(ctx, dsn, engine.StoreConfig{Clock: clock})
+	return stores.DSN(dsn)(ctx, persistence.Settings{Clock: clock})
 }
 
 func (s *sqliteSite) limit(ctx context.Context) (limit, error) {
@@ -156,7 +156,7 @@ func (s *sqliteSite) close() { _ = os.RemoveAll(s.dir) }
 type memorySite struct{}
 
 func (memorySite) open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error) {
-	return engine.OpenStore(ctx, "memory:", engine.StoreConfig{Clock: clock})
+	return stores.DSN("memory:")(ctx, persistence.Settings{Clock: clock})
 }
 func (memorySite) limit(context.Context) (limit, error) { return newMemoryLimit(), nil }
 func (memorySite) written() int64                       { return 0 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -43,7 +44,7 @@ func ship(_ context.Context, in struct {
 }
 
 func run(ctx context.Context, dsn string, out io.Writer) error {
-	eng, err := engine.Open(ctx, dsn)
+	eng, err := engine.Open(ctx, stores.DSN(dsn))
 	if err != nil {
 		return err
 	}

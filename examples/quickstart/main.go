@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -85,7 +86,7 @@ func runTree(ctx context.Context, opts options, packages int, stdout, stderr io.
 	if f, ok := stdout.(*os.File); ok && !opts.plain && term.IsTerminal(int(f.Fd())) {
 		show, logs = showLive(f), io.Discard // a log line would tear the picture
 	}
-	eng, err := engine.Open(ctx, dsn(opts.db),
+	eng, err := engine.Open(ctx, stores.DSN(dsn(opts.db)),
 		engine.WithConcurrency(min(max(runtime.NumCPU(), 2), 4)), // each task is a go command, parallel in itself
 		engine.WithRecorder(progress),
 		engine.WithLogger(slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelWarn}))),

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -101,7 +102,7 @@ func checkLedger(t *testing.T, db, id string) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng, err := engine.Open(t.Context(), dsn(db))
+	eng, err := engine.Open(t.Context(), stores.DSN(dsn(db)))
 	if err != nil {
 		t.Fatal(err)
 	}

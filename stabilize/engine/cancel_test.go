@@ -19,7 +19,7 @@ func TestACancelFromElsewhereReachesRunningCode(t *testing.T) {
 	const lease = 4 * time.Second
 	for _, works := range []bool{true, false} {
 		t.Run(fmt.Sprint("the other works too: ", works), func(t *testing.T) {
-			stores(t, func(t *testing.T, d data) {
+			onStores(t, func(t *testing.T, d data) {
 				opts := engine.WithConfig(engine.Config{LeaseTTL: lease})
 				here, there := newRig(t, d, opts), newRig(t, d, opts)
 				var told time.Time

@@ -16,7 +16,7 @@ import (
 )
 
 func TestAChildWhoseTypesAreUnknownFailsItsParent(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		know := newRig(t, d)
 		know.task("special", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
 		know.subWorkflow("child", func() []*stabilize.StageSpec { return []*stabilize.StageSpec{stage("a").Do("special")} })
@@ -58,7 +58,7 @@ func TestAChildWhoseTypesAreUnknownFailsItsParent(t *testing.T) {
 // Cancelling a parent whose child has been asked for and not created takes the
 // child back: no worker that comes late creates it.
 func TestAChildThatWasNotCreatedYetNeverIs(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		store := tamper(d())
 		store.after = 1 // it dies when the child has been asked for
 		first := newRigOn(t, store)

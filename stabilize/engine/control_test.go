@@ -131,7 +131,7 @@ func TestMisuse(t *testing.T) {
 
 // The same on an engine that runs nothing here: the decisions are made on the spot.
 func TestControlWithoutWorkers(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		works := newRig(t, d)
 		asks := newRig(t, d, engine.WithRecorder(events.RecorderFunc(works.record)))
 		works.gates()

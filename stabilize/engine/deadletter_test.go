@@ -86,7 +86,7 @@ func (r *rig) waitDead(id string) *stabilize.Workflow {
 }
 
 func TestAWorkerThatCrashesOnATaskDoesNotCrashForEver(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		crashes := 0
 		var id string
 		for id == "" || crashes < queue.DefaultMaxAttempts {
@@ -166,7 +166,7 @@ func TestInvalidReferencesEndInAVisibleState(t *testing.T) {
 }
 
 func TestATaskTypeThatIsGoneFailsItsTask(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		first := newRig(t, d)
 		first.task("extra", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
 		id := first.begin(stage("a").Do("extra"), stage("b").Do("ok"))
@@ -201,7 +201,7 @@ func (l *lossy) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 }
 
 func TestALostReplyAppliesNothingTwice(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRigOn(t, &lossy{Store: d()})
 		r.start()
 		const length = 10

@@ -159,7 +159,7 @@ func (f *flaky) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 }
 
 func TestDifference03_WhatBelongsTogetherIsOneCommit(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		store := &flaky{Store: d(), n: 3}
 		r := newRigOn(t, store)
 		r.must(r.RegisterStage("family", familyType{before: []string{"ok"}, tasks: []string{"ok"}, after: []string{"ok"}}))
@@ -484,7 +484,7 @@ func takeover(t *testing.T, d data, pause time.Duration) time.Duration {
 }
 
 func TestDifference17_RecoveryNeedsNoSwitchAndHasNoAgeLimit(t *testing.T) {
-	stores(t, func(t *testing.T, d data) { takeover(t, d, 25*time.Hour) })
+	onStores(t, func(t *testing.T, d data) { takeover(t, d, 25*time.Hour) })
 }
 
 func TestDifference18_ATransientFailureIsRetriedUpToItsLimit(t *testing.T) {
@@ -516,7 +516,7 @@ func TestDifference18_ATransientFailureIsRetriedUpToItsLimit(t *testing.T) {
 }
 
 func TestDifference20_ADeadWorkersWorkIsTakenOverInSeconds(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		if took := takeover(t, d, 0); took > 5*time.Second {
 			t.Errorf("taken over after %s", took)
 		}
@@ -546,7 +546,7 @@ func TestDifference21_TimeZonesAndFractionsMeanNothingToTheQueue(t *testing.T) {
 	defer func() { time.Local = local }()
 	for _, zone := range []*time.Location{time.FixedZone("east", 9*3600), time.FixedZone("west", -5*3600), time.UTC} {
 		time.Local = zone
-		stores(t, func(t *testing.T, d data) {
+		onStores(t, func(t *testing.T, d data) {
 			store := d()
 			for _, delay := range []time.Duration{time.Hour, 900 * time.Millisecond, time.Microsecond} {
 				due := time.Now().Add(delay)

@@ -46,15 +46,18 @@ func New(store persistence.Store, opts ...Option) (*Engine, error) {
 	return newEngine(store, cfg, false)
 }
 
-// Open makes an engine on the store that the DSN names, creating and migrating
-// it as needed; see ParseDSN for the forms. Errors: ErrInvalid for a DSN with a
-// mistake, ErrSchemaTooNew for data of a newer program, others as the store says.
-func Open(ctx context.Context, dsn string, opts ...Option) (*Engine, error) {
+// Open makes an engine on a store that it opens, with the engine's clock, messages
+// and ids, and closes with itself: Open(ctx, stores.DSN("sqlite://orders.db")).
+// Errors: ErrInvalid, those of the opener.
+func Open(ctx context.Context, open persistence.Opener, opts ...Option) (*Engine, error) {
+	if open == nil {
+		return nil, stabilize.Invalid("engine opener", "is nil")
+	}
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	store, err := OpenStore(ctx, dsn, StoreConfig{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids})
+	store, err := open(ctx, persistence.Settings{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids})
 	if err != nil {
 		return nil, err
 	}

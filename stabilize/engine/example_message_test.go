@@ -15,6 +15,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -65,7 +66,7 @@ func Example_ownMessage() {
 		fmt.Println(err)
 		return
 	}
-	eng, err := engine.Open(ctx, "memory:", engine.WithHandlers(messages, set), engine.WithLogger(slog.New(slog.DiscardHandler)))
+	eng, err := engine.Open(ctx, stores.DSN("memory:"), engine.WithHandlers(messages, set), engine.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -32,7 +33,7 @@ func ship(_ context.Context, in reservation) (string, error) {
 func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	e, err := engine.Open(ctx, "memory:") // "sqlite://orders.db" makes it durable
+	e, err := engine.Open(ctx, stores.DSN("memory:")) // "sqlite://orders.db" makes it durable
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func (deploy) BeforeStages(*stabilize.Plan) ([]*stabilize.StageSpec, error) {
 func ExampleEngine_RegisterStage() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	e, err := engine.Open(ctx, "memory:")
+	e, err := engine.Open(ctx, stores.DSN("memory:"))
 	if err != nil {
 		log.Fatal(err)
 	}

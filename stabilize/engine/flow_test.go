@@ -295,7 +295,7 @@ func TestStartIsIdempotentByKey(t *testing.T) {
 }
 
 func TestStopIsGracefulAndThenHard(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		r.task("minute", func(ctx context.Context, _ *stabilize.Execution) (stabilize.Result, error) {
 			select {
@@ -350,7 +350,7 @@ func (u unhurried) CommitBatch(ctx context.Context, commits []*persistence.Commi
 }
 
 func TestAPollDecidedTogetherWithACancelLeavesNoMessage(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRigOn(t, unhurried{d()})
 		r.task("poll", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 			time.Sleep(200 * time.Millisecond)

@@ -18,7 +18,7 @@ import (
 // may use the rig.
 func intercepted(t *testing.T, around func(r *rig) []handlers.Interceptor, test func(r *rig)) {
 	t.Helper()
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		var r *rig
 		opts := []engine.Option{engine.WithConfig(engine.Config{})}
 		for i := range around(nil) {

@@ -107,7 +107,7 @@ func TestAGlobalMutexIsHeldByOneInTurn(t *testing.T) {
 }
 
 func TestAGlobalMutexOverTwoEngines(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		var c critical
 		var rigs []*rig
 		for range 2 {
@@ -215,7 +215,7 @@ func TestAPausedWorkflowDoesNotTakeTheKey(t *testing.T) {
 // Asking for a key, getting it and giving it back may cross: one that gives it
 // back and asks again may be heard in the other order.
 func TestAskingAndGivingBackMayCross(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		r.start()
 		defer r.close()

@@ -50,7 +50,7 @@ func TestMixedTheTimeoutOfAWorkflowThatIsEnding(t *testing.T) {
 // canceled before the message reaches what is in it; seen: that is left waiting.
 func TestMixedSkipOfAFamilyThenCancel(t *testing.T) {
 	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
-		stores(t, func(t *testing.T, d data) {
+		onStores(t, func(t *testing.T, d data) {
 			r := newRig(t, d, opts...)
 			r.more()
 			r.start()
@@ -144,7 +144,7 @@ func TestMixedAMessageOfATaskThatWasRepeated(t *testing.T) {
 // A skip of a dead path that comes after a restart revived the path does nothing.
 func TestMixedALateSkipAfterARestart(t *testing.T) {
 	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
-		stores(t, func(t *testing.T, d data) {
+		onStores(t, func(t *testing.T, d data) {
 			r := newRig(t, d, opts...)
 			r.more()
 			r.start()
@@ -168,7 +168,7 @@ func TestMixedALateSkipAfterARestart(t *testing.T) {
 // ended.
 func TestMixedASignalDoesNotGoToWhatIsBeingEnded(t *testing.T) {
 	for _, opts := range [][]engine.Option{nil, {engine.WithoutCascade()}} {
-		stores(t, func(t *testing.T, d data) {
+		onStores(t, func(t *testing.T, d data) {
 			r := newRig(t, d, opts...)
 			r.more()
 			r.start()

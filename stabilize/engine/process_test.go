@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -58,7 +59,7 @@ func openForProcesses(ctx context.Context, db string) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.Open(ctx, "sqlite://"+db, engine.WithConfig(cfg), engine.WithConcurrency(10),
+	e, err := engine.Open(ctx, stores.DSN("sqlite://"+db), engine.WithConfig(cfg), engine.WithConcurrency(10),
 		engine.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))))
 	if err != nil {
 		return nil, err
@@ -345,7 +346,7 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		{"sqlite://" + dir, dir},
 		{"sqlite://" + garbage, garbage},
 	} {
-		e, err := engine.Open(t.Context(), c.dsn)
+		e, err := engine.Open(t.Context(), stores.DSN(c.dsn))
 		if err == nil {
 			e.Close()
 			t.Errorf("%q was opened", c.dsn)

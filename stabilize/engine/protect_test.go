@@ -293,7 +293,7 @@ func TestACanceledTrialIsFollowedByAnother(t *testing.T) {
 // The deliveries that a run has used up stay counted when it is put off: code
 // that kills its worker does not live for ever.
 func TestBeingPutOffDoesNotForgetDeliveries(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		r.task("never", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 			t.Error("it ran although its deliveries were used up")
@@ -338,7 +338,7 @@ func TestBeingPutOffDoesNotForgetDeliveries(t *testing.T) {
 // Two runs that are always handed out together go apart after both went down
 // with two workers.
 func TestRunsThatWentDownTogetherGoApart(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		ran := map[string]time.Time{}
 		r.task("work", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {

@@ -51,8 +51,8 @@ func inSQLite(t *testing.T) data {
 	}
 }
 
-// stores runs a test in virtual time on each store.
-func stores(t *testing.T, test func(t *testing.T, d data)) {
+// onStores runs a test in virtual time on each store.
+func onStores(t *testing.T, test func(t *testing.T, d data)) {
 	t.Helper()
 	for _, store := range []struct {
 		name string
@@ -73,7 +73,7 @@ func both(t *testing.T, test func(r *rig), opts ...engine.Option) {
 		opts []engine.Option
 	}{{"cascade", nil}, {"queue", []engine.Option{engine.WithoutCascade()}}} {
 		t.Run(mode.name, func(t *testing.T) {
-			stores(t, func(t *testing.T, d data) {
+			onStores(t, func(t *testing.T, d data) {
 				r := newRig(t, d, append(mode.opts, opts...)...)
 				r.start()
 				defer r.close()

@@ -12,7 +12,7 @@ import (
 // StartStage of an execution that has its tokens already. The workflow does not
 // end without it.
 func TestNotEndedBeforeAThreadBegins(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		r.start()
 		defer r.close()

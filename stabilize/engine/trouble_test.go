@@ -86,7 +86,7 @@ func TestCodeThatBreaksTheRulesFailsItsTaskOnly(t *testing.T) {
 }
 
 func TestARecorderThatPanics(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d, engine.WithRecorder(events.RecorderFunc(func(context.Context, []events.Event) { panic("recorder") })))
 		r.start()
 		w, err := r.Wait(t.Context(), r.begin(stage("a").Do("ok"), stage("b", "a").Do("ok")))
@@ -99,7 +99,7 @@ func TestARecorderThatPanics(t *testing.T) {
 // Two engines take turns, so that one's memory of a workflow is old when it
 // sees the next message.
 func TestAnOldSnapshotFailsNothing(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		make := func() *rig {
 			r := newRig(t, d, engine.WithoutCascade())
 			r.task("poll", func(_ context.Context, x *stabilize.Execution) (stabilize.Result, error) {
@@ -146,7 +146,7 @@ func (s *refusing) CommitBatch(ctx context.Context, commits []*persistence.Commi
 }
 
 func TestARefusedStartLeavesNoTrace(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRigOn(t, &refusing{Store: d()})
 		r.start()
 		spec := stabilize.NewWorkflow("app", "wf").Add(stage("a").Do("ok"))
@@ -161,7 +161,7 @@ func TestARefusedStartLeavesNoTrace(t *testing.T) {
 }
 
 func TestAHookWhoseTypeIsGoneKeepsNothingOpen(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		first := newRig(t, d)
 		first.task("clean", sleepy(0), stabilize.WithCleanup(func(ctx context.Context, _ *stabilize.Execution) error {
 			<-ctx.Done()
@@ -257,7 +257,7 @@ func TestAPlannedRefThatIsTakenFailsItsStage(t *testing.T) {
 }
 
 func TestAStartDuringAHardStopIsAnswered(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRigOn(t, unhurried{d()})
 		r.start()
 		var all sync.WaitGroup
@@ -300,7 +300,7 @@ func TestManyPathsBelowAStageUnderWay(t *testing.T) {
 }
 
 func TestKeysAreNotMixedUp(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		one, err := r.Start(t.Context(), stabilize.NewWorkflow("a\x1fb", "c").Add(stage("a").Do("ok")), engine.WithKey("k"))
 		r.must(err)

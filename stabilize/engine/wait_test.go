@@ -57,7 +57,7 @@ func TestWaitDoesNotPollWhatMovesHere(t *testing.T) {
 // An end that another process brought about is found although this one
 // remembers the workflow.
 func TestWaitFindsWhatAnotherProcessEnded(t *testing.T) {
-	stores(t, func(t *testing.T, d data) {
+	onStores(t, func(t *testing.T, d data) {
 		r := newRig(t, d)
 		r.start()
 		defer r.close()

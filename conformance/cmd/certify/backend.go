@@ -12,8 +12,8 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
-	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
 // backend is a kind of store that can be tested.
@@ -26,7 +26,7 @@ type backend struct {
 // openBackend reads a DSN. Errors: ErrInvalid, or why the folder of the file
 // cannot be used.
 func openBackend(dsn string) (*backend, error) {
-	d, err := engine.ParseDSN(dsn)
+	d, err := stores.Parse(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (memory) Lacks() []conformance.Power {
 
 func newMemory(t *testing.T) conformance.Harness {
 	clock := newClock()
-	s, err := engine.OpenStore(t.Context(), "memory:", engine.StoreConfig{Clock: clock})
+	s, err := stores.DSN("memory:")(t.Context(), persistence.Settings{Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
