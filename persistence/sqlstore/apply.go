@@ -83,6 +83,9 @@ func (b *batch) run(work []change) error {
 			}
 		}
 	}
+	if err := b.lockOthers(work); err != nil {
+		return err
+	}
 	if err := b.readVersions(workflows); err != nil {
 		return err
 	}
@@ -109,7 +112,7 @@ func (b *batch) readVersions(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stVersions, jsonList(ids))
+	rows, err := b.tx.query(stVersions, b.tx.list(ids))
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (b *batch) readMessages(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stKnownMessages, jsonList(ids))
+	rows, err := b.tx.query(stKnownMessages, b.tx.list(ids))
 	if err != nil {
 		return err
 	}
@@ -199,9 +202,17 @@ func checkVersion(ch *change, w *version) error {
 	case w.number != ch.Expect:
 		return &stabilize.ConflictError{WorkflowID: ch.WorkflowID, Expected: ch.Expect, Actual: w.number}
 	case ch.Header != nil && maybeMicros(ch.Header.CreatedAt) != w.created:
-		return stabilize.Invalid("workflow created at", "of %q cannot change to %s", ch.WorkflowID, ch.Header.CreatedAt)
+		return createdMoved(ch)
 	}
 	return nil
+}
+
+func createdMoved(ch *change) error {
+	return stabilize.Invalid("workflow created at", "of %q cannot change to %s", ch.WorkflowID, ch.Header.CreatedAt)
+}
+
+func notRemoved(ch *change, id string) error {
+	return stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id)
 }
 
 func (b *batch) checkMessages(ch *change) error {
@@ -274,7 +285,7 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 			return err
 		}
 		if n == 0 {
-			err := stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id)
+			err := notRemoved(ch, id)
 			b.refuse(ch, err)
 			return err
 		}

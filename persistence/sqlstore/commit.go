@@ -39,6 +39,9 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 
 // commitWork applies the batch and leaves in each change what became of it.
 func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, err error) {
+	if s.pg != nil && plain(work) {
+		return s.commitSet(ctx, work)
+	}
 	for {
 		doomed := false
 		err = s.write(ctx, "commit", func(tx *wtx) error {
@@ -133,6 +136,9 @@ func (s *Store) encodeMessages(out []queue.Outgoing) ([]message, error) {
 		}
 		if m.attempts == 0 {
 			m.attempts = queue.DefaultMaxAttempts
+		}
+		if err := s.checkTexts(m); err != nil {
+			return nil, err
 		}
 	}
 	return msgs, nil

@@ -70,10 +70,6 @@ func emptyFile(t *testing.T) []byte {
 // TestPatterns is brief, unless STABILIZE_TEST_FULL is set: the memory store's has
 // more cells.
 func TestPatterns(t *testing.T) {
-	depth := patterns.Brief
-	if os.Getenv("STABILIZE_TEST_FULL") != "" {
-		depth = patterns.Normal
-	}
 	open := func(t testing.TB, path string) persistence.Store {
 		s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Synchronous: sqlstore.Normal})
 		if err != nil {
@@ -88,7 +84,14 @@ func TestPatterns(t *testing.T) {
 			t.Fatal(err)
 		}
 		return patterns.BackendFunc(func() persistence.Store { return open(t, path) })
-	}, patterns.WithDepth(depth))
+	}, patterns.WithDepth(patternsDepth()))
+}
+
+func patternsDepth() patterns.Depth {
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		return patterns.Normal
+	}
+	return patterns.Brief
 }
 
 const harnessPayload = 12 << 20

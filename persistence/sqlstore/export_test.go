@@ -33,5 +33,5 @@ func InUse(s *Store) int {
 // takes the write lock.
 func Statements() []string {
 	texts := statementTexts("")
-	return slices.Delete(texts[:], int(stLock), int(stLock)+1)
+	return slices.DeleteFunc(slices.Delete(texts[:], int(stLock), int(stLock)+1), func(text string) bool { return text == "" })
 }

@@ -1,12 +1,14 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -33,6 +35,12 @@ func (s *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
 	work, err := s.encodeMessages(msgs)
 	if err != nil {
 		return err
+	}
+	if s.pg != nil {
+		only := []change{{Commit: &persistence.Commit{Messages: msgs}, msgs: work}}
+		claimable, err := s.commitSet(ctx, only)
+		s.ping(claimable)
+		return cmp.Or(err, only[0].err)
 	}
 	var claimable bool
 	err = s.write(ctx, "push", func(tx *wtx) error {
@@ -97,7 +105,7 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	if at.Before(now) {
 		at = now
 	}
-	if err := s.give(ctx, "release", r, stRelease, micros(at), text, r.ID, r.Token); err != nil {
+	if err := s.give(ctx, "release", r, stRelease, micros(at), s.pg.text(text), r.ID, r.Token); err != nil {
 		return err
 	}
 	s.ping(!at.After(now))
@@ -183,10 +191,11 @@ func (s *Store) Retire(ctx context.Context, worker string) error {
 		if err != nil {
 			return err
 		}
-		if freed, err = tx.change(stVoid, fence); err != nil {
+		// The worker first: whoever leases something to it now has to wait.
+		if _, err = tx.exec(stDropWorker, fence); err != nil {
 			return err
 		}
-		_, err = tx.exec(stDropWorker, fence)
+		freed, err = tx.change(stVoid, fence)
 		return err
 	})
 	s.ping(err == nil && freed > 0)

@@ -19,8 +19,9 @@ import (
 // concurrent use.
 type Store struct {
 	cfg Config
-	w   *bun.DB // writes, one transaction at a time
-	r   *bun.DB // reads; the same as w if the caller gave the database
+	w   *bun.DB   // writes, one transaction at a time
+	r   *bun.DB   // reads; the same as w if the caller gave the database, and in PostgreSQL
+	pg  *postgres // nil: SQLite
 
 	texts      [stCount]string
 	statements atomic.Pointer[prepared] // nil until the schema was seen
@@ -57,7 +58,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg:    cfg,
-		texts:  statementTexts(cfg.Prefix),
+		texts:  cfg.statements(),
 		writer: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
 		closed: make(chan struct{}),
@@ -74,6 +75,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func (s *Store) connect() error {
+	if s.cfg.isPostgres() {
+		return s.connectPostgres()
+	}
+	if s.cfg.Bun != nil {
+		s.w, s.r = s.cfg.Bun, s.cfg.Bun
+		return nil
+	}
 	if s.cfg.DB != nil {
 		s.w = bun.NewDB(s.cfg.DB, sqlitedialect.New())
 		s.r = s.w
@@ -97,6 +105,9 @@ func (s *Store) connect() error {
 }
 
 func (s *Store) prepareDatabase(ctx context.Context) error {
+	if s.pg != nil {
+		return s.preparePostgres(ctx)
+	}
 	var tables int
 	if err := s.retryBusy(ctx, func() error {
 		return s.w.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables)
@@ -104,7 +115,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 		return s.pathError(ctx, "open", err)
 	}
 	if s.cfg.Migrate {
-		if s.cfg.DB == nil {
+		if s.cfg.Path != "" {
 			if err := s.useWAL(ctx); err != nil {
 				return s.pathError(ctx, "open", err)
 			}
@@ -120,7 +131,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 	default:
 		return s.pathError(ctx, "open", err)
 	}
-	if s.cfg.DB == nil {
+	if s.cfg.Path != "" {
 		if err := s.useWAL(ctx); err != nil {
 			return s.pathError(ctx, "open", err)
 		}
@@ -145,7 +156,9 @@ func (s *Store) Close() error {
 	}
 	s.calls.Wait()
 	s.statements.Load().close()
-	if s.cfg.DB == nil {
+	if s.pg != nil {
+		s.closePostgres()
+	} else if s.cfg.Path != "" {
 		// What a connection fails to flush now, the next to open the file does.
 		_ = s.r.DB.Close()
 		_ = s.w.DB.Close()
@@ -178,7 +191,7 @@ func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
 		s.calls.Done()
 		return nil, nil, err
 	}
-	inner, cancel := context.WithCancel(ctx)
+	inner, cancel := s.limited(ctx)
 	release := context.AfterFunc(s.closing, cancel)
 	return inner, func() {
 		release()
@@ -187,9 +200,23 @@ func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
 	}, nil
 }
 
+// limited is the context of one call.
+func (s *Store) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.pg != nil {
+		return context.WithTimeout(ctx, s.cfg.CallTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
 // Wake implements queue.Notifier: it tells of writes through this handle, and
-// once of its end.
-func (s *Store) Wake() <-chan struct{} { return s.wake }
+// once of its end. In PostgreSQL also of writes through any other: the first call
+// opens one more connection, which waits for them until Close.
+func (s *Store) Wake() <-chan struct{} {
+	if s.pg != nil {
+		s.pg.listen(s)
+	}
+	return s.wake
+}
 
 // ping tells whoever waits that a message may have become claimable.
 func (s *Store) ping(claimable bool) {

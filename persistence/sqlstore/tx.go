@@ -21,6 +21,7 @@ type wtx struct {
 
 	ctx  context.Context
 	st   *prepared
+	pg   *postgres // nil: SQLite
 	used [stCount]*sql.Stmt
 }
 
@@ -32,6 +33,9 @@ func (t *wtx) stmt(id statement) *sql.Stmt {
 }
 
 func (t *wtx) exec(id statement, args ...any) (sql.Result, error) {
+	if t.pg != nil {
+		return t.Tx.Tx.ExecContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).ExecContext(t.ctx, args...)
 }
 
@@ -45,10 +49,16 @@ func (t *wtx) change(id statement, args ...any) (int64, error) {
 }
 
 func (t *wtx) query(id statement, args ...any) (*sql.Rows, error) {
+	if t.pg != nil {
+		return t.Tx.Tx.QueryContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).QueryContext(t.ctx, args...)
 }
 
 func (t *wtx) row(id statement, args ...any) *sql.Row {
+	if t.pg != nil {
+		return t.Tx.Tx.QueryRowContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).QueryRowContext(t.ctx, args...)
 }
 
@@ -63,6 +73,12 @@ func (s *Store) write(ctx context.Context, doing string, fn func(*wtx) error) er
 	defer leave()
 	st, err := s.ready(inner)
 	if err != nil {
+		return s.classify(ctx, doing, err)
+	}
+	if s.pg != nil {
+		if err = s.writePostgres(inner, doing, fn); errors.Is(err, errNothingToWrite) {
+			return nil
+		}
 		return s.classify(ctx, doing, err)
 	}
 	select {
