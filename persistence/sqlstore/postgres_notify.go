@@ -59,7 +59,9 @@ func (p *postgres) hear(s *Store) {
 // hearOn waits on one connection until it breaks, and reports whether there was
 // one. What goes wrong is told to nobody: polling finds what is missed.
 func (p *postgres) hearOn(ctx context.Context, s *Store) bool {
-	conn, err := pgx.ConnectConfig(ctx, p.config.Copy())
+	config := p.config.Copy()
+	config.OnNotification = nil // that of a connection tells that connection
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return false
 	}
