@@ -73,8 +73,11 @@ type Config struct {
 	Connections int
 	// TransactionPooling says that PostgreSQL is reached through a pooler that gives
 	// a connection for the length of a transaction, as PgBouncer does in that mode:
-	// no statement is prepared, and nobody waits for notifications.
+	// with DSN no statement is prepared, and it implies NoListen.
 	TransactionPooling bool
+	// NoListen leaves it to polling to find what other processes store, and opens no
+	// connection to be told of it; what is stored through this one is told all the same.
+	NoListen bool
 	// CallTimeout is how long a call waits for PostgreSQL to answer, whatever its
 	// context says; then it is ErrTransient, or ErrUnknownOutcome for what may have
 	// been committed. 0: 30 s.

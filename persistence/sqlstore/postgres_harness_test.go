@@ -43,6 +43,7 @@ func TestPostgresDifferentialWithFaults(t *testing.T) {
 
 // TestPostgresPatterns is as brief as TestPatterns.
 func TestPostgresPatterns(t *testing.T) {
+	dsn := server.DSN(t) // started out here: in there time stands still while somebody waits for the server
 	patterns.Run(t, func(t testing.TB) patterns.Backend {
 		schema := server.Schema(t)
 		migrated := openPostgres(t, schema)
@@ -50,7 +51,7 @@ func TestPostgresPatterns(t *testing.T) {
 			t.Fatal(err)
 		}
 		return patterns.BackendFunc(func() persistence.Store {
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: server.DSN(t), Schema: schema, Connections: 4})
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: dsn, Schema: schema, Connections: 4, NoListen: true})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,7 +28,7 @@ func (e *ear) wait() { e.work.Wait() }
 
 // listen begins to wait for notifications, once, until the store is closed.
 func (p *postgres) listen(s *Store) {
-	if s.cfg.TransactionPooling {
+	if s.cfg.TransactionPooling || s.cfg.NoListen {
 		return
 	}
 	s.mu.Lock()
