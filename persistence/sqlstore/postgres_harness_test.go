@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -44,20 +45,72 @@ func TestPostgresDifferentialWithFaults(t *testing.T) {
 // TestPostgresPatterns is as brief as TestPatterns.
 func TestPostgresPatterns(t *testing.T) {
 	dsn := server.DSN(t) // started out here: in there time stands still while somebody waits for the server
+	schemas := newSchemaPool(t, 8)
 	patterns.Run(t, func(t testing.TB) patterns.Backend {
-		schema := server.Schema(t)
-		migrated := openPostgres(t, schema)
-		if err := migrated.Close(); err != nil {
+		config, err := pgx.ParseConfig(dsn)
+		if err != nil {
 			t.Fatal(err)
 		}
+		db := stdlib.OpenDB(*config)
+		db.SetMaxIdleConns(4)
+		schema := schemas.get(t)
+		t.Cleanup(func() {
+			schemas.put(t, db, schema)
+			_ = db.Close()
+		})
 		return patterns.BackendFunc(func() persistence.Store {
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DSN: dsn, Schema: schema, Connections: 4, NoListen: true})
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Schema: schema, NoListen: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return s
 		})
 	}, patterns.WithDepth(patternsDepth()))
+}
+
+// schemaPool has schemas with empty tables: making and dropping them would be most
+// of the time.
+type schemaPool struct {
+	mu   sync.Mutex
+	free []string
+}
+
+func newSchemaPool(t *testing.T, size int) *schemaPool {
+	p := &schemaPool{}
+	for range size {
+		schema := server.Schema(t)
+		if err := openPostgres(t, schema).Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.free = append(p.free, schema)
+	}
+	return p
+}
+
+func (p *schemaPool) get(t testing.TB) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.free)
+	if n == 0 {
+		t.Fatal("more backends at once than schemas were made")
+	}
+	schema := p.free[n-1]
+	p.free = p.free[:n-1]
+	return schema
+}
+
+func (p *schemaPool) put(t testing.TB, db *sql.DB, schema string) {
+	var text strings.Builder
+	for _, table := range []string{"workflows", "headers", "stages", "messages", "dead_letters", "places", "workers"} {
+		text.WriteString("DELETE FROM " + schema + "." + table + ";")
+	}
+	if _, err := db.ExecContext(context.WithoutCancel(t.Context()), text.String(), pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Error(err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, schema)
 }
 
 // openPostgres opens a store on a schema, with a clock of its own, and closes it at

@@ -191,7 +191,7 @@ func (s *Server) create() error {
 		}
 	}
 	initdb, err := s.command("initdb", "-D", filepath.Join(s.dir, "data"), "-U", "stabilize", "--pwfile", password,
-		"-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync")
+		"-A", "md5", "-E", "UTF8", "--locale=C", "--no-sync")
 	if err != nil {
 		return err
 	}
