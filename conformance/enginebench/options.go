@@ -53,7 +53,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	var scenario string
 	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal")
+	f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal, postgres://USER:PASSWORD@HOST/DATABASE")
 	f.StringVar(&scenario, "scenario", "all", "B1 to B6, several with commas, or all")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")

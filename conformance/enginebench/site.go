@@ -41,6 +41,8 @@ func openSite(dsn string) (site, error) {
 		return memorySite{}, err
 	case "sqlite":
 		return openSQLiteSite(rest)
+	case "postgres", "postgresql":
+		return openPostgresSite(dsn)
 	}
 	_, err := engine.ParseDSN(dsn)
 	if err == nil {

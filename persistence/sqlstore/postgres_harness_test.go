@@ -19,7 +19,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
-	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/internal/pgtest"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -14,10 +15,19 @@ import (
 
 // DSN is a parsed data source name.
 type DSN struct {
-	Scheme string // "memory" or "sqlite"
+	Scheme string // "memory", "sqlite" or "postgres"
 	Path   string // of the SQLite file
 	// Synchronous is SQLite's setting: "full", the default, or "normal".
 	Synchronous string
+	// Postgres is the data source name for PostgreSQL's driver, without the options
+	// that are ours. It may hold a password.
+	Postgres string
+	// Schema and Prefix say where the tables are in PostgreSQL.
+	Schema, Prefix string
+	// Connections that a store in PostgreSQL has open at most; 0: its default.
+	Connections int
+	// TransactionPooling says that PostgreSQL is behind a pooler of transactions.
+	TransactionPooling bool
 }
 
 // ParseDSN reads the name of a store:
@@ -26,14 +36,15 @@ type DSN struct {
 //	sqlite:///var/lib/app/work.db    a SQLite file, by absolute path
 //	sqlite://work.db                 a SQLite file, relative to the working directory
 //	sqlite://work.db?synchronous=normal
+//	postgres://user:password@host:5432/database?schema=work&prefix=x_&connections=8&pooling=transaction
 //
-// In the path ? is written as %3F and % as %25.
+// In the path of a file ? is written as %3F and % as %25.
 // Anything else is ErrInvalid and says what is wrong; the DSN itself is not
 // repeated, because it may hold a password.
 func ParseDSN(dsn string) (DSN, error) {
 	scheme, rest, found := strings.Cut(dsn, ":")
 	if !found {
-		return DSN{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory: or sqlite://")
+		return DSN{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory:, sqlite:// or postgres://")
 	}
 	switch scheme {
 	case "memory":
@@ -43,11 +54,13 @@ func ParseDSN(dsn string) (DSN, error) {
 		return DSN{Scheme: scheme}, nil
 	case "sqlite":
 		return parseSQLite(rest)
+	case "postgres", "postgresql":
+		return parsePostgres(dsn)
 	default:
 		if len(scheme) > 20 {
 			scheme = scheme[:20] + "…"
 		}
-		return DSN{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory and sqlite", scheme)
+		return DSN{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory, sqlite and postgres", scheme)
 	}
 }
 
@@ -82,6 +95,46 @@ func parseSQLite(rest string) (DSN, error) {
 	return d, nil
 }
 
+// parsePostgres takes our options off the URL; the rest is the driver's.
+func parsePostgres(dsn string) (DSN, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return DSN{}, stabilize.Invalid("DSN", "cannot be read as postgres://user:password@host:port/database; what is special in the password is written as %%XX")
+	}
+	d := DSN{Scheme: "postgres"}
+	options, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return DSN{}, stabilize.Invalid("DSN", "the part after ? cannot be read")
+	}
+	for _, name := range []string{"schema", "prefix", "connections", "pooling"} {
+		values, given := options[name]
+		if !given {
+			continue
+		}
+		value := values[0]
+		switch {
+		case len(values) != 1:
+			return DSN{}, stabilize.Invalid("DSN", "%s is given twice", name)
+		case name == "schema":
+			d.Schema = value
+		case name == "prefix":
+			d.Prefix = value
+		case name == "connections":
+			if d.Connections, err = strconv.Atoi(value); err != nil || d.Connections < 1 {
+				return DSN{}, stabilize.Invalid("DSN", "connections is a number from 1")
+			}
+		case value != "transaction" && value != "session":
+			return DSN{}, stabilize.Invalid("DSN", "pooling is transaction or session")
+		default:
+			d.TransactionPooling = value == "transaction"
+		}
+		options.Del(name)
+	}
+	u.RawQuery = options.Encode()
+	d.Postgres = u.String()
+	return d, nil
+}
+
 // StoreConfig is what a store opened by DSN works with; zero fields mean defaults.
 type StoreConfig struct {
 	Clock    stabilize.Clock
@@ -98,6 +151,12 @@ func OpenStore(ctx context.Context, dsn string, cfg StoreConfig) (persistence.St
 	}
 	if d.Scheme == "memory" {
 		return memstore.New(memstore.Config{Clock: cfg.Clock, Messages: cfg.Messages, IDs: cfg.IDs}), nil
+	}
+	if d.Scheme == "postgres" {
+		return sqlstore.Open(ctx, sqlstore.Config{
+			DSN: d.Postgres, Schema: d.Schema, Prefix: d.Prefix, Connections: d.Connections, TransactionPooling: d.TransactionPooling,
+			Clock: cfg.Clock, Messages: cfg.Messages, IDs: cfg.IDs, Migrate: true,
+		})
 	}
 	synchronous := sqlstore.Full
 	if d.Synchronous == "normal" {
