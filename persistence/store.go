@@ -80,6 +80,12 @@ type Limits interface {
 	MaxPayload() int64
 }
 
+// Clocked is an optional power of a WorkflowStore: saying what time it goes by. An
+// engine that is given no clock takes it, so that both agree.
+type Clocked interface {
+	Clock() stabilize.Clock
+}
+
 // WaitingKeys is an optional power of a WorkflowStore: listing the admission
 // keys under which someone waits, for a sweeper that mends lost wake-ups after
 // a holder vanished without a commit of its own.

@@ -50,7 +50,8 @@ type Config struct {
 	// schema answers every call with ErrSchemaMissing.
 	Migrate bool
 
-	// Clock is the only source of time; nil: SystemClock.
+	// Clock is the only source of time; nil: SystemClock and, in PostgreSQL, a clock
+	// that follows the database's, so that all hosts agree. See Store.Clock.
 	Clock stabilize.Clock
 	// IDs of messages that have none; nil: on Clock.
 	IDs *stabilize.IDs
@@ -136,7 +137,11 @@ func (c *Config) check() error {
 	if c.ErrorCode == nil {
 		c.ErrorCode = codeMethod
 	}
-	if c.Clock == nil {
+	switch {
+	case c.Clock != nil:
+	case c.isPostgres():
+		c.Clock = &databaseClock{every: measureEvery}
+	default:
 		c.Clock = stabilize.SystemClock{}
 	}
 	if c.IDs == nil {

@@ -1,9 +1,12 @@
 package sqlstore
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // ExplainQuery returns the statement that Query runs.
@@ -34,4 +37,16 @@ func InUse(s *Store) int {
 func Statements() []string {
 	texts := statementTexts("")
 	return slices.DeleteFunc(slices.Delete(texts[:], int(stLock), int(stLock)+1), func(text string) bool { return text == "" })
+}
+
+// PreparedStatements counts those that the server keeps for a connection.
+func PreparedStatements(ctx context.Context, s *Store) (n int, err error) {
+	err = s.w.DB.QueryRowContext(ctx, "SELECT count(*) FROM pg_prepared_statements").Scan(&n)
+	return n, err
+}
+
+// NewDatabaseClock is a clock that is told what the database says.
+func NewDatabaseClock() (c stabilize.Clock, set func(sent, received, there time.Time)) {
+	d := &databaseClock{}
+	return d, d.set
 }

@@ -115,6 +115,7 @@ func (s *Store) preparePostgres(ctx context.Context) error {
 	if err := s.inspectPostgres(inner); err != nil {
 		return s.openError(ctx, "open", err)
 	}
+	s.followClock(inner)
 	if s.cfg.Migrate {
 		if err := s.migrate(inner); err != nil {
 			return s.openError(ctx, "migrate", err)

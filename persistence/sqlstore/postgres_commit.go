@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"math"
 	"slices"
 
@@ -58,6 +59,7 @@ func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, e
 	if len(work) == 0 {
 		return false, nil
 	}
+	s.followClock(inner)
 	err = s.again(inner, func() error {
 		set := newCommitSet(work, micros(s.now()))
 		err := s.send(inner, "commit", func(b *pgx.Batch) { set.queue(b, s.pg) })
@@ -76,6 +78,12 @@ func (s *Store) send(ctx context.Context, doing string, queue func(*pgx.Batch)) 
 	}
 	defer conn.Close()
 	return raw(conn, func(c *pgx.Conn) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case c.IsClosed():
+			return driver.ErrBadConn
+		}
 		var b pgx.Batch
 		if !s.pg.own {
 			b.Queue(tuning, true)

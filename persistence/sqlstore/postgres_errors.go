@@ -105,7 +105,9 @@ func lostConnection(err error) bool {
 }
 
 // outcome tells what is known of a transaction whose end was answered with err.
-// A server that says no has rolled back; one that goes away may have committed.
+// A server that says no has rolled back; one that goes away may have committed. The
+// driver's word that it sent nothing is not taken: it says so of a COMMIT whose
+// answer was lost.
 func outcome(doing string, err error) error {
 	var pe *pgconn.PgError
 	switch {
@@ -113,7 +115,7 @@ func outcome(doing string, err error) error {
 		return nil
 	case errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR":
 		return err
-	case errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err):
+	case errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn):
 		return err
 	case err == context.Canceled || err == context.DeadlineExceeded: //nolint:errorlint // database/sql's own: it sent nothing
 		return err

@@ -59,7 +59,7 @@ func TestPostgresPatterns(t *testing.T) {
 			_ = db.Close()
 		})
 		return patterns.BackendFunc(func() persistence.Store {
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Schema: schema, NoListen: true})
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Schema: schema, NoListen: true, Clock: stabilize.SystemClock{}})
 			if err != nil {
 				t.Fatal(err)
 			}

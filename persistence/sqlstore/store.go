@@ -41,6 +41,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Clocked     = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 

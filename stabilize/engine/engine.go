@@ -54,7 +54,11 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := OpenStore(ctx, dsn, StoreConfig{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids})
+	with := StoreConfig{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids}
+	if cfg.ownClock {
+		with.Clock = nil
+	}
+	store, err := OpenStore(ctx, dsn, with)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +70,12 @@ func Open(ctx context.Context, dsn string, opts ...Option) (*Engine, error) {
 }
 
 func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error) {
+	if c, ok := store.(persistence.Clocked); ok && cfg.ownClock {
+		cfg.clock = c.Clock()
+		if cfg.ownIDs {
+			cfg.ids = stabilize.NewIDs(cfg.clock, nil)
+		}
+	}
 	e := &Engine{
 		cfg: cfg, store: store, owned: owned,
 		registry: stabilize.NewRegistry(),
