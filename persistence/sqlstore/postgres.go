@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
@@ -180,15 +182,36 @@ func (s *Store) writePostgres(ctx context.Context, doing string, fn func(*wtx) e
 	return s.again(ctx, func() error { return s.writeOncePostgres(ctx, doing, fn) })
 }
 
-// again runs fn again while another transaction is in its way.
+// again runs fn again while another transaction is in its way, or while the pool
+// has connections that broke when nobody looked: as many times as it may have some.
 func (s *Store) again(ctx context.Context, fn func() error) error {
 	p := s.patience()
-	for {
+	for broken := 0; ; {
 		err := fn()
-		if err == nil || classified(err) || !mayRetry(err) || !p.wait(ctx) {
+		var st *stale
+		switch {
+		case err == nil || classified(err):
+			return err
+		case errors.As(err, &st) && broken <= s.w.Stats().MaxOpenConnections && ctx.Err() == nil:
+			broken++
+		case !mayRetry(err) || !p.wait(ctx):
 			return err
 		}
 	}
+}
+
+// stale is the error of a connection that was broken before anything was changed
+// through it.
+type stale struct{ error }
+
+func (s *stale) Unwrap() error { return s.error }
+
+func asStale(err error) error {
+	var connect *pgconn.ConnectError
+	if err == nil || errors.As(err, &connect) || !lostConnection(err) {
+		return err
+	}
+	return &stale{err}
 }
 
 func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wtx) error) error {
@@ -199,7 +222,7 @@ func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wt
 	defer conn.Close()
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return asStale(err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if !s.pg.own {

@@ -117,8 +117,13 @@ func (p *schemaPool) put(t testing.TB, db *sql.DB, schema string) {
 // the end.
 func openPostgres(t testing.TB, schema string, change ...func(*sqlstore.Config)) *sqlstore.Store {
 	t.Helper()
+	return openPostgresOn(t, &server, schema, change...)
+}
+
+func openPostgresOn(t testing.TB, on *pgtest.Server, schema string, change ...func(*sqlstore.Config)) *sqlstore.Store {
+	t.Helper()
 	return open(t, "", append([]func(*sqlstore.Config){func(c *sqlstore.Config) {
-		c.DSN, c.Schema = server.DSN(t), schema
+		c.DSN, c.Schema = on.DSN(t), schema
 	}}, change...)...)
 }
 

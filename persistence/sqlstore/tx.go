@@ -141,7 +141,11 @@ func (s *Store) read(ctx context.Context, doing string, fn func(ctx context.Cont
 	}
 	defer leave()
 	st, err := s.ready(inner)
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.pg != nil:
+		err = s.again(inner, func() error { return asStale(fn(inner, st)) })
+	default:
 		err = s.retryBusy(inner, func() error { return fn(inner, st) })
 	}
 	return s.classify(ctx, doing, err)
