@@ -14,6 +14,10 @@ import (
 // absent stands for NULL in an array of instants.
 const absent = math.MinInt64
 
+// postgresBatches are in flight at a time: while one waits for the disk or is
+// written, the next is made here.
+const postgresBatches = 2
+
 // plain reports that no commit depends on another of the batch: then all of them
 // are checked and written by statements over the set, in one round trip. The rest
 // goes the way of SQLite, one after the other under locks.

@@ -234,3 +234,11 @@ func (s *Store) now() time.Time { return stabilize.Instant(s.cfg.Clock.Now()) }
 
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
+
+// Batches implements persistence.Pipelined. In a file there is one writer.
+func (s *Store) Batches() int {
+	if s.pg != nil {
+		return postgresBatches
+	}
+	return 1
+}
