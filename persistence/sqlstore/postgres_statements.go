@@ -77,6 +77,9 @@ func (c *Config) qualifier() string {
 func postgresTexts() map[statement]string {
 	const found = "seq, id, kind, workflow_id, due, created_at, attempts, max_attempts, last_error, body"
 	return map[statement]string{
+		// A claim is a set, see setTexts, and what is written is locked row by row.
+		stLock: "", stClaimable: "", stLease: "",
+
 		stVersions: `SELECT id, version, created_at, status FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`,
 		stKnownMessages: `WITH live AS (SELECT id, lease FROM {}messages WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE)
 			SELECT id, lease, 0 FROM live
