@@ -40,7 +40,7 @@ func homes() map[string][]string {
 		"github.com/expr-lang/expr":       {"stabilize"},
 		"github.com/uptrace/bun":          {"persistence/sqlstore"},
 		"modernc.org":                     {"persistence/sqlstore"},
-		"github.com/jackc":                {"persistence/sqlstore"},
+		"github.com/jackc":                {"persistence/sqlstore", "conformance/sqlharness", "conformance/enginebench"},
 		"go.mongodb.org":                  {"persistence/mongostore"},
 		"github.com/charmbracelet":        {"contrib"},
 		"github.com/spf13":                {"contrib"},

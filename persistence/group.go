@@ -8,14 +8,16 @@ import (
 )
 
 // Group is group commit, once above all stores: commits that arrive while a
-// batch is in flight travel together in the next. Nothing is added when there
-// is only one: no goroutine, no timer, no delay. Safe for concurrent use.
+// batch is in flight (as many as the store likes, see Pipelined) travel together
+// in the next. Nothing is added when there is only one: no goroutine, no timer, no
+// delay. Safe for concurrent use.
 type Group struct {
 	store WorkflowStore
 	max   int
+	lanes int // batches that may be in flight
 
 	mu      sync.Mutex
-	busy    bool
+	busy    int // batches in flight
 	waiting []*groupEntry
 	batches int64
 	commits int64
@@ -36,7 +38,11 @@ func NewGroup(store WorkflowStore, max int) *Group {
 	if max <= 0 {
 		max = 512
 	}
-	return &Group{store: store, max: max}
+	g := &Group{store: store, max: max, lanes: 1}
+	if p, ok := store.(Pipelined); ok {
+		g.lanes = p.Batches()
+	}
+	return g
 }
 
 // Commit applies c with the next batch and returns what became of it; see
@@ -49,17 +55,17 @@ func (g *Group) Commit(ctx context.Context, c *Commit) error {
 	}
 	e := &groupEntry{commit: c, wake: make(chan bool, 1)}
 	g.mu.Lock()
-	g.waiting = append(g.waiting, e)
-	if g.busy {
+	if g.busy == g.lanes {
+		g.waiting = append(g.waiting, e)
 		g.mu.Unlock()
 		if lead := g.await(ctx, e); !lead {
 			return e.err
 		}
 	} else {
-		g.busy = true
+		g.busy++
 		g.mu.Unlock()
 	}
-	g.lead(ctx)
+	g.lead(ctx, e)
 	return e.err
 }
 
@@ -75,27 +81,22 @@ func (g *Group) await(ctx context.Context, e *groupEntry) bool {
 		if w != e {
 			continue
 		}
-		select {
-		case <-e.wake: // chosen to lead: it must, for the others
-			g.mu.Unlock()
-			return true
-		default:
-		}
 		g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
 		e.err = ctx.Err()
 		g.mu.Unlock()
 		return false
 	}
 	g.mu.Unlock()
-	return <-e.wake // its batch has left
+	return <-e.wake // its batch has left, or it must lead, for the others
 }
 
-// lead sends one batch, which holds the leader's own commit, and hands over.
-func (g *Group) lead(ctx context.Context) {
+// lead sends one batch, which begins with the leader's own commit, and hands over.
+func (g *Group) lead(ctx context.Context, leader *groupEntry) {
 	g.mu.Lock()
-	n := min(len(g.waiting), g.max)
-	batch := g.waiting[:n:n]
+	n := min(len(g.waiting), g.max-1)
+	batch := append([]*groupEntry{leader}, g.waiting[:n]...)
 	g.waiting = g.waiting[n:]
+	n++
 	g.batches++
 	g.commits += int64(n)
 	g.mu.Unlock()
@@ -109,9 +110,11 @@ func (g *Group) lead(ctx context.Context) {
 	defer func() { // also when the store panics: the others must not wait for ever
 		g.mu.Lock()
 		if len(g.waiting) > 0 {
-			g.waiting[0].wake <- leads
+			next := g.waiting[0]
+			g.waiting = g.waiting[1:] // no other batch takes it
+			next.wake <- leads
 		} else {
-			g.busy = false
+			g.busy--
 		}
 		g.mu.Unlock()
 		for i, e := range batch {

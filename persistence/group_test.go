@@ -67,6 +67,36 @@ func TestGroupSendsWhatWaitedTogether(t *testing.T) {
 	})
 }
 
+// pipelined takes two batches at a time.
+type pipelined struct{ slowStore }
+
+func (*pipelined) Batches() int { return 2 }
+
+func TestGroupSendsBatchesSideBySide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &pipelined{}
+		g := persistence.NewGroup(store, 4)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 12 {
+			wg.Go(func() {
+				if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: fmt.Sprint(i)}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		// Two alone, at once; then four with each that comes back; then the rest alone again.
+		if fmt.Sprint(store.batches) != "[1 1 4 4 1 1]" {
+			t.Errorf("batches of %v, want [1 1 4 4 1 1]", store.batches)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("they took %s", took)
+		}
+	})
+}
+
 func TestGroupWithdrawsACommitThatHasNotLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slowStore{}

@@ -94,6 +94,19 @@ type Limits interface {
 	MaxPayload() int64
 }
 
+// Pipelined is an optional power of a WorkflowStore: applying batches side by side,
+// so that one is on its way while another is written.
+type Pipelined interface {
+	// Batches is how many are worth sending at a time, from 1.
+	Batches() int
+}
+
+// Clocked is an optional power of a WorkflowStore: saying what time it goes by. An
+// engine that is given no clock takes it, so that both agree.
+type Clocked interface {
+	Clock() stabilize.Clock
+}
+
 // WaitingKeys is an optional power of a WorkflowStore: listing the admission
 // keys under which someone waits, for a sweeper that mends lost wake-ups after
 // a holder vanished without a commit of its own.

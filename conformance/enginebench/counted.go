@@ -56,3 +56,11 @@ func (c *counted) Wake() <-chan struct{} {
 	}
 	return nil
 }
+
+// Batches implements persistence.Pipelined.
+func (c *counted) Batches() int {
+	if p, ok := c.Store.(persistence.Pipelined); ok {
+		return p.Batches()
+	}
+	return 1
+}

@@ -3,6 +3,7 @@
 // the two, so runs on different or busy machines can be compared by it.
 //
 //	go run ./conformance/cmd/enginebench -dsn memory: -scenario all
+//	go run ./conformance/cmd/enginebench -dsn postgres://user:password@localhost/bench -scenario B1,B2
 //
 // A store of one's own is measured by a program of one call, Main, which takes what
 // opens it; it has no raw limit, and all else is the same:
@@ -41,16 +42,18 @@
 //   - Bytes per step are what the process handed to write system calls (wchar of
 //     /proc/self/io): for SQLite frames of the write-ahead log and pages that
 //     checkpoints copy from it. Where the system does not tell, it is the growth
-//     of the database's files, which does not see what was overwritten. Memory: 0.
+//     of the database's files, which does not see what was overwritten. PostgreSQL:
+//     the server's write-ahead log, whoever writes to it. Memory: 0.
 //   - Allocations (runtime.MemStats.Mallocs) and CPU time (getrusage, user and
 //     system, garbage collection included) are of the whole process, which also
-//     starts and waits. The table has the CPU time of a step of the grouped raw
+//     starts and waits; a server's are not among them. The table has the CPU time of a step of the grouped raw
 //     limit beside it: on a busy machine these two say more than any rate.
 //
 // Each run has a database of its own in a new directory, removed afterwards: in
 // the directory that the DSN's path names or lies in or -dir says, or in the
 // system's directory for temporary files if there is none. The path itself is never
-// written; one that names a file with content is refused.
+// written; one that names a file with content is refused. In PostgreSQL each run has a schema of its own
+// in the database of the DSN, dropped afterwards.
 //
 // The package may import everything but contrib.
 //

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -27,9 +28,10 @@ func tiny(dsn string, more ...string) []string {
 
 func TestEveryScenarioOnEveryStore(t *testing.T) {
 	for name, dsn := range map[string]string{
-		"memory": "memory:",
-		"full":   "sqlite://" + filepath.Join(t.TempDir(), "new.db"),
-		"normal": "sqlite://" + t.TempDir() + "?synchronous=normal",
+		"memory":   "memory:",
+		"full":     "sqlite://" + filepath.Join(t.TempDir(), "new.db"),
+		"normal":   "sqlite://" + t.TempDir() + "?synchronous=normal",
+		"postgres": postgresDSN(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			results := runJSON(t, tiny(dsn, "-json", "-runs", "2"))
@@ -41,6 +43,13 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// postgresDSN starts a server for the test.
+func postgresDSN(t *testing.T) string {
+	server := &pgtest.Server{}
+	t.Cleanup(server.Stop)
+	return server.DSN(t)
 }
 
 func runJSON(t *testing.T, args []string) []map[string]any {

@@ -55,7 +55,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	if byDSN {
-		f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal")
+		f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal, postgres://USER:PASSWORD@HOST/DATABASE")
 	} else {
 		f.StringVar(&o.dir, "dir", "", "existing `DIRECTORY` that the stores' are made in (default the system's for temporary files)")
 	}

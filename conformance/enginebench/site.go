@@ -47,6 +47,8 @@ func openSite(open Opener, o *options) (site, error) {
 		return memorySite{}, err
 	case "sqlite":
 		return openSQLiteSite(rest)
+	case "postgres", "postgresql":
+		return openPostgresSite(dsn)
 	}
 	_, err := stores.Parse(dsn)
 	if err == nil {

@@ -3,7 +3,6 @@ package sqlharness
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -59,7 +58,7 @@ func (h *SQLite) Rows(ctx context.Context) (map[string]int, error) {
 
 // Tamper implements conformance.Tamperer.
 func (h *SQLite) Tamper(ctx context.Context, table, id string, body []byte) error {
-	return h.change(ctx, map[string]string{
+	return change(ctx, h.db, map[string]string{
 		conformance.TableWorkflows: "UPDATE headers SET body = ? WHERE workflow_id = ?",
 		conformance.TableStages:    "UPDATE stages SET body = ? WHERE id = ?",
 		conformance.TableMessages:  "UPDATE messages SET body = ? WHERE id = ?",
@@ -68,21 +67,10 @@ func (h *SQLite) Tamper(ctx context.Context, table, id string, body []byte) erro
 
 // SetVersion implements conformance.VersionSetter.
 func (h *SQLite) SetVersion(ctx context.Context, id string, version int64) error {
-	if err := h.change(ctx, "UPDATE workflows SET version = ? WHERE id = ?", version, id); err != nil {
+	if err := change(ctx, h.db, "UPDATE workflows SET version = ? WHERE id = ?", version, id); err != nil {
 		return err
 	}
-	return h.change(ctx, "UPDATE stages SET version = ? WHERE workflow_id = ?", version, id)
-}
-
-func (h *SQLite) change(ctx context.Context, text string, args ...any) error {
-	res, err := h.db.ExecContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return fmt.Errorf("%s: changed %d rows: %w", text, n, err)
-	}
-	return nil
+	return change(ctx, h.db, "UPDATE stages SET version = ? WHERE workflow_id = ?", version, id)
 }
 
 // FullScans implements conformance.Explainer: of the statement that the first

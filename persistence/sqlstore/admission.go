@@ -82,6 +82,9 @@ func (b *batch) judge(ch *change, w *version) (seat, error) {
 // places calls fn with each place or turn under a key, in order, until it
 // returns false.
 func (b *batch) places(key string, waiting bool, fn func(seq int64, counts bool) bool) error {
+	if b.tx.pg != nil {
+		return b.placesPostgres(key, waiting, fn)
+	}
 	rows, err := b.tx.query(stPlaces, key, waiting)
 	if err != nil {
 		return err

@@ -84,6 +84,9 @@ func (b *batch) run(work []change) error {
 			}
 		}
 	}
+	if err := b.lockOthers(work); err != nil {
+		return err
+	}
 	if err := b.readVersions(workflows); err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (b *batch) readVersions(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stVersions, jsonList(ids))
+	rows, err := b.tx.query(stVersions, b.tx.list(ids))
 	if err != nil {
 		return err
 	}
@@ -130,7 +133,7 @@ func (b *batch) readMessages(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stKnownMessages, jsonList(ids))
+	rows, err := b.tx.query(stKnownMessages, b.tx.list(ids))
 	if err != nil {
 		return err
 	}
@@ -200,6 +203,14 @@ func checkVersion(ch *change, w *version) error {
 	return ch.CheckVersion(w.number, created)
 }
 
+func createdMoved(ch *change) error {
+	return stabilize.Invalid("workflow created at", "of %q cannot change to %s", ch.WorkflowID, ch.Header.CreatedAt)
+}
+
+func notRemoved(ch *change, id string) error {
+	return stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id)
+}
+
 func (b *batch) checkMessages(ch *change) error {
 	for _, r := range ch.Handled {
 		if m := b.known[r.ID]; m.lease != r.Token {
@@ -260,7 +271,7 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 			return err
 		}
 		if n == 0 {
-			err := stabilize.Invalid("commit removed", "workflow %q has no stage %q", ch.WorkflowID, id)
+			err := notRemoved(ch, id)
 			b.refuse(ch, err)
 			return err
 		}

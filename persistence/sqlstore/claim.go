@@ -28,11 +28,15 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err := room.Check(); err != nil {
 		return nil, err
 	}
-	if idle, err := s.idle(ctx, w, room); err != nil || idle {
+	seen, err := s.peek(ctx, w)
+	if err != nil || seen.idle(w, room) {
 		return nil, err
 	}
+	if s.pg != nil {
+		return s.claimSet(ctx, w, room, seen)
+	}
 	var c *claim
-	err := s.write(ctx, "claim", func(tx *wtx) error {
+	err = s.write(ctx, "claim", func(tx *wtx) error {
 		c = &claim{batch: newBatch(tx, s.now()), store: s}
 		return c.run(w, room)
 	})
@@ -43,21 +47,28 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	return c.deliveries(), nil
 }
 
-// idle reports that a claim would change nothing worth a write.
-func (s *Store) idle(ctx context.Context, w queue.Worker, room queue.Room) (idle bool, err error) {
+// peeked is what a claim finds out before it writes.
+type peeked struct {
+	now           int64
+	expires       sql.NullInt64 // of the worker
+	others        bool          // a worker has lapsed, or a message is exhausted
+	control, work bool          // something is due
+}
+
+func (s *Store) peek(ctx context.Context, w queue.Worker) (p peeked, err error) {
 	err = s.read(ctx, "claim", func(ctx context.Context, st *prepared) error {
-		now := micros(s.now())
-		var expires sql.NullInt64
-		var others, control, work bool
-		if err := st.read[stPeek].QueryRowContext(ctx, w.ID, now).Scan(&expires, &others, &control, &work); err != nil {
-			return err
-		}
-		left, ttl := expires.Int64-now, w.TTL.Microseconds()
-		idle = expires.Valid && left >= ttl*2/3 && left <= ttl &&
-			!others && (!control || room.Control <= 0) && (!work || room.Work <= 0)
-		return nil
+		s.followClock(ctx)
+		p.now = micros(s.now())
+		return st.read[stPeek].QueryRowContext(ctx, w.ID, p.now).Scan(&p.expires, &p.others, &p.control, &p.work)
 	})
-	return idle, err
+	return p, err
+}
+
+// idle reports that a claim would change nothing worth a write.
+func (p *peeked) idle(w queue.Worker, room queue.Room) bool {
+	left, ttl := p.expires.Int64-p.now, w.TTL.Microseconds()
+	return p.expires.Valid && left >= ttl*2/3 && left <= ttl &&
+		!p.others && (!p.control || room.Control <= 0) && (!p.work || room.Work <= 0)
 }
 
 // claim is one Claim under the write lock.
@@ -77,6 +88,14 @@ type found struct {
 	kind     string
 	workflow string
 	body     []byte
+}
+
+// key is what finds the message's row.
+func (f *found) key(tx *wtx) any {
+	if tx.pg != nil {
+		return f.ID
+	}
+	return f.seq
 }
 
 func (c *claim) run(w queue.Worker, room queue.Room) error {
@@ -99,6 +118,9 @@ func (c *claim) run(w queue.Worker, room queue.Room) error {
 // freeLapsed makes what silent workers held claimable. Their tokens stay good
 // until somebody claims.
 func (b *batch) freeLapsed() error {
+	if b.tx.pg != nil {
+		return b.freeLapsedPostgres()
+	}
 	n, err := b.tx.change(stFreeLapsed, b.now)
 	if err != nil {
 		return err
@@ -133,11 +155,7 @@ func (b *batch) renew(w queue.Worker) (fence int64, err error) {
 }
 
 func (b *batch) addWorker(id string, expires int64) (fence int64, err error) {
-	res, err := b.tx.exec(stAddWorker, id, expires)
-	if err != nil {
-		return 0, err
-	}
-	return res.LastInsertId()
+	return b.tx.insert(stAddWorker, id, expires)
 }
 
 // buryExhausted moves what has no attempts left to the dead letters, in either
@@ -212,10 +230,10 @@ func (c *claim) lease(f *found) error {
 
 // bury moves a message to the dead letters and tells its workflow.
 func (c *claim) bury(f *found, reason, cause string) error {
-	if _, err := c.tx.exec(stBury, c.now, reason, cause, f.seq); err != nil {
+	if _, err := c.tx.exec(stBury, c.now, reason, c.tx.pg.text(cause), f.key(c.tx)); err != nil {
 		return err
 	}
-	if _, err := c.tx.exec(stDropSeq, f.seq); err != nil {
+	if _, err := c.tx.exec(stDropSeq, f.key(c.tx)); err != nil {
 		return err
 	}
 	m, err := c.store.cfg.Messages.Decode(f.ID, f.kind, f.body)

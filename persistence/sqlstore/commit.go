@@ -36,6 +36,9 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 
 // commitWork applies the batch and leaves in each change what became of it.
 func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, err error) {
+	if s.pg != nil && plain(work) {
+		return s.commitSet(ctx, work)
+	}
 	for {
 		doomed := false
 		err = s.write(ctx, "commit", func(tx *wtx) error {
@@ -70,6 +73,13 @@ type change struct {
 }
 
 func (s *Store) encode(ch *change) (err error) {
-	ch.enc, err = ch.Encode(s.cfg.IDs, s.cfg.MaxPayload)
-	return err
+	if ch.enc, err = ch.Encode(s.cfg.IDs, s.cfg.MaxPayload); err != nil {
+		return err
+	}
+	for i := range ch.enc.Messages {
+		if err := s.checkTexts(&ch.enc.Messages[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

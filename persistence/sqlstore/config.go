@@ -5,19 +5,33 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
+
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// Config says which database to open and how. Path or DB is required, the zero
-// value of the rest is a good default.
+// Config says which database to open and how. One of Path, DSN, DB, Bun and Pool
+// is required, the zero value of the rest is a good default.
 type Config struct {
 	// Path of the SQLite file. It is created only with Migrate.
 	Path string
-	// DB is a database opened by the caller, instead of Path; it is used for
+	// DSN of a PostgreSQL database, as a URL (postgres://user:password@host/database)
+	// or in keywords; what it leaves out is taken from the environment as libpq
+	// does. It is never part of an error.
+	DSN string
+	// DB is a database opened by the caller, instead of Path or DSN; it is used for
 	// reading and writing as it is set up (a pool of one connection is enough)
-	// and not closed. WAL mode and a synchronous setting are the caller's choice.
+	// and not closed. It is PostgreSQL if its driver is that of
+	// github.com/jackc/pgx/v5/stdlib, else SQLite; there WAL mode and a synchronous
+	// setting are the caller's choice.
 	DB *sql.DB
+	// Bun is DB as a bun.DB.
+	Bun *bun.DB
+	// Pool is a pool of connections to PostgreSQL opened by the caller. It is not
+	// closed.
+	Pool *pgxpool.Pool
 	// Driver is the name of a database/sql driver for SQLite; empty: "sqlite",
 	// which is modernc.org/sqlite. It must understand file: URIs.
 	Driver string
@@ -29,11 +43,15 @@ type Config struct {
 	// underscores, not beginning with a digit. A database with tables of other
 	// programs wants one.
 	Prefix string
+	// Schema that holds the tables, in PostgreSQL; of the characters of a Prefix.
+	// With Migrate it is created. Empty: the first of the search path.
+	Schema string
 	// Migrate brings the schema up to date. Otherwise a database without the
 	// schema answers every call with ErrSchemaMissing.
 	Migrate bool
 
-	// Clock is the only source of time; nil: SystemClock.
+	// Clock is the only source of time; nil: SystemClock and, in PostgreSQL, a clock
+	// that follows the database's, so that all hosts agree. See Store.Clock.
 	Clock stabilize.Clock
 	// IDs of messages that have none; nil: on Clock.
 	IDs *stabilize.IDs
@@ -50,6 +68,21 @@ type Config struct {
 	MaxPayload int64
 	// Readers is how many connections read at the same time; 0: 4. Only with Path.
 	Readers int
+
+	// Connections is how many connections are open at most; 0: 8. Only with DSN.
+	// One more waits for notifications, see Store.Wake.
+	Connections int
+	// TransactionPooling says that PostgreSQL is reached through a pooler that gives
+	// a connection for the length of a transaction, as PgBouncer does in that mode:
+	// with DSN no statement is prepared, and it implies NoListen.
+	TransactionPooling bool
+	// NoListen leaves it to polling to find what other processes store, and opens no
+	// connection to be told of it; what is stored through this one is told all the same.
+	NoListen bool
+	// CallTimeout is how long a call waits for PostgreSQL to answer, whatever its
+	// context says; then it is ErrTransient, or ErrUnknownOutcome for what may have
+	// been committed. 0: 30 s.
+	CallTimeout time.Duration
 }
 
 // Synchronous is how durable a successful commit is.
@@ -69,10 +102,10 @@ const maxPayload = 512 << 20 // SQLite stops at 1 GB for a whole row
 // check fills in defaults. The error is ErrInvalid.
 func (c *Config) check() error {
 	switch {
-	case c.Path == "" && c.DB == nil:
-		return stabilize.Invalid("config", "has neither a Path nor a DB")
-	case c.Path != "" && c.DB != nil:
-		return stabilize.Invalid("config", "has both a Path and a DB")
+	case c.sources() == 0:
+		return stabilize.Invalid("config", "has none of Path, DSN, DB, Bun and Pool")
+	case c.sources() > 1:
+		return stabilize.Invalid("config", "has more than one of Path, DSN, DB, Bun and Pool")
 	case strings.ContainsRune(c.Path, 0):
 		return stabilize.Invalid("config path", "%q holds a NUL", c.Path)
 	case c.Path == ":memory:":
@@ -85,8 +118,17 @@ func (c *Config) check() error {
 		return stabilize.Invalid("config max payload", "%d is not within 0 to %d", c.MaxPayload, maxPayload)
 	case c.Readers < 0:
 		return stabilize.Invalid("config readers", "%d is negative", c.Readers)
+	case c.Connections < 0:
+		return stabilize.Invalid("config connections", "%d is negative", c.Connections)
+	case c.CallTimeout < 0:
+		return stabilize.Invalid("config call timeout", "%s is negative", c.CallTimeout)
+	case c.Schema != "" && !c.isPostgres():
+		return stabilize.Invalid("config schema", "%q: SQLite has no schemas; a Prefix keeps tables apart", c.Schema)
 	}
-	if err := checkPrefix(c.Prefix); err != nil {
+	if err := checkPrefix("config prefix", c.Prefix); err != nil {
+		return err
+	}
+	if err := checkPrefix("config schema", c.Schema); err != nil {
 		return err
 	}
 	if c.Driver == "" {
@@ -95,7 +137,11 @@ func (c *Config) check() error {
 	if c.ErrorCode == nil {
 		c.ErrorCode = codeMethod
 	}
-	if c.Clock == nil {
+	switch {
+	case c.Clock != nil:
+	case c.isPostgres():
+		c.Clock = &databaseClock{every: measureEvery}
+	default:
 		c.Clock = stabilize.SystemClock{}
 	}
 	if c.IDs == nil {
@@ -113,18 +159,35 @@ func (c *Config) check() error {
 	if c.Readers == 0 {
 		c.Readers = 4
 	}
+	if c.Connections == 0 {
+		c.Connections = 8
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = 30 * time.Second
+	}
 	return nil
 }
 
-func checkPrefix(prefix string) error {
+// sources counts the ways to a database that are given.
+func (c *Config) sources() int {
+	n := 0
+	for _, given := range []bool{c.Path != "", c.DSN != "", c.DB != nil, c.Bun != nil, c.Pool != nil} {
+		if given {
+			n++
+		}
+	}
+	return n
+}
+
+func checkPrefix(field, prefix string) error {
 	for i, r := range prefix {
 		if r == '_' || r >= 'a' && r <= 'z' || i > 0 && r >= '0' && r <= '9' {
 			continue
 		}
-		return stabilize.Invalid("config prefix", "%q is not made of a-z, 0-9 and _, beginning with no digit", prefix)
+		return stabilize.Invalid(field, "%q is not made of a-z, 0-9 and _, beginning with no digit", prefix)
 	}
 	if len(prefix) > 32 {
-		return stabilize.Invalid("config prefix", "%q is longer than 32 bytes", prefix)
+		return stabilize.Invalid(field, "%q is longer than 32 bytes", prefix)
 	}
 	return nil
 }

@@ -65,11 +65,14 @@ func emptyFile(t *testing.T) []byte {
 // TestPatterns is brief, unless STABILIZE_TEST_FULL is set: the memory store's has
 // more cells.
 func TestPatterns(t *testing.T) {
-	depth := patterns.Brief
+	patterns.Run(t, copies(t), patterns.WithDepth(patternsDepth()))
+}
+
+func patternsDepth() patterns.Depth {
 	if os.Getenv("STABILIZE_TEST_FULL") != "" {
-		depth = patterns.Normal
+		return patterns.Normal
 	}
-	patterns.Run(t, copies(t), patterns.WithDepth(depth))
+	return patterns.Brief
 }
 
 // newHarness makes a harness whose second handle is given a database of one

@@ -27,7 +27,7 @@ func (s *Store) ListDead(ctx context.Context, after string, limit int) ([]queue.
 	err := s.read(ctx, "list dead letters", func(ctx context.Context, _ *prepared) error {
 		var seq int64
 		if after != "" {
-			err := s.r.NewSelect().Table(s.cfg.Prefix+"dead_letters").Column("seq").Where("id = ?", after).Scan(ctx, &seq)
+			err := s.r.NewSelect().TableExpr("?", s.table("dead_letters")).Column("seq").Where("id = ?", after).Scan(ctx, &seq)
 			if err != nil {
 				return deadNotFound(after, err)
 			}

@@ -35,7 +35,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 				{"dead_letters", "workflow_id"},
 				{"places", "workflow_id"},
 			} {
-				_, err := tx.NewDelete().Table(s.cfg.Prefix+of.table).
+				_, err := tx.NewDelete().TableExpr("?", s.table(of.table)).
 					Where("? IN (?)", bun.Ident(of.column), bun.List(pass)).Exec(tx.ctx)
 				if err != nil {
 					return err

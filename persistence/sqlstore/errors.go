@@ -55,6 +55,9 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 	if s.gate.Closed() {
 		return &failure{stabilize.ErrClosed, doing, err}
 	}
+	if s.pg != nil {
+		return s.classifyPostgres(ctx, doing, err)
+	}
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
 		return &failure{stabilize.ErrTransient, doing, err}
 	}

@@ -1,6 +1,12 @@
 package sqlstore
 
-import "slices"
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
 
 // InUse counts the connections that are checked out: a transaction or a cursor
 // left open is one too.
@@ -16,5 +22,24 @@ func InUse(s *Store) int {
 // takes the write lock.
 func Statements() []string {
 	texts := statementTexts("")
-	return slices.Delete(texts[:], int(stLock), int(stLock)+1)
+	return slices.DeleteFunc(slices.Delete(texts[:], int(stLock), int(stLock)+1), func(text string) bool { return text == "" })
+}
+
+// PreparedStatements counts those that the server keeps for a connection.
+func PreparedStatements(ctx context.Context, s *Store) (n int, err error) {
+	err = s.w.DB.QueryRowContext(ctx, "SELECT count(*) FROM pg_prepared_statements").Scan(&n)
+	return n, err
+}
+
+// NewDatabaseClock is a clock that is told what the database says.
+func NewDatabaseClock() (c stabilize.Clock, set func(sent, received, there time.Time)) {
+	d := &databaseClock{}
+	return d, d.set
+}
+
+// PostgresStatements returns the statements of the hot path.
+func PostgresStatements(s *Store) []string {
+	t := &s.pg.set
+	texts := append(s.texts[:], t.workers, t.workflows, t.messages, t.verdict, t.bump, t.change, t.create, t.headers, t.remove, t.put, t.drop, t.add, t.take)
+	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

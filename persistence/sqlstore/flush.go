@@ -52,6 +52,10 @@ func (b *batch) writeMany(id statement, rows *[]any, width int, short func(from,
 	return nil
 }
 
+func moved(id, ref, round, position any) error {
+	return stabilize.Invalid("stage", "%q is stored with another ref, round or position than %q, round %d, position %d", id, ref, round, position)
+}
+
 // findMoved refuses the commits of the rows that are stored with another ref,
 // round or position.
 func (b *batch) findMoved(from, to int) error {
@@ -64,8 +68,7 @@ func (b *batch) findMoved(from, to int) error {
 		}
 		if n == 0 {
 			found = true
-			b.refuse(b.putBy[i], stabilize.Invalid("stage", "%q is stored with another ref, round or position than %q, round %d, position %d",
-				row[1], row[3], row[4], row[5]))
+			b.refuse(b.putBy[i], moved(row[1], row[3], row[4], row[5]))
 		}
 	}
 	if !found {

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -48,12 +47,12 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 
 // Depth implements queue.Queue. What a lapsed worker held is not leased.
 func (s *Store) Depth(ctx context.Context) (queue.Depth, error) {
-	text := strings.ReplaceAll(`WITH free (due) AS (
+	text := s.cfg.text(`WITH free (due) AS (
 			SELECT due FROM {}messages WHERE worker IS NULL
 			UNION ALL SELECT m.due FROM {}workers k CROSS JOIN {}messages m ON m.worker = k.fence WHERE k.expires <= ?1)
 		SELECT count(*) FILTER (WHERE due <= ?1), count(*) FILTER (WHERE due > ?1), min(due) FILTER (WHERE due <= ?1),
 			(SELECT count(*) FROM {}messages) - count(*), (SELECT count(*) FROM {}dead_letters)
-		FROM free`, "{}", s.cfg.Prefix)
+		FROM free`)
 	var d queue.Depth
 	err := s.read(ctx, "depth", func(ctx context.Context, _ *prepared) error {
 		d = queue.Depth{}

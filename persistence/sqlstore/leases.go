@@ -67,7 +67,7 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	}
 	now := s.now()
 	at = queue.DueAt(at, now)
-	if err := s.give(ctx, "release", r, stRelease, micros(at), text, r.ID, r.Token); err != nil {
+	if err := s.give(ctx, "release", r, stRelease, micros(at), s.pg.text(text), r.ID, r.Token); err != nil {
 		return err
 	}
 	s.ping(!at.After(now))
@@ -153,10 +153,11 @@ func (s *Store) Retire(ctx context.Context, worker string) error {
 		if err != nil {
 			return err
 		}
-		if freed, err = tx.change(stVoid, fence); err != nil {
+		// The worker first: whoever leases something to it now has to wait.
+		if _, err = tx.exec(stDropWorker, fence); err != nil {
 			return err
 		}
-		_, err = tx.exec(stDropWorker, fence)
+		freed, err = tx.change(stVoid, fence)
 		return err
 	})
 	s.ping(err == nil && freed > 0)

@@ -9,7 +9,12 @@ import (
 // The rows that bun reads; the tables are in migrations. Table names have a
 // prefix, so queries name them with table.
 
-func (s *Store) table(name string) bun.Ident { return bun.Ident(s.cfg.Prefix + name) }
+func (s *Store) table(name string) bun.Ident {
+	if s.cfg.Schema != "" {
+		return bun.Ident(s.cfg.Schema + "." + s.cfg.Prefix + name)
+	}
+	return bun.Ident(s.cfg.Prefix + name)
+}
 
 type messageRow struct {
 	bun.BaseModel `bun:"table:messages,alias:m"`

@@ -19,24 +19,37 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-const childFile = "SQLSTORE_TEST_FILE" // set in the processes that the tests below start
+// Set in the processes that the tests start: the file, or the server and schema.
+const (
+	childFile   = "SQLSTORE_TEST_FILE"
+	childDSN    = "SQLSTORE_TEST_DSN"
+	childSchema = "SQLSTORE_TEST_SCHEMA"
+)
 
 // TestMain makes the test binary a worker process when it is started as one.
 func TestMain(m *testing.M) {
-	if path := os.Getenv(childFile); path != "" {
-		if err := work(context.Background(), path, os.Getenv("SQLSTORE_TEST_WORKER")); err != nil {
+	cfg := sqlstore.Config{Path: os.Getenv(childFile), DSN: os.Getenv(childDSN), Schema: os.Getenv(childSchema)}
+	if cfg.Path != "" || cfg.DSN != "" {
+		if err := work(context.Background(), cfg, os.Getenv("SQLSTORE_TEST_WORKER")); err != nil {
 			fmt.Println("failed:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	server.Stop()
+	os.Exit(code)
 }
 
 // work adds up: every message raises the counter of its workflow by one, until
-// no message is left. It tells each commit before it goes on.
-func work(ctx context.Context, path, id string) error {
-	s, err := sqlstore.Open(ctx, sqlstore.Config{Path: path})
+// no message is left. It tells each commit before it goes on. A server that is away
+// comes back.
+func work(ctx context.Context, cfg sqlstore.Config, id string) error {
+	s, err := sqlstore.Open(ctx, cfg)
+	for away(err) {
+		time.Sleep(20 * time.Millisecond)
+		s, err = sqlstore.Open(ctx, cfg)
+	}
 	if err != nil {
 		return err
 	}
@@ -44,11 +57,18 @@ func work(ctx context.Context, path, id string) error {
 	self := queue.Worker{ID: id, TTL: 2 * time.Second}
 	for {
 		got, err := s.Claim(ctx, self, queue.Room{Control: 4})
+		if away(err) {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if len(got) == 0 {
 			d, err := s.Depth(ctx)
+			if away(err) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -66,9 +86,19 @@ func work(ctx context.Context, path, id string) error {
 	}
 }
 
+// away reports that trying again may help, whatever became of what was tried: the
+// lease of the message knows.
+func away(err error) bool {
+	return errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrUnknownOutcome)
+}
+
 func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 	for {
 		w, err := s.Load(ctx, queue.WorkflowOf(d.Message))
+		if away(err) {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -84,7 +114,7 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 			WorkflowID: w.ID, Expect: w.Version, Stages: []*stabilize.Stage{st}, Handled: []queue.Receipt{d.Receipt()},
 		}})[0]
 		switch {
-		case errors.Is(err, stabilize.ErrConflict):
+		case errors.Is(err, stabilize.ErrConflict), away(err):
 			continue
 		case errors.Is(err, stabilize.ErrLeaseLost):
 			return nil // another does it
@@ -97,9 +127,19 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 // is counted exactly once, what a process was told is durable is, and the file
 // is whole.
 func TestProcesses(t *testing.T) {
-	const messages, counters = 300, 3
 	path := tempFile(t)
 	s := open(t, path, onClock(stabilize.SystemClock{}))
+	countTogether(t, s, []string{childFile + "=" + path}, 300, nil)
+	var whole string
+	if err := raw(t, path).QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&whole); err != nil || whole != "ok" {
+		t.Errorf("the file: %s, %v", whole, err)
+	}
+}
+
+// countTogether lets three processes count messages and kills one of them on the
+// way; then it does trouble, if that is not nil, while the others go on.
+func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, trouble func()) {
+	const counters = 3
 	ctx := t.Context()
 	for i := range counters {
 		c := creation(fmt.Sprint("w", i))
@@ -116,11 +156,11 @@ func TestProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	victim, lines := child(t, path, "victim")
+	victim, lines := child(t, env, "victim")
 	var others []*exec.Cmd
 	var outputs sync.WaitGroup
 	for i := range 2 {
-		c, output := child(t, path, fmt.Sprint("worker", i))
+		c, output := child(t, env, fmt.Sprint("worker", i))
 		others = append(others, c)
 		outputs.Go(func() { // its pipe must not fill up
 			for output.Scan() {
@@ -147,6 +187,9 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("message %s is back after its commit was told to be durable", m.ID)
 		}
 	}
+	if trouble != nil {
+		trouble()
+	}
 	outputs.Wait()
 	for _, c := range others {
 		if err := c.Wait(); err != nil {
@@ -172,20 +215,16 @@ func TestProcesses(t *testing.T) {
 	if sum != messages {
 		t.Errorf("%d messages were counted %d times", messages, sum)
 	}
-	var whole string
-	if err := raw(t, path).QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&whole); err != nil || whole != "ok" {
-		t.Errorf("the file: %s, %v", whole, err)
-	}
 }
 
-func child(t *testing.T, path, worker string) (*exec.Cmd, *bufio.Scanner) {
+func child(t *testing.T, env []string, worker string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), self)
-	c.Env = append(os.Environ(), childFile+"="+path, "SQLSTORE_TEST_WORKER="+worker+"-"+strconv.Itoa(os.Getpid()))
+	c.Env = append(append(os.Environ(), env...), "SQLSTORE_TEST_WORKER="+worker+"-"+strconv.Itoa(os.Getpid()))
 	c.Stderr = os.Stderr
 	pipe, err := c.StdoutPipe()
 	if err != nil {

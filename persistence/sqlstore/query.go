@@ -63,10 +63,10 @@ func (s *Store) queryText(q *persistence.Query, after *persistence.Place) (strin
 		common = append(common, values...)
 	}
 	if q.ConfigID != "" {
-		add("config_id = ? AND config_id <> ''", q.ConfigID)
+		add("config_id = ? AND config_id <> ''", s.column(q.ConfigID))
 	}
 	if q.Application != "" {
-		add("application = ?", q.Application)
+		add("application = ?", s.column(q.Application))
 	}
 	if !q.StartedFrom.IsZero() {
 		add("sort_at >= ?", ceilMicros(q.StartedFrom))
@@ -87,7 +87,7 @@ func (s *Store) queryText(q *persistence.Query, after *persistence.Place) (strin
 	var text strings.Builder
 	var args []any
 	part := func(conditions []string) {
-		text.WriteString("SELECT sort_at, id FROM " + s.cfg.Prefix + "workflows")
+		text.WriteString("SELECT sort_at, id FROM {}workflows")
 		if len(conditions) > 0 {
 			text.WriteString(" WHERE " + strings.Join(conditions, " AND "))
 		}
@@ -103,13 +103,13 @@ func (s *Store) queryText(q *persistence.Query, after *persistence.Place) (strin
 		}
 		text.WriteString("SELECT * FROM (")
 		part(append([]string{"status = ?"}, where...))
-		text.WriteString(")")
+		text.WriteString(") AS part")
 		args = append(append(append(args, st.String()), common...), q.Limit+1)
 	}
 	args = append(args, q.Limit+1)
-	return "SELECT w.sort_at, w.id, w.version, w.status, h.body FROM (SELECT sort_at, id FROM (" + text.String() +
-		") ORDER BY sort_at DESC, id DESC LIMIT ?) p" +
-		" CROSS JOIN " + s.cfg.Prefix + "workflows w ON w.id = p.id" +
-		" LEFT JOIN " + s.cfg.Prefix + "headers h ON h.workflow_id = p.id" +
-		" ORDER BY p.sort_at DESC, p.id DESC", args
+	return s.cfg.text("SELECT w.sort_at, w.id, w.version, w.status, h.body FROM (SELECT sort_at, id FROM (" + text.String() +
+		") AS found ORDER BY sort_at DESC, id DESC LIMIT ?) p" +
+		" CROSS JOIN {}workflows w ON w.id = p.id" +
+		" LEFT JOIN {}headers h ON h.workflow_id = p.id" +
+		" ORDER BY p.sort_at DESC, p.id DESC"), args
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/sqlitedialect"
 	"github.com/uptrace/bun/migrate"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -18,12 +17,19 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
+//go:embed migrations/postgres/*.sql
+var postgresMigrationFiles embed.FS
+
 func isMissing(err error) bool { return errors.Is(err, stabilize.ErrSchemaMissing) }
 
 // migrations returns what the program knows, oldest first.
-func migrations() (migrate.MigrationSlice, error) {
+func (s *Store) migrations() (migrate.MigrationSlice, error) {
+	files := migrationFiles
+	if s.pg != nil {
+		files = postgresMigrationFiles
+	}
 	all := migrate.NewMigrations()
-	if err := all.Discover(migrationFiles); err != nil {
+	if err := all.Discover(files); err != nil {
 		return nil, fmt.Errorf("sqlstore: migrations: %w: %w", stabilize.ErrInternal, err)
 	}
 	return all.Sorted(), nil
@@ -31,19 +37,18 @@ func migrations() (migrate.MigrationSlice, error) {
 
 // checkSchema compares the migrations applied with those known.
 func (s *Store) checkSchema(ctx context.Context) error {
-	known, err := migrations()
+	known, err := s.migrations()
 	if err != nil {
 		return err
 	}
-	table := s.cfg.Prefix + "migrations"
 	var applied []string
 	err = s.retryBusy(ctx, func() error {
 		applied = applied[:0]
-		found, err := s.r.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", table).Exists(ctx)
+		found, err := s.hasTable(ctx, "migrations")
 		if err != nil || !found {
 			return err
 		}
-		return s.r.NewSelect().Table(table).Column("name").Scan(ctx, &applied)
+		return s.r.NewSelect().TableExpr("?", s.table("migrations")).Column("name").Scan(ctx, &applied)
 	})
 	if err != nil {
 		return err
@@ -64,6 +69,13 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
+func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
+	if s.pg != nil {
+		return s.pg.hasTable(ctx, s, name)
+	}
+	return s.r.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", s.cfg.Prefix+name).Exists(ctx)
+}
+
 // migrate applies what is missing, each migration with its record in one
 // transaction that holds the write lock: of several migrators one works and the
 // others find the work done, and a crash leaves nothing half-made. bun's own
@@ -73,7 +85,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if !isMissing(err) {
 		return err
 	}
-	known, err := migrations()
+	known, err := s.migrations()
 	if err != nil {
 		return err
 	}
@@ -86,7 +98,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		single := sql.OpenDB(borrowed{conn: dc.(driver.Conn)})
 		single.SetMaxOpenConns(1)
 		defer single.Close()
-		db := bun.NewDB(single, sqlitedialect.New())
+		db := bun.NewDB(single, s.w.Dialect())
 		for i := range known {
 			if err := s.migrateTo(ctx, db, known[:i+1]); err != nil {
 				return err
@@ -100,14 +112,12 @@ func (s *Store) migrateTo(ctx context.Context, db *bun.DB, known migrate.Migrati
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := s.patience()
-	for {
-		if _, err = db.ExecContext(ctx, "BEGIN IMMEDIATE"); err == nil {
-			break
-		}
-		if !s.isBusy(err) || !p.wait(ctx) {
-			return err
-		}
+	begin := s.beginMigration
+	if s.pg != nil {
+		begin = s.pg.beginMigration(s)
+	}
+	if err := begin(ctx, db); err != nil {
+		return err
 	}
 	ctx = context.WithoutCancel(ctx)
 	defer func() {
@@ -133,6 +143,17 @@ func (s *Store) migrateTo(ctx context.Context, db *bun.DB, known migrate.Migrati
 	}
 	_, err = db.ExecContext(ctx, "COMMIT")
 	return err
+}
+
+// beginMigration takes the write lock.
+func (s *Store) beginMigration(ctx context.Context, db *bun.DB) error {
+	p := s.patience()
+	for {
+		_, err := db.ExecContext(ctx, "BEGIN IMMEDIATE")
+		if err == nil || !s.isBusy(err) || !p.wait(ctx) {
+			return err
+		}
+	}
 }
 
 // borrowed makes a *sql.DB of one connection that belongs to another, so that

@@ -65,6 +65,9 @@ func classOfCode(code int) error {
 
 // isBusy reports that another connection or process holds a lock.
 func (s *Store) isBusy(err error) bool {
+	if s.pg != nil {
+		return mayRetry(err)
+	}
 	code, ok := s.cfg.ErrorCode(err)
 	return ok && (primary(code) == codeBusy || primary(code) == codeLocked)
 }

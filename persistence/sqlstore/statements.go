@@ -65,6 +65,11 @@ const (
 	stRevive
 	stDropDead
 
+	// PostgreSQL's alone.
+	stLockKeys
+	stLockWorkers
+	stUncount
+
 	// Reading.
 	stLoad
 	stSummary
@@ -153,6 +158,13 @@ func statementTexts(prefix string) [stCount]string {
 	return texts
 }
 
+// querier is a statement for reading.
+type querier interface {
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+	Close() error
+}
+
 // many is a statement over rows.
 type many struct{ head, row, tail string }
 
@@ -163,9 +175,9 @@ func manyTexts() map[statement]many {
 	return map[statement]many{
 		stBump: {"UPDATE {}workflows SET version = version + 1 WHERE id IN (", "?", ")"},
 		stPutStage: {
-			"INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body) VALUES ", "(?, ?, ?, ?, ?, ?, ?)",
+			"INSERT INTO {}stages AS s (workflow_id, id, version, ref, round, position, body) VALUES ", "(?, ?, ?, ?, ?, ?, ?)",
 			` ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body
-			WHERE ref = excluded.ref AND round = excluded.round AND position = excluded.position`,
+			WHERE s.ref = excluded.ref AND s.round = excluded.round AND s.position = excluded.position`,
 		},
 		stDropMessage: {"DELETE FROM {}messages WHERE id IN (", "?", ")"},
 		stAddMessage: {
@@ -178,7 +190,7 @@ func manyTexts() map[statement]many {
 // prepared holds the statements, each on the pool it is used on.
 type prepared struct {
 	write [stCount]*sql.Stmt
-	read  [stCount]*sql.Stmt
+	read  [stCount]querier
 }
 
 // ready returns the statements, preparing them when the schema is there for the
@@ -198,14 +210,28 @@ func (s *Store) ready(ctx context.Context) (*prepared, error) {
 	}
 	st := &prepared{}
 	for id := range statement(stCount) {
-		to, db := &st.write[id], s.w.DB
-		if id.reads() {
-			to, db = &st.read[id], s.r.DB
+		if s.pg != nil { // its driver prepares on each connection what is used there
+			if id.reads() {
+				st.read[id] = textQuery{s.r.DB, s.texts[id]}
+			}
+			continue
 		}
-		var err error
-		if *to, err = db.PrepareContext(ctx, s.texts[id]); err != nil {
+		db := s.w.DB
+		if id.reads() {
+			db = s.r.DB
+		}
+		if s.texts[id] == "" {
+			continue
+		}
+		ready, err := db.PrepareContext(ctx, s.texts[id])
+		if err != nil {
 			st.close()
 			return nil, fmt.Errorf("prepare %q: %w", s.texts[id], err)
+		}
+		if id.reads() {
+			st.read[id] = ready
+		} else {
+			st.write[id] = ready
 		}
 	}
 	s.statements.Store(st)
@@ -217,10 +243,11 @@ func (p *prepared) close() {
 		return
 	}
 	for id := range statement(stCount) {
-		for _, st := range []*sql.Stmt{p.write[id], p.read[id]} {
-			if st != nil {
-				_ = st.Close()
-			}
+		if st := p.write[id]; st != nil {
+			_ = st.Close()
+		}
+		if st := p.read[id]; st != nil {
+			_ = st.Close()
 		}
 	}
 }

@@ -18,8 +18,9 @@ import (
 // concurrent use.
 type Store struct {
 	cfg Config
-	w   *bun.DB // writes, one transaction at a time
-	r   *bun.DB // reads; the same as w if the caller gave the database
+	w   *bun.DB   // writes, one transaction at a time
+	r   *bun.DB   // reads; the same as w if the caller gave the database, and in PostgreSQL
+	pg  *postgres // nil: SQLite
 
 	texts      [stCount]string
 	statements atomic.Pointer[prepared] // nil until the schema was seen
@@ -35,6 +36,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Clocked     = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
@@ -52,7 +54,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg:    cfg,
-		texts:  statementTexts(cfg.Prefix),
+		texts:  cfg.statements(),
 		writer: make(chan struct{}, 1),
 		wake:   make(chan struct{}, 1),
 		gate:   persistence.NewGate("sqlstore"),
@@ -68,6 +70,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 func (s *Store) connect() error {
+	if s.cfg.isPostgres() {
+		return s.connectPostgres()
+	}
+	if s.cfg.Bun != nil {
+		s.w, s.r = s.cfg.Bun, s.cfg.Bun
+		return nil
+	}
 	if s.cfg.DB != nil {
 		s.w = bun.NewDB(s.cfg.DB, sqlitedialect.New())
 		s.r = s.w
@@ -91,6 +100,9 @@ func (s *Store) connect() error {
 }
 
 func (s *Store) prepareDatabase(ctx context.Context) error {
+	if s.pg != nil {
+		return s.preparePostgres(ctx)
+	}
 	var tables int
 	if err := s.retryBusy(ctx, func() error {
 		return s.w.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables)
@@ -98,7 +110,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 		return s.pathError(ctx, "open", err)
 	}
 	if s.cfg.Migrate {
-		if s.cfg.DB == nil {
+		if s.cfg.Path != "" {
 			if err := s.useWAL(ctx); err != nil {
 				return s.pathError(ctx, "open", err)
 			}
@@ -114,7 +126,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 	default:
 		return s.pathError(ctx, "open", err)
 	}
-	if s.cfg.DB == nil {
+	if s.cfg.Path != "" {
 		if err := s.useWAL(ctx); err != nil {
 			return s.pathError(ctx, "open", err)
 		}
@@ -131,7 +143,9 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 func (s *Store) Close() error {
 	return s.gate.Close(func() error {
 		s.statements.Load().close()
-		if s.cfg.DB == nil {
+		if s.pg != nil {
+			s.closePostgres()
+		} else if s.cfg.Path != "" {
 			// What a connection fails to flush now, the next to open the file does.
 			_ = s.r.DB.Close()
 			_ = s.w.DB.Close()
@@ -145,9 +159,26 @@ func (s *Store) Close() error {
 // what is wrong with the arguments.
 func (s *Store) begin(ctx context.Context) error { return s.gate.Check(ctx) }
 
+// enter begins a call: the context it returns also ends when Close begins, and
+// leave must be called at its end.
+func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
+	inner, leave, err := s.gate.Enter(ctx)
+	if err != nil || s.pg == nil {
+		return inner, leave, err
+	}
+	inner, cancel := context.WithTimeout(inner, s.cfg.CallTimeout)
+	return inner, func() { cancel(); leave() }, nil
+}
+
 // Wake implements queue.Notifier: it tells of writes through this handle, and
-// once of its end.
-func (s *Store) Wake() <-chan struct{} { return s.wake }
+// once of its end. In PostgreSQL also of writes through any other: the first call
+// opens one more connection, which waits for them until Close.
+func (s *Store) Wake() <-chan struct{} {
+	if s.pg != nil {
+		s.pg.listen(s)
+	}
+	return s.wake
+}
 
 // ping tells whoever waits that a message may have become claimable.
 func (s *Store) ping(claimable bool) {
@@ -164,3 +195,11 @@ func (s *Store) now() time.Time { return stabilize.Instant(s.cfg.Clock.Now()) }
 
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
+
+// Batches implements persistence.Pipelined. In a file there is one writer.
+func (s *Store) Batches() int {
+	if s.pg != nil {
+		return postgresBatches
+	}
+	return 1
+}

@@ -21,6 +21,7 @@ type wtx struct {
 
 	ctx  context.Context
 	st   *prepared
+	pg   *postgres // nil: SQLite
 	used [stCount]*sql.Stmt
 }
 
@@ -32,6 +33,9 @@ func (t *wtx) stmt(id statement) *sql.Stmt {
 }
 
 func (t *wtx) exec(id statement, args ...any) (sql.Result, error) {
+	if t.pg != nil {
+		return t.Tx.Tx.ExecContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).ExecContext(t.ctx, args...)
 }
 
@@ -45,10 +49,16 @@ func (t *wtx) change(id statement, args ...any) (int64, error) {
 }
 
 func (t *wtx) query(id statement, args ...any) (*sql.Rows, error) {
+	if t.pg != nil {
+		return t.Tx.Tx.QueryContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).QueryContext(t.ctx, args...)
 }
 
 func (t *wtx) row(id statement, args ...any) *sql.Row {
+	if t.pg != nil {
+		return t.Tx.Tx.QueryRowContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	}
 	return t.stmt(id).QueryRowContext(t.ctx, args...)
 }
 
@@ -56,13 +66,19 @@ func (t *wtx) row(id statement, args ...any) *sql.Row {
 // once, always on a fresh transaction. Its error rolls back and is returned.
 // ErrUnknownOutcome: the database did not say whether the commit is durable.
 func (s *Store) write(ctx context.Context, doing string, fn func(*wtx) error) error {
-	inner, leave, err := s.gate.Enter(ctx)
+	inner, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	st, err := s.ready(inner)
 	if err != nil {
+		return s.classify(ctx, doing, err)
+	}
+	if s.pg != nil {
+		if err = s.writePostgres(inner, doing, fn); errors.Is(err, errNothingToWrite) {
+			return nil
+		}
 		return s.classify(ctx, doing, err)
 	}
 	select {
@@ -119,13 +135,17 @@ func (s *Store) writeOnce(ctx context.Context, doing string, st *prepared, p *pa
 
 // read runs fn, which reads, again while the database is busy.
 func (s *Store) read(ctx context.Context, doing string, fn func(ctx context.Context, st *prepared) error) error {
-	inner, leave, err := s.gate.Enter(ctx)
+	inner, leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	st, err := s.ready(inner)
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.pg != nil:
+		err = s.again(inner, func() error { return asStale(fn(inner, st)) })
+	default:
 		err = s.retryBusy(inner, func() error { return fn(inner, st) })
 	}
 	return s.classify(ctx, doing, err)

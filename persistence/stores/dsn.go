@@ -3,6 +3,7 @@ package stores
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -13,10 +14,19 @@ import (
 
 // Address is a parsed data source name.
 type Address struct {
-	Scheme string // "memory" or "sqlite"
+	Scheme string // "memory", "sqlite" or "postgres"
 	Path   string // of the SQLite file
 	// Synchronous is SQLite's setting: "full", the default, or "normal".
 	Synchronous string
+	// Postgres is the data source name for PostgreSQL's driver, without the options
+	// that are ours. It may hold a password.
+	Postgres string
+	// Schema and Prefix say where the tables are in PostgreSQL.
+	Schema, Prefix string
+	// Connections that a store in PostgreSQL has open at most; 0: its default.
+	Connections int
+	// TransactionPooling says that PostgreSQL is behind a pooler of transactions.
+	TransactionPooling bool
 }
 
 // Parse reads the name of a store:
@@ -25,14 +35,15 @@ type Address struct {
 //	sqlite:///var/lib/app/work.db    a SQLite file, by absolute path
 //	sqlite://work.db                 a SQLite file, relative to the working directory
 //	sqlite://work.db?synchronous=normal
+//	postgres://user:password@host:5432/database?schema=work&prefix=x_&connections=8&pooling=transaction
 //
-// In the path ? is written as %3F and % as %25.
+// In the path of a file ? is written as %3F and % as %25.
 // Anything else is ErrInvalid and says what is wrong; the DSN itself is not
 // repeated, because it may hold a password.
 func Parse(dsn string) (Address, error) {
 	scheme, rest, found := strings.Cut(dsn, ":")
 	if !found {
-		return Address{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory: or sqlite://")
+		return Address{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory:, sqlite:// or postgres://")
 	}
 	switch scheme {
 	case "memory":
@@ -42,11 +53,13 @@ func Parse(dsn string) (Address, error) {
 		return Address{Scheme: scheme}, nil
 	case "sqlite":
 		return parseSQLite(rest)
+	case "postgres", "postgresql":
+		return parsePostgres(dsn)
 	default:
 		if len(scheme) > 20 {
 			scheme = scheme[:20] + "…"
 		}
-		return Address{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory and sqlite", scheme)
+		return Address{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory, sqlite and postgres", scheme)
 	}
 }
 
@@ -81,6 +94,46 @@ func parseSQLite(rest string) (Address, error) {
 	return d, nil
 }
 
+// parsePostgres takes our options off the URL; the rest is the driver's.
+func parsePostgres(dsn string) (Address, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return Address{}, stabilize.Invalid("DSN", "cannot be read as postgres://user:password@host:port/database; what is special in the password is written as %%XX")
+	}
+	d := Address{Scheme: "postgres"}
+	options, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Address{}, stabilize.Invalid("DSN", "the part after ? cannot be read")
+	}
+	for _, name := range []string{"schema", "prefix", "connections", "pooling"} {
+		values, given := options[name]
+		if !given {
+			continue
+		}
+		value := values[0]
+		switch {
+		case len(values) != 1:
+			return Address{}, stabilize.Invalid("DSN", "%s is given twice", name)
+		case name == "schema":
+			d.Schema = value
+		case name == "prefix":
+			d.Prefix = value
+		case name == "connections":
+			if d.Connections, err = strconv.Atoi(value); err != nil || d.Connections < 1 {
+				return Address{}, stabilize.Invalid("DSN", "connections is a number from 1")
+			}
+		case value != "transaction" && value != "session":
+			return Address{}, stabilize.Invalid("DSN", "pooling is transaction or session")
+		default:
+			d.TransactionPooling = value == "transaction"
+		}
+		options.Del(name)
+	}
+	u.RawQuery = options.Encode()
+	d.Postgres = u.String()
+	return d, nil
+}
+
 // DSN opens the store that a data source name, see Parse, stands for. Errors of the
 // Opener: those of Parse, ErrSchemaTooNew for data of a newer program, others as
 // the store says.
@@ -97,6 +150,12 @@ func DSN(dsn string) persistence.Opener {
 func (a Address) open(ctx context.Context, with persistence.Settings) (persistence.Store, error) {
 	if a.Scheme == "memory" {
 		return memstore.New(memstore.Config{Clock: with.Clock, Messages: with.Messages, IDs: with.IDs}), nil
+	}
+	if a.Scheme == "postgres" {
+		return sqlstore.Open(ctx, sqlstore.Config{
+			DSN: a.Postgres, Schema: a.Schema, Prefix: a.Prefix, Connections: a.Connections, TransactionPooling: a.TransactionPooling,
+			Clock: with.Clock, Messages: with.Messages, IDs: with.IDs, Migrate: true,
+		})
 	}
 	synchronous := sqlstore.Full
 	if a.Synchronous == "normal" {

@@ -45,6 +45,8 @@ type Config struct {
 	handlers  *handlers.Set
 	around    []handlers.Interceptor
 	noCascade bool
+
+	ownClock, ownIDs bool // not given: the store may have better ones
 }
 
 // ConfigFromEnv reads the engine's numbers from the environment, as lookup
@@ -73,7 +75,8 @@ func WithConfig(c Config) Option {
 // WithConcurrency sets how many tasks run at once in this process.
 func WithConcurrency(n int) Option { return func(c *Config) { c.Concurrency = n } }
 
-// WithClock sets the source of time.
+// WithClock sets the source of time. The default is the store's, if it tells
+// (persistence.Clocked), or the machine's clock.
 func WithClock(clock stabilize.Clock) Option { return func(c *Config) { c.clock = clock } }
 
 // WithIDs sets the source of ids.
@@ -130,6 +133,7 @@ func newConfig(opts []Option) (Config, error) {
 	if c.SweepInterval == 0 {
 		c.SweepInterval = 5 * time.Second
 	}
+	c.ownClock, c.ownIDs = c.clock == nil, c.ids == nil
 	if c.clock == nil {
 		c.clock = stabilize.SystemClock{}
 	}

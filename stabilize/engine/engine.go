@@ -46,8 +46,8 @@ func New(store persistence.Store, opts ...Option) (*Engine, error) {
 	return newEngine(store, cfg, false)
 }
 
-// Open makes an engine on a store that it opens, with the engine's clock, messages
-// and ids, and closes with itself: Open(ctx, stores.DSN("sqlite://orders.db")).
+// Open makes an engine on a store that it opens, with the engine's messages, ids
+// and, if it was given one, clock, and closes with itself: Open(ctx, stores.DSN("sqlite://orders.db")).
 // Errors: ErrInvalid, those of the opener.
 func Open(ctx context.Context, open persistence.Opener, opts ...Option) (*Engine, error) {
 	if open == nil {
@@ -57,7 +57,11 @@ func Open(ctx context.Context, open persistence.Opener, opts ...Option) (*Engine
 	if err != nil {
 		return nil, err
 	}
-	store, err := open(ctx, persistence.Settings{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids})
+	with := persistence.Settings{Clock: cfg.clock, Messages: cfg.messages, IDs: cfg.ids}
+	if cfg.ownClock {
+		with.Clock = nil
+	}
+	store, err := open(ctx, with)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +73,12 @@ func Open(ctx context.Context, open persistence.Opener, opts ...Option) (*Engine
 }
 
 func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error) {
+	if c, ok := store.(persistence.Clocked); ok && cfg.ownClock {
+		cfg.clock = c.Clock()
+		if cfg.ownIDs {
+			cfg.ids = stabilize.NewIDs(cfg.clock, nil)
+		}
+	}
 	e := &Engine{
 		cfg: cfg, store: store, owned: owned,
 		registry: stabilize.NewRegistry(),

@@ -52,6 +52,12 @@ func openBackend(dsn string) (*backend, error) {
 			})
 			return func(t *testing.T) conformance.Harness { return newSQLite(t, root, d.Synchronous) }
 		}}, nil
+	case "postgres":
+		return &backend{name: "PostgreSQL", prepare: func(t *testing.T) func(*testing.T) conformance.Harness {
+			return func(t *testing.T) conformance.Harness {
+				return sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: d.Postgres})
+			}
+		}}, nil
 	default:
 		return nil, stabilize.Invalid("DSN", "certify does not know the scheme %q", d.Scheme)
 	}

@@ -158,7 +158,7 @@ func TestWhatCannotBeTestedIsTwo(t *testing.T) {
 	}{
 		{nil, "-dsn source name"},
 		{[]string{"-dsn", "memory:", "more"}, "-dsn source name"},
-		{[]string{"-dsn", "postgres://me:secret@host"}, `unknown scheme "postgres"`},
+		{[]string{"-dsn", "mysql://me:secret@host"}, `unknown scheme "mysql"`},
 		{[]string{"-dsn", "sqlite:///does/not/exist/work.db"}, "/does/not/exist"},
 	} {
 		out, code := program(t, "sound", c.args...)

@@ -1,0 +1,261 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// claimSet is a claim that has something to do. What it does for others it does
+// first; then one statement leases what is due and skips what another claims in
+// the same moment.
+func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, seen peeked) ([]queue.Delivery, error) {
+	if seen.others || !seen.expires.Valid || seen.expires.Int64 <= seen.now {
+		var c *claim
+		err := s.write(ctx, "claim", func(tx *wtx) error {
+			c = &claim{batch: newBatch(tx, s.now()), store: s}
+			return c.run(w, queue.Room{})
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.ping(c.claimable)
+	}
+	c := &claim{store: s}
+	spoiled, err := s.fillSet(ctx, c, w, &room)
+	// The room of what is dead is filled again, lane by lane: the notices of its dead
+	// letters are among what is claimed then.
+	for lane := range spoiled {
+		for err == nil && len(spoiled[lane]) > 0 {
+			if err = s.burySpoiled(ctx, spoiled[lane]); err != nil {
+				break
+			}
+			left := room
+			if lane == int(queue.Control) {
+				left.Work = 0
+			} else {
+				left.Control = 0
+			}
+			var more [2][]taken
+			more, err = s.fillSet(ctx, c, w, &left)
+			spoiled[lane] = more[lane]
+			if lane == int(queue.Control) {
+				room.Control = left.Control
+			} else {
+				room.Work = left.Work
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.deliveries(), nil
+}
+
+// fillSet leases what there is room for, adds it to c and takes it off the room.
+// What cannot be decoded is returned, by lane.
+func (s *Store) fillSet(ctx context.Context, c *claim, w queue.Worker, room *queue.Room) (spoiled [2][]taken, err error) {
+	got, err := s.take(ctx, w, *room)
+	if err != nil {
+		return spoiled, err
+	}
+	for i := range got {
+		f := &got[i]
+		if f.Message, err = s.cfg.Messages.Decode(f.ID, f.kind, f.body); err != nil {
+			f.spoiled = err
+			spoiled[f.lane] = append(spoiled[f.lane], *f)
+			continue
+		}
+		f.body = nil
+		c.found = append(c.found, f.found)
+		if f.lane == queue.Control {
+			room.Control--
+		} else {
+			room.Work--
+		}
+	}
+	return spoiled, nil
+}
+
+// taken is a message that was leased.
+type taken struct {
+	found
+
+	lane    queue.Lane
+	spoiled error // it cannot be decoded
+}
+
+func (s *Store) take(ctx context.Context, w queue.Worker, room queue.Room) (got []taken, err error) {
+	if room.Control <= 0 && room.Work <= 0 {
+		return nil, nil
+	}
+	inner, leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	err = s.again(inner, func() error {
+		got = got[:0]
+		now := micros(s.now())
+		return s.send(inner, "claim", func(b *pgx.Batch) {
+			b.Queue(s.pg.set.take, w.ID, now+w.TTL.Microseconds(), now, int64(room.Control), int64(room.Work), rand.Text()+".").
+				Query(func(rows pgx.Rows) error {
+					got, err = pgx.AppendRows(got, rows, scanTaken)
+					return err
+				})
+		})
+	})
+	slices.SortFunc(got, func(a, b taken) int { return int(a.seq - b.seq) })
+	return got, s.classify(ctx, "claim", err)
+}
+
+func scanTaken(row pgx.CollectableRow) (t taken, err error) {
+	var due, created int64
+	var lane int16
+	var cause []byte
+	err = row.Scan(&t.seq, &t.ID, &t.kind, &lane, &t.workflow, &due, &created, &t.Attempts, &t.MaxAttempts, &cause, &t.body, &t.Token)
+	t.lane, t.LastError = queue.Lane(lane), string(cause) //nolint:gosec // as it was stored
+	t.Due, t.CreatedAt = fromMicros(due), fromMicros(created)
+	return t, err
+}
+
+// burySpoiled moves what was leased and cannot be decoded to the dead letters. The
+// lease counts for nothing.
+func (s *Store) burySpoiled(ctx context.Context, spoiled []taken) error {
+	var claimable bool
+	err := s.write(ctx, "claim", func(tx *wtx) error {
+		c := &claim{batch: newBatch(tx, s.now()), store: s}
+		for i := range spoiled {
+			f := &spoiled[i]
+			n, err := tx.change(stUncount, f.ID, f.Token)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				continue // its workflow was deleted, or we were slow
+			}
+			of := f.found
+			of.Attempts--
+			if err := c.bury(&of, queue.DeadUndecodable, f.spoiled.Error()); err != nil {
+				return err
+			}
+		}
+		claimable = c.claimable
+		return nil
+	})
+	s.ping(err == nil && claimable)
+	return err
+}
+
+// freeLapsedPostgres is freeLapsed among others who do the same: each frees what
+// nobody else is freeing. The workers go first: whoever leases something to one of
+// them now has to wait, and then finds it gone.
+func (b *batch) freeLapsedPostgres() error {
+	rows, err := b.tx.query(stDropLapsed, b.now)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var fences []int64
+	for rows.Next() {
+		var f int64
+		if err := rows.Scan(&f); err != nil {
+			return err
+		}
+		fences = append(fences, f)
+	}
+	if err := rows.Err(); err != nil || len(fences) == 0 {
+		return err
+	}
+	n, err := b.tx.change(stFreeLapsed, fences)
+	b.claimable = b.claimable || n > 0
+	return err
+}
+
+// placesPostgres is places in pages: a result is read to its end, however little
+// of it is wanted.
+func (b *batch) placesPostgres(key string, waiting bool, fn func(seq int64, counts bool) bool) error {
+	after := int64(0)
+	for {
+		page, err := b.placesAfter(key, waiting, after)
+		if err != nil {
+			return err
+		}
+		for _, p := range page {
+			ok, err := counts(p.workflow, p.status, waiting)
+			if err != nil {
+				return err
+			}
+			if !fn(p.seq, ok) {
+				return nil
+			}
+			after = p.seq
+		}
+		if len(page) < placesPage {
+			return nil
+		}
+	}
+}
+
+// placesPage is how many rows stPlaces returns at most.
+const placesPage = 200
+
+type place struct {
+	seq      int64
+	workflow string
+	status   sql.NullString
+}
+
+func (b *batch) placesAfter(key string, waiting bool, after int64) (page []place, err error) {
+	rows, err := b.tx.query(stPlaces, key, waiting, after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.seq, &p.workflow, &p.status); err != nil {
+			return nil, err
+		}
+		page = append(page, p)
+	}
+	return page, rows.Err()
+}
+
+// lockOthers takes, before the rows of the commits, what their admissions and
+// leases depend on: the keys, and the workers.
+func (b *batch) lockOthers(work []change) error {
+	if b.tx.pg == nil {
+		return nil // everything is locked
+	}
+	var keys []int64
+	var workers []string
+	for i := range work {
+		ch := &work[i]
+		if ch.Admission != nil {
+			keys = append(keys, lockNumber("key", b.tx.pg.channel, ch.Admission.Key))
+		}
+		for j := range ch.enc.Messages {
+			if l := ch.enc.Messages[j].Lease; l != nil {
+				workers = append(workers, textForm(l.Worker))
+			}
+		}
+	}
+	if len(keys) > 0 {
+		slices.Sort(keys)
+		if _, err := b.tx.exec(stLockKeys, slices.Compact(keys)); err != nil {
+			return err
+		}
+	}
+	if len(workers) > 0 {
+		if _, err := b.tx.exec(stLockWorkers, workers); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,375 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"math"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// absent stands for NULL in an array of instants.
+const absent = math.MinInt64
+
+// postgresBatches are in flight at a time: while one waits for the disk or is
+// written, the next is made here.
+const postgresBatches = 2
+
+// plain reports that no commit depends on another of the batch: then all of them
+// are checked and written by statements over the set, in one round trip. The rest
+// goes the way of SQLite, one after the other under locks.
+func plain(work []change) bool {
+	seen := make(map[string]bool, 2*len(work))
+	messages := make(map[string]bool, 2*len(work))
+	for i := range work {
+		ch := &work[i]
+		if ch.Admission != nil || ch.WorkflowID != "" && seen[ch.WorkflowID] {
+			return false
+		}
+		seen[ch.WorkflowID] = true
+		own := make([]string, 0, len(ch.Handled)+len(ch.Discard)+len(ch.enc.Messages))
+		for _, r := range ch.Handled {
+			own = append(own, r.ID)
+		}
+		own = append(own, ch.Discard...)
+		for j := range ch.enc.Messages {
+			own = append(own, ch.enc.Messages[j].ID)
+		}
+		for _, id := range own {
+			if messages[id] {
+				return false
+			}
+		}
+		for _, id := range own {
+			messages[id] = true
+		}
+	}
+	return true
+}
+
+// commitSet applies a plain batch.
+func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, err error) {
+	inner, leave, err := s.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	if _, err = s.ready(inner); err != nil {
+		return false, s.classify(ctx, "commit", err)
+	}
+	if len(work) == 0 {
+		return false, nil
+	}
+	s.followClock(inner)
+	err = s.again(inner, func() error {
+		set := newCommitSet(work, micros(s.now()))
+		err := s.send(inner, "commit", func(b *pgx.Batch) { set.queue(b, s.pg) })
+		claimable = set.claimable
+		return err
+	})
+	return claimable, s.classify(ctx, "commit", err)
+}
+
+// send sends statements together. They are one transaction, which the last of them
+// commits.
+func (s *Store) send(ctx context.Context, doing string, queue func(*pgx.Batch)) error {
+	conn, err := s.w.DB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return raw(conn, func(c *pgx.Conn) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case c.IsClosed():
+			return driver.ErrBadConn
+		}
+		var b pgx.Batch
+		if !s.pg.own {
+			b.Queue(tuning, true)
+		}
+		queue(&b)
+		return outcome(doing, c.SendBatch(ctx, &b).Close())
+	})
+}
+
+// commitSet is a plain batch as columns, one for each array of a statement.
+type commitSet struct {
+	work      []change
+	now       int64
+	claimable bool
+
+	workflows []string // to be locked
+	workers   []string
+	locked    []string // messages
+
+	commit  []int32
+	id      []string
+	expect  []int64
+	headed  []bool
+	created []int64
+
+	handled struct {
+		commit    []int32
+		id, token []string
+		receipt   []string // id as it was given
+	}
+	given struct {
+		commit []int32
+		id     []string
+		freed  []bool
+	}
+	removed struct {
+		commit       []int32
+		workflow, id []string
+	}
+	known stageColumns // stages of workflows that exist
+	put   stageColumns
+
+	bump struct {
+		commit []int32
+		id     []string
+	}
+	change struct {
+		commit              []int32
+		id                  []string
+		removes, headed     []bool
+		application, config []string
+		status              []string
+		sort                []int64
+	}
+	create struct {
+		commit              []int32
+		id                  []string
+		application, config []string
+		status              []string
+		sort, created       []int64
+	}
+	headers struct {
+		commit []int32
+		id     []string
+		body   [][]byte
+	}
+	drop struct {
+		commit []int32
+		id     []string
+	}
+	add struct {
+		commit        []int32
+		id, kind      []string
+		lane          []int16
+		workflow      []string
+		due           []int64
+		worker, token []string
+		most          []int64
+		body          [][]byte
+	}
+}
+
+type stageColumns struct {
+	commit          []int32
+	workflow, id    []string
+	version         []int64
+	ref             []string
+	round, position []int64
+	body            [][]byte
+}
+
+func newCommitSet(work []change, now int64) *commitSet {
+	set := &commitSet{work: work, now: now}
+	for i := range work {
+		work[i].err = nil
+		set.collect(int32(i)) //nolint:gosec // a batch is no longer than that
+	}
+	slices.Sort(set.workers)
+	set.workers = slices.Compact(set.workers)
+	return set
+}
+
+func (set *commitSet) collect(n int32) {
+	ch := &set.work[n]
+	if ch.WorkflowID != "" {
+		set.collectWorkflow(n, ch)
+	}
+	for _, r := range ch.Handled {
+		set.handled.commit = append(set.handled.commit, n)
+		set.handled.id = append(set.handled.id, textForm(r.ID))
+		set.handled.token = append(set.handled.token, textForm(r.Token))
+		set.handled.receipt = append(set.handled.receipt, r.ID)
+		set.collectDrop(n, r.ID)
+	}
+	for _, id := range ch.Discard {
+		set.collectDrop(n, id)
+	}
+	for i := range ch.enc.Messages {
+		m := &ch.enc.Messages[i]
+		if m.Given {
+			set.given.commit = append(set.given.commit, n)
+			set.given.id = append(set.given.id, m.ID)
+			set.given.freed = append(set.given.freed, ch.Frees(m.ID))
+		}
+		due := set.now
+		if !m.At.IsZero() {
+			due = max(due, micros(m.At))
+		}
+		worker := ""
+		if m.Lease != nil {
+			worker = textForm(m.Lease.Worker)
+			set.workers = append(set.workers, worker)
+		}
+		a := &set.add
+		a.commit = append(a.commit, n)
+		a.id, a.kind, a.lane = append(a.id, m.ID), append(a.kind, m.Kind), append(a.lane, int16(m.Lane))
+		a.workflow, a.due = append(a.workflow, m.WorkflowID), append(a.due, due)
+		a.worker, a.token = append(a.worker, worker), append(a.token, leaseToken(m))
+		a.most, a.body = append(a.most, int64(m.MaxAttempts)), append(a.body, m.Body)
+	}
+}
+
+func (set *commitSet) collectDrop(n int32, id string) {
+	id = textForm(id)
+	set.locked = append(set.locked, id)
+	set.drop.commit = append(set.drop.commit, n)
+	set.drop.id = append(set.drop.id, id)
+}
+
+func (set *commitSet) collectWorkflow(n int32, ch *change) {
+	h := ch.Header
+	created := int64(absent)
+	if h != nil {
+		if us := maybeMicros(h.CreatedAt); us.Valid {
+			created = us.Int64
+		}
+		set.headers.commit = append(set.headers.commit, n)
+		set.headers.id = append(set.headers.id, ch.WorkflowID)
+		set.headers.body = append(set.headers.body, ch.enc.Header)
+	}
+	set.commit = append(set.commit, n)
+	set.id, set.expect = append(set.id, ch.WorkflowID), append(set.expect, ch.Expect)
+	set.headed, set.created = append(set.headed, h != nil), append(set.created, created)
+	switch {
+	case ch.Expect == 0:
+		c := &set.create
+		c.commit, c.id = append(c.commit, n), append(c.id, ch.WorkflowID)
+		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
+		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
+		c.created = append(c.created, created)
+	case h == nil && len(ch.Removed) == 0:
+		set.workflows = append(set.workflows, ch.WorkflowID)
+		set.bump.commit, set.bump.id = append(set.bump.commit, n), append(set.bump.id, ch.WorkflowID)
+	default:
+		set.workflows = append(set.workflows, ch.WorkflowID)
+		if h == nil {
+			h = &stabilize.Header{} // its columns are not looked at
+		}
+		c := &set.change
+		c.commit, c.id = append(c.commit, n), append(c.id, ch.WorkflowID)
+		c.removes, c.headed = append(c.removes, len(ch.Removed) > 0), append(c.headed, ch.Header != nil)
+		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
+		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
+	}
+	for _, id := range ch.Removed {
+		set.removed.commit = append(set.removed.commit, n)
+		set.removed.workflow = append(set.removed.workflow, ch.WorkflowID)
+		set.removed.id = append(set.removed.id, id)
+	}
+	for i, st := range ch.Stages {
+		set.put.add(n, ch, st, ch.enc.Stages[i])
+		if ch.Expect > 0 {
+			set.known.add(n, ch, st, nil)
+		}
+	}
+}
+
+func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte) {
+	c.commit = append(c.commit, n)
+	c.workflow, c.id = append(c.workflow, ch.WorkflowID), append(c.id, st.ID)
+	c.version = append(c.version, ch.Expect+1)
+	c.ref, c.round = append(c.ref, textForm(st.Ref)), append(c.round, int64(st.Round))
+	c.position, c.body = append(c.position, int64(st.Position)), append(c.body, body)
+}
+
+// queue adds the statements to what is sent: locks in one order (workers,
+// workflows, messages), the verdict, and the writes of the commits that it leaves.
+func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
+	t := &pg.set
+	when := func(n int, text string, args ...any) {
+		if n > 0 {
+			b.Queue(text, args...)
+		}
+	}
+	when(len(set.workers), t.workers, set.workers)
+	when(len(set.workflows), t.workflows, set.workflows)
+	when(len(set.locked), t.messages, set.locked)
+	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
+	b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
+		h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
+		k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
+
+	when(len(set.bump.commit), t.bump, set.bump.commit, set.bump.id)
+	c := &set.change
+	when(len(c.commit), t.change, c.commit, c.id, c.removes, c.headed, c.application, c.config, c.status, c.sort)
+	n := &set.create
+	when(len(n.commit), t.create, n.commit, n.id, n.application, n.config, n.status, n.sort, n.created)
+	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.body)
+	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
+	p := &set.put
+	when(len(p.commit), t.put, p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body)
+	when(len(set.drop.commit), t.drop, set.drop.commit, set.drop.id)
+	if a := &set.add; len(a.commit) > 0 {
+		b.Queue(t.add, a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body,
+			pg.channel, set.now, pg.self).Query(func(rows pgx.Rows) error {
+			set.claimable = rows.Next()
+			rows.Close()
+			return rows.Err()
+		})
+	}
+}
+
+// verdict leaves in each refused commit why.
+func (set *commitSet) verdict(row pgx.Row) error {
+	var lost string
+	var commits, steps []int32
+	var items, facts []int64
+	if err := row.Scan(&lost, &commits, &steps, &items, &facts); err != nil {
+		return err
+	}
+	first := map[int32]int{}
+	for i, n := range commits {
+		j, seen := first[n]
+		if !seen || steps[i] < steps[j] || steps[i] == steps[j] && items[i] < items[j] {
+			first[n] = i
+		}
+	}
+	for n, i := range first {
+		set.work[n].err = set.refusal(&set.work[n], int(steps[i]), int(items[i])-1, facts[i])
+	}
+	return nil
+}
+
+func (set *commitSet) refusal(ch *change, step, item int, fact int64) error {
+	switch step {
+	case 1:
+		var stored *version
+		if fact != 0 { // versions begin with 1
+			stored = &version{number: fact}
+		}
+		if err := checkVersion(ch, stored); err != nil {
+			return err
+		}
+		return createdMoved(ch)
+	case 2:
+		return &stabilize.LeaseLostError{Kind: "message", ID: set.handled.receipt[item]}
+	case 3:
+		return &stabilize.ExistsError{Kind: "message", ID: set.given.id[item]}
+	case 4:
+		return notRemoved(ch, set.removed.id[item])
+	default:
+		return moved(set.known.id[item], set.known.ref[item], set.known.round[item], set.known.position[item])
+	}
+}

@@ -1,0 +1,182 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// A worker that is retired, or that comes back after it lapsed, while another
+// transaction leases a message to it: the message is not left leased to nobody.
+func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
+	for name, end := range map[string]func(context.Context, *sqlstore.Store) error{
+		"retired": func(ctx context.Context, s *sqlstore.Store) error { return s.Retire(ctx, "worker") },
+		"back after it lapsed": func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.Heartbeat(ctx, queue.Worker{ID: "worker", TTL: time.Minute})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := server.Schema(t)
+			clock := stabilize.NewManualClock(start)
+			s := openPostgres(t, schema, onClock(clock))
+			claim(t, s, "worker", 1)
+			db := rawPostgres(t, schema)
+			// What a commit does, up to its end.
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			for _, text := range []string{
+				"SELECT 1 FROM workers FOR KEY SHARE",
+				`INSERT INTO messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
+					SELECT 'm', 'StartWorkflow', 0, 'w', 0, 0, fence, 'token', 1, 10, '', '{"workflow":"w"}' FROM workers`,
+			} {
+				if _, err := tx.ExecContext(t.Context(), text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if name != "retired" {
+				clock.Advance(2 * time.Minute)
+			}
+			var ended sync.WaitGroup
+			ended.Go(func() {
+				if err := end(t.Context(), s); err != nil {
+					t.Error(err)
+				}
+			})
+			waitsForLock(t, db)
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			ended.Wait()
+			if name == "retired" {
+				if got := claim(t, s, "another", 9); len(got) != 1 || got[0].ID != "m" {
+					t.Errorf("claimed %v", got)
+				}
+				return
+			}
+			held, err := s.Heartbeat(t.Context(), queue.Worker{ID: "worker", TTL: time.Minute})
+			if err != nil || len(held.Held) != 1 || held.Held[0].ID != "m" {
+				t.Errorf("it holds %+v, %v", held, err)
+			}
+		})
+	}
+}
+
+// waitsForLock returns when a transaction waits for another's lock.
+func waitsForLock(t *testing.T, db *sql.DB) {
+	t.Helper()
+	for {
+		var n int
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%workers%'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			return
+		}
+	}
+}
+
+// Batches that name the same workflows and messages in opposite orders, and claims
+// beside them, do not deadlock.
+func TestPostgresNoDeadlock(t *testing.T) {
+	schema := server.Schema(t)
+	handles := []*sqlstore.Store{openPostgres(t, schema), openPostgres(t, schema)}
+	const n = 20
+	for i := range n {
+		commit(t, handles[0], creation(fmt.Sprint("w", i)))
+	}
+	var all sync.WaitGroup
+	for side, s := range handles {
+		all.Go(func() {
+			version := make([]int64, n) // as they were created
+			for i := range version {
+				version[i] = 1
+			}
+			for round := range 30 {
+				batch := make([]*persistence.Commit, n)
+				for i := range batch {
+					at := i
+					if side == 1 {
+						at = n - 1 - i
+					}
+					batch[i] = &persistence.Commit{WorkflowID: fmt.Sprint("w", at), Expect: version[at],
+						Messages: []queue.Outgoing{message(fmt.Sprint(side, "-", round, "-", at), fmt.Sprint("w", at))}}
+				}
+				for _, err := range s.CommitBatch(t.Context(), batch) {
+					if err != nil && !errors.Is(err, stabilize.ErrConflict) {
+						t.Error(err)
+					}
+				}
+				for at := range version {
+					h, err := s.Summary(t.Context(), fmt.Sprint("w", at))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					version[at] = h.Version
+				}
+				if _, err := s.Claim(t.Context(), queue.Worker{ID: fmt.Sprint("worker", side), TTL: time.Minute}, queue.Room{Control: 5}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	var deadlocks int
+	db := rawPostgres(t, schema)
+	if err := db.QueryRowContext(t.Context(), "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").Scan(&deadlocks); err != nil || deadlocks > 0 {
+		t.Errorf("%d deadlocks, %v", deadlocks, err)
+	}
+}
+
+// A pool of pgx and a database of bun are used as they are and stay open.
+func TestPostgresGivenPoolAndBun(t *testing.T) {
+	schema := server.Schema(t)
+	pool, err := pgxpool.New(t.Context(), server.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	db, err := sql.Open("pgx", server.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := openPostgres(t, schema, func(c *sqlstore.Config) { c.DSN, c.Pool = "", pool })
+	create := creation("w")
+	create.Messages = append(create.Messages, message("m", "w"))
+	commit(t, s, create)
+	other := openPostgres(t, schema, func(c *sqlstore.Config) { c.DSN, c.Bun = "", bun.NewDB(db, pgdialect.New()) })
+	if got := claim(t, other, "worker", 1); len(got) != 1 {
+		t.Errorf("claimed %v", got)
+	}
+	<-other.Wake() // it listens
+	for _, s := range []*sqlstore.Store{s, other} {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Errorf("the pool that was given: %v", err)
+	}
+	if err := db.PingContext(t.Context()); err != nil {
+		t.Errorf("the database that was given: %v", err)
+	}
+}

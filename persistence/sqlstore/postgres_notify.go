@@ -1,0 +1,79 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channelName is the name under which the stores of the same tables notify each
+// other.
+func channelName(c *Config) string {
+	sum := sha256.Sum256([]byte(c.Schema + "\x00" + c.Prefix))
+	return "stabilize_" + hex.EncodeToString(sum[:8])
+}
+
+// listen begins to wait for the notifications of other stores, once, until the
+// store is closed: on a connection of its own, a pool of one could not spare it.
+func (p *postgres) listen(s *Store) {
+	if s.cfg.TransactionPooling || s.cfg.NoListen {
+		return
+	}
+	p.ear.Do(func() {
+		ctx, leave, err := s.gate.Enter(context.Background())
+		if err != nil {
+			return // closed
+		}
+		go func() {
+			defer leave()
+			p.hear(ctx, s)
+		}()
+	})
+}
+
+func (p *postgres) hear(ctx context.Context, s *Store) {
+	// In real time, whatever the Clock says: so does the server.
+	pause := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		if p.hearOn(ctx, s) {
+			pause = 50 * time.Millisecond
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+// hearOn waits on one connection until it breaks, and reports whether there was
+// one. What goes wrong is told to nobody: polling finds what is missed.
+func (p *postgres) hearOn(ctx context.Context, s *Store) bool {
+	config := p.config.Copy()
+	config.OnNotification = nil // that of a connection tells that connection
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return false
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(ctx, "LISTEN "+p.channel); err != nil {
+		return false
+	}
+	s.ping(true) // what came before we listened
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return true
+		}
+		s.ping(n.Payload != p.self)
+	}
+}

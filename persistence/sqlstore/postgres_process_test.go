@@ -1,0 +1,36 @@
+package sqlstore_test
+
+import (
+	"testing"
+
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// Several processes on one server, one of them killed under load, then the server
+// itself crashes and comes back: every message is counted exactly once, and what a
+// process was told is durable is.
+func TestPostgresProcesses(t *testing.T) {
+	var own pgtest.Server // it crashes
+	t.Cleanup(own.Stop)
+	if !own.Own(t) {
+		t.Fatal("this test crashes the server, which needs one of our own")
+	}
+	schema := own.Schema(t)
+	s := openPostgresOn(t, &own, schema, onClock(stabilize.SystemClock{}))
+	countTogether(t, s, []string{childDSN + "=" + own.DSN(t), childSchema + "=" + schema}, 1500, func() {
+		if err := own.Kill(); err != nil {
+			t.Error(err)
+		}
+		if err := own.Start(); err != nil {
+			t.Fatal(err)
+		}
+		depth, err := s.Depth(t.Context())
+		if err != nil {
+			t.Errorf("the handle after a restart: %v", err)
+		}
+		if depth.Live() == 0 {
+			t.Error("the server crashed when there was nothing left to do: give it more")
+		}
+	})
+}

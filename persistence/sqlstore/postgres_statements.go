@@ -1,0 +1,230 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"strings"
+)
+
+// textQuery is a querier that the driver prepares by itself.
+type textQuery struct {
+	db   *sql.DB
+	text string
+}
+
+func (q textQuery) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
+	return q.db.QueryContext(ctx, q.text, textArgs(args)...)
+}
+
+func (q textQuery) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	return q.db.QueryRowContext(ctx, q.text, textArgs(args)...)
+}
+
+func (q textQuery) Close() error { return nil }
+
+// statements returns the texts for the database and its tables' names.
+func (c *Config) statements() [stCount]string {
+	if !c.isPostgres() {
+		return statementTexts(c.Prefix)
+	}
+	texts := statementTexts("{}")
+	for id, text := range postgresTexts() {
+		texts[id] = text
+	}
+	for id := range texts {
+		texts[id] = c.text(texts[id])
+	}
+	return texts
+}
+
+// text makes a statement of one that is written for SQLite; {} stands for what
+// comes before the name of a table.
+func (c *Config) text(text string) string {
+	text = strings.ReplaceAll(text, "{}", c.qualifier()+c.Prefix)
+	if !c.isPostgres() {
+		return text
+	}
+	text = strings.ReplaceAll(text, "CROSS JOIN", "JOIN") // SQLite's word for a fixed order
+	var out strings.Builder
+	n := 0
+	for i, r := range text {
+		switch {
+		case r != '?':
+			out.WriteRune(r)
+		case i+1 < len(text) && text[i+1] >= '0' && text[i+1] <= '9':
+			out.WriteByte('$')
+		default:
+			n++
+			out.WriteString("$" + strconv.Itoa(n))
+		}
+	}
+	return out.String()
+}
+
+// qualifier is the schema before the name of a table.
+func (c *Config) qualifier() string {
+	if c.Schema == "" {
+		return ""
+	}
+	return `"` + c.Schema + `".`
+}
+
+// postgresTexts are the statements that PostgreSQL says in another way. Rows that
+// are to be changed are locked by the statement that reads them, several in the
+// order of their keys; a row of workers is read with the weaker lock, which only
+// its removal waits for.
+func postgresTexts() map[statement]string {
+	const found = "seq, id, kind, workflow_id, due, created_at, attempts, max_attempts, last_error, body"
+	return map[statement]string{
+		// A claim is a set, see setTexts, and what is written is locked row by row.
+		stLock: "", stClaimable: "", stLease: "",
+
+		stVersions: `SELECT id, version, created_at, status FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`,
+		stKnownMessages: `WITH live AS (SELECT id, lease FROM {}messages WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE)
+			SELECT id, lease, 0 FROM live
+			UNION ALL SELECT id, NULL, 1 FROM {}dead_letters WHERE id = ANY($1::text[])`,
+		stLiveWorker: `SELECT fence FROM {}workers WHERE id = ? AND expires > ? FOR KEY SHARE`,
+		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
+			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = $1 AND p.waiting = $2 AND p.seq > $3 ORDER BY p.seq LIMIT 200`,
+
+		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
+		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
+		stHandOver: `UPDATE {}messages SET worker = $1
+			WHERE id IN (SELECT id FROM {}messages WHERE worker = $2 ORDER BY id FOR UPDATE)`,
+		stVoid: `UPDATE {}messages SET worker = NULL, lease = NULL
+			WHERE id IN (SELECT id FROM {}messages WHERE worker = $1 ORDER BY id FOR UPDATE)`,
+		stDropLapsed: `DELETE FROM {}workers WHERE fence IN
+			(SELECT fence FROM {}workers WHERE expires <= $1 ORDER BY fence FOR UPDATE SKIP LOCKED) RETURNING fence`,
+		stFreeLapsed: `UPDATE {}messages SET worker = NULL
+			WHERE id IN (SELECT id FROM {}messages WHERE worker = ANY($1::bigint[]) ORDER BY id FOR UPDATE)`,
+		stExhausted: `SELECT ` + found + ` FROM {}messages
+			WHERE worker IS NULL AND attempts >= max_attempts AND due <= ? ORDER BY due, seq LIMIT ? FOR UPDATE SKIP LOCKED`,
+		stReturn: `UPDATE {}messages SET worker = NULL, lease = NULL, attempts = greatest(attempts - 1, 0)
+			WHERE id = ? AND lease = ?`,
+		stBury: `INSERT INTO {}dead_letters
+			(id, kind, lane, workflow_id, created_at, died_at, attempts, max_attempts, reason, last_error, body)
+			SELECT id, kind, lane, workflow_id, created_at, $1::bigint, attempts, max_attempts, $2::text, $3::bytea, body
+			FROM {}messages WHERE id = $4`,
+		stDropSeq: `DELETE FROM {}messages WHERE id = ?`,
+		stRevive: `INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, attempts, max_attempts, last_error, body)
+			SELECT id, kind, lane, workflow_id, $1::bigint, created_at, 0, max_attempts, '', body FROM {}dead_letters WHERE id = $2`,
+
+		stLockKeys:    `SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`,
+		stLockWorkers: `SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`,
+		stUncount:     `UPDATE {}messages SET attempts = attempts - 1 WHERE id = ? AND lease = ?`,
+
+		stRefresh: `SELECT 0, w.id, w.version, h.body, w.status, w.removed_at > $2 OR w.version < $2
+			FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = $1
+			UNION ALL SELECT 1, s.id, s.version, s.body, '', false FROM {}workflows w JOIN {}stages s ON s.workflow_id = w.id
+			WHERE w.id = $1 AND (s.version > $2 OR w.removed_at > $2 OR w.version < $2)`,
+	}
+}
+
+// setTexts are the statements over a set of commits, sent together. What they
+// return of the verdict is kept in a setting that ends with the transaction; so
+// none of them waits for an answer.
+type setTexts struct {
+	workers, workflows, messages string // lock what the commits name
+	verdict                      string
+	bump, change, create         string
+	headers                      string
+	remove, put                  string
+	drop, add                    string
+	take                         string // of a claim
+}
+
+func newSetTexts(c *Config) setTexts {
+	const lost = `((SELECT current_setting('stabilize.lost')::int[])::int[])`
+	text := func(s string) string {
+		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
+	}
+	return setTexts{
+		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
+		messages:  text(`SELECT 1 FROM {}messages WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE`),
+
+		// Everything named is locked, or not there. Each row is a reason why the
+		// commit is refused; the first of a commit, by step and item, is its error.
+		verdict: text(`WITH bad (commit, step, item, fact) AS (
+			SELECT c.commit, 1, 0::bigint, w.version
+				FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bigint[]) c (commit, workflow, expect, headed, created)
+				LEFT JOIN {}workflows w ON w.id = c.workflow
+				WHERE CASE WHEN c.expect = 0 THEN w.id IS NOT NULL
+					ELSE w.version IS DISTINCT FROM c.expect
+						OR c.headed AND w.created_at IS DISTINCT FROM nullif(c.created, -9223372036854775808) END
+			UNION ALL SELECT h.commit, 2, h.item, NULL
+				FROM unnest($6::int[], $7::text[], $8::text[]) WITH ORDINALITY h (commit, id, token, item)
+				LEFT JOIN {}messages m ON m.id = h.id WHERE m.lease IS DISTINCT FROM h.token
+			UNION ALL SELECT g.commit, 3, g.item, NULL
+				FROM unnest($9::int[], $10::text[], $11::bool[]) WITH ORDINALITY g (commit, id, freed, item)
+				WHERE NOT g.freed AND EXISTS (SELECT FROM {}messages m WHERE m.id = g.id)
+					OR EXISTS (SELECT FROM {}dead_letters d WHERE d.id = g.id)
+			UNION ALL SELECT r.commit, 4, r.item, NULL
+				FROM unnest($12::int[], $13::text[], $14::text[]) WITH ORDINALITY r (commit, workflow, id, item)
+				WHERE NOT EXISTS (SELECT FROM {}stages s WHERE s.workflow_id = r.workflow AND s.id = r.id)
+			UNION ALL SELECT p.commit, 5, p.item, NULL
+				FROM unnest($15::int[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::bigint[])
+					WITH ORDINALITY p (commit, workflow, id, ref, round, position, item)
+				JOIN {}stages s ON s.workflow_id = p.workflow AND s.id = p.id
+				WHERE s.ref <> p.ref OR s.round <> p.round OR s.position <> p.position)
+			SELECT set_config('stabilize.lost', '{' || coalesce(string_agg(DISTINCT commit::text, ','), '') || '}', true),
+				array_agg(commit), array_agg(step), array_agg(item), array_agg(coalesce(fact, 0))
+			FROM bad`),
+
+		bump: text(`UPDATE {}workflows w SET version = w.version + 1
+			FROM unnest($1::int[], $2::text[]) c (commit, workflow)
+			WHERE w.id = c.workflow AND c.commit <> ALL {lost}`),
+		change: text(`UPDATE {}workflows w SET version = w.version + 1,
+				removed_at = CASE WHEN c.removes THEN w.version + 1 ELSE w.removed_at END,
+				application = CASE WHEN c.headed THEN c.application ELSE w.application END,
+				config_id = CASE WHEN c.headed THEN c.config ELSE w.config_id END,
+				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
+				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
+			FROM unnest($1::int[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::bigint[])
+				c (commit, workflow, removes, headed, application, config, status, sort)
+			WHERE w.id = c.workflow AND c.commit <> ALL {lost}`),
+		create: text(`INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
+			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
+			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
+				c (commit, workflow, application, config, status, sort, created)
+			WHERE c.commit <> ALL {lost} ORDER BY c.workflow`),
+		headers: text(`INSERT INTO {}headers (workflow_id, body)
+			SELECT c.workflow, c.body FROM unnest($1::int[], $2::text[], $3::bytea[]) c (commit, workflow, body)
+			WHERE c.commit <> ALL {lost}
+			ON CONFLICT (workflow_id) DO UPDATE SET body = excluded.body`),
+		remove: text(`DELETE FROM {}stages s USING unnest($1::int[], $2::text[], $3::text[]) r (commit, workflow, id)
+			WHERE s.workflow_id = r.workflow AND s.id = r.id AND r.commit <> ALL {lost}`),
+		put: text(`INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
+			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body
+			FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bytea[])
+				p (commit, workflow, id, version, ref, round, position, body)
+			WHERE p.commit <> ALL {lost}
+			ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body`),
+		drop: text(`DELETE FROM {}messages m USING unnest($1::int[], $2::text[]) d (commit, id)
+			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
+		add: text(`WITH added AS (
+			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
+			SELECT m.id, m.kind, m.lane, m.workflow, m.due, $12::bigint,
+				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
+			FROM unnest($1::int[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bytea[])
+				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
+			LEFT JOIN {}workers k ON k.id = m.worker AND k.expires > $12::bigint
+			WHERE m.commit <> ALL {lost} ORDER BY m.item
+			RETURNING worker IS NULL AND due <= $12::bigint AS free)
+			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		take: text(`WITH self AS (
+				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),
+			control AS MATERIALIZED (
+				SELECT id FROM {}messages WHERE worker IS NULL AND lane = 0 AND due <= $3::bigint AND attempts < max_attempts
+				ORDER BY due, seq LIMIT $4::bigint FOR UPDATE SKIP LOCKED),
+			work AS MATERIALIZED (
+				SELECT id FROM {}messages WHERE worker IS NULL AND lane = 1 AND due <= $3::bigint AND attempts < max_attempts
+				ORDER BY due, seq LIMIT $5::bigint FOR UPDATE SKIP LOCKED)
+			UPDATE {}messages m SET worker = self.fence, lease = $6::text || m.seq::text, attempts = m.attempts + 1
+			FROM self CROSS JOIN (SELECT id FROM control UNION ALL SELECT id FROM work) f
+			WHERE m.id = f.id
+			RETURNING m.seq, m.id, m.kind, m.lane, m.workflow_id, m.due, m.created_at, m.attempts, m.max_attempts, m.last_error, m.body, m.lease`),
+	}
+}
