@@ -344,12 +344,11 @@ func TestPostgresUnknownOutcome(t *testing.T) {
 // Against a server that does not answer every call ends with its context, and the
 // handle goes on when the server does.
 func TestPostgresFrozen(t *testing.T) {
-	if !server.Own(t) {
-		t.Fatal("this test stops the server's processes, which needs a server of our own")
-	}
-	s := openPostgres(t, server.Schema(t))
+	own := &pgtest.Server{Local: true}
+	t.Cleanup(own.Stop)
+	s := openPostgresOn(t, own, own.Schema(t))
 	commit(t, s, creation("w"))
-	thaw, err := server.Freeze()
+	thaw, err := own.Freeze()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +361,7 @@ func TestPostgresFrozen(t *testing.T) {
 		}
 	}
 	// Without a deadline of the caller's the store's own ends the wait.
-	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: server.DSN(t), CallTimeout: 200 * time.Millisecond})
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DSN: own.DSN(t), CallTimeout: 200 * time.Millisecond})
 	if !errors.Is(err, stabilize.ErrTransient) {
 		t.Errorf("opening: %v", err)
 	}

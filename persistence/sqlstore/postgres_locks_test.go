@@ -15,6 +15,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -95,8 +96,10 @@ func waitsForLock(t *testing.T, db *sql.DB) {
 // Batches that name the same workflows and messages in opposite orders, and claims
 // beside them, do not deadlock.
 func TestPostgresNoDeadlock(t *testing.T) {
-	schema := server.Schema(t)
-	handles := []*sqlstore.Store{openPostgres(t, schema), openPostgres(t, schema)}
+	own := &pgtest.Server{Local: true} // it counts deadlocks, of everybody
+	t.Cleanup(own.Stop)
+	schema := own.Schema(t)
+	handles := []*sqlstore.Store{openPostgresOn(t, own, schema), openPostgresOn(t, own, schema)}
 	const n = 20
 	for i := range n {
 		commit(t, handles[0], creation(fmt.Sprint("w", i)))
@@ -139,8 +142,17 @@ func TestPostgresNoDeadlock(t *testing.T) {
 		})
 	}
 	all.Wait()
+	for _, s := range handles { // a connection tells what it has counted when it ends
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	db, err := sql.Open("pgx", own.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
 	var deadlocks int
-	db := rawPostgres(t, schema)
 	if err := db.QueryRowContext(t.Context(), "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").Scan(&deadlocks); err != nil || deadlocks > 0 {
 		t.Errorf("%d deadlocks, %v", deadlocks, err)
 	}

@@ -37,6 +37,9 @@ const Password = `s3cr%t:/?#[]@!$&'()*+,;= "\`
 type Server struct {
 	// Settings of the server beside those that a throw-away cluster has.
 	Settings []string
+	// Local asks for a cluster of our own, whatever the environment names: for tests
+	// that stop it.
+	Local bool
 
 	once    sync.Once
 	err     error
@@ -68,13 +71,6 @@ func (s *Server) URL(t testing.TB) *url.URL {
 	return &u
 }
 
-// Own reports whether the server is a cluster of our own, which a test may stop.
-func (s *Server) Own(t testing.TB) bool {
-	t.Helper()
-	s.URL(t)
-	return s.dir != ""
-}
-
 // Schema returns the name of a schema that nobody uses; it is dropped with the
 // test, whoever made it.
 func (s *Server) Schema(t testing.TB) string {
@@ -98,7 +94,7 @@ func (s *Server) Schema(t testing.TB) string {
 }
 
 func (s *Server) start() error {
-	if dsn := os.Getenv(Env); dsn != "" {
+	if dsn := os.Getenv(Env); dsn != "" && !s.Local {
 		u, err := url.Parse(dsn)
 		if err != nil {
 			return fmt.Errorf("%s is no URL", Env)
