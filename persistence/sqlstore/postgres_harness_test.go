@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -41,11 +42,16 @@ func newPostgresHarness(t *testing.T) conformance.Harness {
 	return sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: server.DSN(t), InUse: sqlstore.InUse})
 }
 
-// TestPostgresPatterns is as brief as TestPatterns.
+// TestPostgresPatterns runs each scenario once, unless STABILIZE_TEST_FULL is set:
+// then with crashes and shuffled messages, as TestPatterns.
 func TestPostgresPatterns(t *testing.T) {
 	dsn := server.DSN(t) // started out here: in there time stands still while somebody waits for the server
 	schemas := newSchemaPool(t, 8)
-	patterns.Run(t, func(t *testing.T) conformance.Harness { return newPatternsHarness(t, dsn, schemas) }, patterns.WithDepth(patternsDepth()))
+	var depth []conformance.Option
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		depth = append(depth, patterns.WithDepth(patterns.Brief))
+	}
+	patterns.Run(t, func(t *testing.T) conformance.Harness { return newPatternsHarness(t, dsn, schemas) }, depth...)
 }
 
 // patternsHarness has its handles on one database, in a schema of a pool.
