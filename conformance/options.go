@@ -81,9 +81,6 @@ func EffortOf(opts []Option) Effort { return optionsOf(testing.Short(), opts).ef
 // ReportOf returns the report of Into, or nil.
 func ReportOf(opts []Option) *Report { return optionsOf(false, opts).report }
 
-// grace is how long what a clause opened may take to end after it.
-func (o *options) grace() time.Duration { return min(o.limit, 10*time.Second) }
-
 func optionsOf(short bool, opts []Option) *options {
 	o := &options{workers: atOnce(), command: "go test -run"}
 	if short {
