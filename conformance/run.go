@@ -35,20 +35,19 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 		results[i] = Result{Suite: o.suite, ID: c.ID, Group: c.Group, Sentence: c.Sentence, Verdict: LeftOut, Detail: "the harness could not be used"}
 	}
 	var ofHarness []Result
-	probed := false
+	unfinished := "the harness could not be made; the test's log says why"
 	defer func() { // also when the constructor ends the test
-		if !probed {
-			ofHarness = append(ofHarness, harnessResult(o.suite, "the harness could not be made; the test's log says why"))
+		if unfinished != "" {
+			ofHarness = append(ofHarness, harnessResult(o.suite, unfinished))
 		}
 		conclude(t, o, started, slices.Concat(ofHarness, results))
 	}()
 	probe := made(t, newHarness)
-	probed = true
-	if problem := wrongWith(probe); problem != "" {
-		t.Error(problem)
-		ofHarness = append(ofHarness, harnessResult(o.suite, problem))
+	if unfinished = wrongWith(probe); unfinished != "" {
+		t.Error(unfinished)
 		return
 	}
+	unfinished = "the suite did not run to its end"
 
 	lacks := lackedBy(probe)
 	wrong := unknownPowers(lacks)
@@ -80,6 +79,7 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 		t.Logf("this backend declares that it lacks: %s", strings.Join(lacking, ", "))
 	}
 	runAll(t, checks, newHarness, o, admitted, results)
+	unfinished = ""
 }
 
 // runAll runs the checks admitted, several at once, and writes their results. It
