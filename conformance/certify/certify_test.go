@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 			}
 			return newHarness(t)
 		})
+	case "greedy":
+		certify.Main("my store", newGreedy)
 	case "panics":
 		certify.Main("my store", newPanicking)
 	case "forgetful":
@@ -255,6 +257,34 @@ func TestPanicsAreSurvived(t *testing.T) {
 		}
 		if !strings.Contains(first.Detail, "no such page") || !strings.Contains(first.Detail, "panicking") {
 			t.Errorf("%s: the report begins with %s: %s", pattern, first.ID, first.Detail)
+		}
+	}
+}
+
+// greedy is a store that delivers one message more than there is room for.
+type greedy struct{ persistence.Store }
+
+func (g greedy) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	if room.Work > 0 {
+		room.Work++
+	}
+	return g.Store.Claim(ctx, w, room)
+}
+
+type greedyHarness struct{ brokenHarness }
+
+func (h greedyHarness) Store() persistence.Store  { return greedy{h.Harness.Store()} }
+func (h greedyHarness) Second() persistence.Store { return greedy{h.Harness.Second()} }
+func (h greedyHarness) Reopen() persistence.Store { return greedy{h.Harness.Reopen()} }
+
+func newGreedy(t *testing.T) conformance.Harness { return greedyHarness{brokenHarness{newHarness(t)}} }
+
+// TestTooMuchIsSurvived: an engine that is given more than it has room for goes on.
+func TestTooMuchIsSurvived(t *testing.T) {
+	for _, pattern := range []string{"Certify/queuetest/^VL-31$", "Certify/patterns"} {
+		out, report, code := program(t, "greedy", "-run", pattern)
+		if first, ok := report.First(); !strings.Contains(out, "# Certificate: my store\n") || ok != (first.ID == "VL-31") || (code == 0) == ok {
+			t.Errorf("%s: exit code %d, the report begins with %+v:\n%s", pattern, code, first, out)
 		}
 	}
 }
