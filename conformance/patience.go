@@ -8,8 +8,8 @@ import (
 const (
 	// enough is after how many leaks, or clauses that hang, a suite knows the store.
 	enough = 3
-	// shortGrace is what is left of the grace after enough leaks.
-	shortGrace = 100 * time.Millisecond
+	// What is left of the grace after one leak, and after enough.
+	shortGrace, leastGrace = 2 * time.Second, 100 * time.Millisecond
 )
 
 // patience is how long the clauses of one suite wait for what was told to end. A
@@ -25,10 +25,14 @@ type patience struct {
 func (p *patience) grace() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.leaks >= enough {
+	switch {
+	case p.leaks >= enough:
+		return min(p.limit, leastGrace)
+	case p.leaks > 0:
 		return min(p.limit, shortGrace)
+	default:
+		return min(p.limit, 10*time.Second)
 	}
-	return min(p.limit, 10*time.Second)
 }
 
 func (p *patience) leaked() {
