@@ -10,8 +10,10 @@ import (
 
 // Harness is a fresh, empty backend for one clause, with handles on it. All
 // handles take their time from Clock. The constructor is given the clause's
-// *testing.T and registers its own cleanup there; the clause closes nothing
-// unless closing is what it tests. The powers below are optional: a harness has
+// *testing.T and registers its own cleanup there; Fatal in it means that the
+// harness could not be made, which fails that clause, and the whole suite before
+// any clause if it is the first: a suite makes one more, to see what it has. The
+// clause closes nothing unless closing is what it tests. The powers below are optional: a harness has
 // one by implementing its interface.
 type Harness interface {
 	// Store returns the first handle, the same at every call.
@@ -61,9 +63,20 @@ const (
 	CanExplain Power = "Explain"
 )
 
+// powers are all there are.
+func powers() []Power {
+	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanNotify, CanLimit), pastStore()...)
+}
+
+// pastStore are the powers by which a harness looks, or reaches, past the store: a
+// clause that needs one fails as well when the harness does nothing.
+func pastStore() []Power {
+	return []Power{CanCountRows, CanTamper, CanSetVersion, CanCountQueries, CanExplain}
+}
+
 // Lacking is a harness that declares which powers its backend does not have. A
 // missing power that is not declared fails the suite, so that losing one is
-// noticed.
+// noticed; so does one that is declared and there, and a name that is no power.
 type Lacking interface {
 	Lacks() []Power
 }

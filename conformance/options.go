@@ -35,8 +35,8 @@ func Into(r *Report) Option { return func(o *options) { o.report = r } }
 func InSuite(name string) Option { return func(o *options) { o.suite = name } }
 
 // Within is how long one clause may take before it is said to hang: its
-// goroutines are written down, it fails, and the suite goes on. Without it that
-// is three minutes, and fifteen under Stress and Differential.
+// goroutines are written down, it fails, and the suite goes on, until three have
+// hung: then it is given up. Without it that is three minutes, and fifteen under Stress and Differential.
 func Within(d time.Duration) Option { return func(o *options) { o.limit = d } }
 
 // AtOnce is how many clauses run at a time, each on a harness of its own;
@@ -80,9 +80,6 @@ func EffortOf(opts []Option) Effort { return optionsOf(testing.Short(), opts).ef
 
 // ReportOf returns the report of Into, or nil.
 func ReportOf(opts []Option) *Report { return optionsOf(false, opts).report }
-
-// grace is how long what a clause opened may take to end after it.
-func (o *options) grace() time.Duration { return min(o.limit, 10*time.Second) }
 
 func optionsOf(short bool, opts []Option) *options {
 	o := &options{workers: atOnce(), command: "go test -run"}

@@ -30,44 +30,91 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 	t.Helper()
 	o := optionsOf(testing.Short(), opts)
 	started := time.Now()
-	probe := newHarness(t)
-	lacks := lackedBy(probe)
 	results := make([]Result, len(checks))
+	for i, c := range checks {
+		results[i] = Result{Suite: o.suite, ID: c.ID, Group: c.Group, Sentence: c.Sentence, Verdict: LeftOut, Detail: "the harness could not be used"}
+	}
+	var ofHarness []Result
+	unfinished := "the harness could not be made; the test's log says why"
+	defer func() { // also when the constructor ends the test
+		if unfinished != "" {
+			ofHarness = append(ofHarness, harnessResult(o.suite, unfinished))
+		}
+		conclude(t, o, started, slices.Concat(ofHarness, results))
+	}()
+	probe := made(t, newHarness)
+	if unfinished = wrongWith(probe); unfinished != "" {
+		t.Error(unfinished)
+		return
+	}
+	unfinished = "the suite did not run to its end"
+
+	lacks := lackedBy(probe)
+	wrong := unknownPowers(lacks)
 	var lacking []string
 	var admitted []int
 	for i, c := range checks {
-		results[i] = Result{Suite: o.suite, ID: c.ID, Group: c.Group, Sentence: c.Sentence}
 		run, problem := admit(c.Needs, has(c.Needs, probe, handle(probe)), slices.Contains(lacks, c.Needs))
 		switch {
 		case problem != "":
-			t.Errorf("%s: %s", c.ID, problem)
-			results[i].Verdict, results[i].Detail = Failed, problem
+			at := slices.IndexFunc(wrong, func(m *misdeclared) bool { return m.power == c.Needs })
+			if at < 0 {
+				at = len(wrong)
+				wrong = append(wrong, &misdeclared{power: c.Needs, problem: problem})
+			}
+			wrong[at].clauses = append(wrong[at].clauses, c.ID)
+			results[i].Detail = "not run, see " + wrong[at].id()
 		case !run:
 			lacking = append(lacking, fmt.Sprintf("%s (%s)", c.ID, c.Needs))
-			results[i].Verdict, results[i].Detail = LeftOut, fmt.Sprintf("the harness declares that the backend lacks %s", c.Needs)
+			results[i].Detail = fmt.Sprintf("the harness declares that the backend lacks %s", c.Needs)
 		default:
 			admitted = append(admitted, i)
 		}
 	}
+	for _, m := range wrong {
+		ofHarness = append(ofHarness, m.report(t, o.suite))
+	}
+	t.Logf("%d of %d clauses are run", len(admitted), len(checks))
+	if len(lacking) > 0 {
+		t.Logf("this backend declares that it lacks: %s", strings.Join(lacking, ", "))
+	}
+	runAll(t, checks, newHarness, o, admitted, results)
+	unfinished = ""
+}
+
+// runAll runs the checks admitted, several at once, and writes their results. It
+// begins no more when enough have hung.
+func runAll[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, o *options, admitted []int, results []Result) {
+	t.Helper()
+	p := &patience{limit: o.limit}
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range min(o.workers, len(admitted)) {
 		workers.Go(func() {
 			for i := range next {
-				subTest(t, checks[i], newHarness, o, &results[i])
+				subTest(t, checks[i], newHarness, o, p, &results[i])
 			}
 		})
 	}
+	left := 0
 	for _, i := range admitted {
+		if p.over() {
+			left++
+			results[i].Detail = fmt.Sprintf("not run: the suite was given up after %d clauses that hung", enough)
+			continue
+		}
 		next <- i
 	}
 	close(next)
 	workers.Wait()
-
-	t.Logf("%d of %d clauses apply", len(checks)-len(lacking), len(checks))
-	if len(lacking) > 0 {
-		t.Logf("this backend declares that it lacks: %s", strings.Join(lacking, ", "))
+	if left > 0 {
+		t.Errorf("the suite was given up after %d clauses that hung; %d clauses were not run", enough, left)
 	}
+}
+
+// conclude says what to do about the first failure, and adds to the report.
+func conclude(t *testing.T, o *options, started time.Time, results []Result) {
+	t.Helper()
 	found := Report{Results: results}
 	if first, ok := found.First(); ok {
 		t.Logf("%d clauses failed. %s", found.Count(Failed), advice(o.command, t.Name(), first))
@@ -83,8 +130,11 @@ func Run[H any](t *testing.T, checks []Check[H], newHarness func(*testing.T) H, 
 
 // advice says what to do about the first failure.
 func advice(command, test string, first Result) string {
+	if first.ID != harnessID { // which has no sub-test
+		test += "/" + first.ID
+	}
 	var pattern []string
-	for part := range strings.SplitSeq(test+"/"+first.ID, "/") {
+	for part := range strings.SplitSeq(test, "/") {
 		pattern = append(pattern, "^"+regexp.QuoteMeta(part)+"$")
 	}
 	return fmt.Sprintf("Begin with %s, the others may follow from it; run it alone with\n\t%s '%s'\n%s",
@@ -101,8 +151,9 @@ func owed(group string) string {
 }
 
 // subTest runs one check and writes its result.
-func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *options, result *Result) {
+func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *options, p *patience, result *Result) {
 	var w *watched
+	ready := false
 	started := time.Now()
 	ok := t.Run(c.ID, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -116,11 +167,13 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 				return // it says so already
 			}
 			unlabel()
-			if problem := leftRunning(mark, o.goroutines, o.grace()); problem != "" {
+			if problem := leftRunning(mark, o.goroutines, p.grace()); problem != "" {
+				p.leaked()
 				named.Errorf("%s", problem)
 			}
 		})
-		h := newHarness(t)
+		h := made(t, newHarness)
+		ready = true
 		counter, _ := Find[OpenCounter](h)
 		var before map[string]int
 		if counter != nil {
@@ -131,8 +184,11 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 		}
 		w.guard(named, o.limit, mark, os.Stderr, func() { c.Run(named, h, o.effort) })
 		cancel()
-		if !w.givenUp {
-			if problem := leftOpen(t.Context(), counter, before, o.grace()); problem != "" {
+		if w.givenUp {
+			p.hung()
+		} else {
+			if problem := leftOpen(t.Context(), counter, before, p.grace()); problem != "" {
+				p.leaked()
 				named.Errorf("%s", problem)
 			}
 		}
@@ -146,8 +202,11 @@ func subTest[H any](t *testing.T, c Check[H], newHarness func(*testing.T) H, o *
 		if w.first == "" {
 			result.Detail = "the harness failed; the test's log says how"
 		}
+		if !ready {
+			result.Detail = "the harness could not be made; the test's log says why"
+		}
 	default:
-		result.Verdict = Passed
+		result.Verdict, result.Detail = Passed, ""
 	}
 }
 
@@ -183,7 +242,11 @@ func (n named) Fatalf(format string, args ...any) {
 }
 
 func (n named) text(format string, args []any) string {
-	return fmt.Sprintf("%s is broken. Promised: %s\nSeen: %s", n.clause.ID, n.clause.Sentence, fmt.Sprintf(format, args...))
+	by := ""
+	if slices.Contains(pastStore(), n.clause.Needs) {
+		by = fmt.Sprintf("(with the harness's %s: see first that it does its part) ", n.clause.Needs)
+	}
+	return fmt.Sprintf("%s is broken. Promised: %s\nSeen: %s%s", n.clause.ID, n.clause.Sentence, by, fmt.Sprintf(format, args...))
 }
 
 // Outcome is how a recorded check went.

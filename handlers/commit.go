@@ -150,7 +150,7 @@ func (t *turn) leaseRuns(c *persistence.Commit) []bornRun {
 			due = append(due, m)
 		}
 	}
-	n := t.box.Reserve(len(due))
+	n := max(0, t.box.Reserve(len(due))) // below 0 where a store delivers more than was asked for
 	born := make([]bornRun, n)
 	for i := range born {
 		token := t.r.env.IDs.New()

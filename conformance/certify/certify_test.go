@@ -16,6 +16,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance/certify"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // asProgram makes the test's binary a program: the value says which.
@@ -27,6 +28,21 @@ func TestMain(m *testing.M) {
 		certify.Main("my store", newHarness)
 	case "broken":
 		certify.Main("my store", newBroken, conformance.Command("go run . -run"))
+	case "never":
+		certify.Main("my store", func(t *testing.T) conformance.Harness { t.Fatal("the database is down"); return nil })
+	case "late":
+		late := true
+		certify.Main("my store", func(t *testing.T) conformance.Harness {
+			if late {
+				late = false
+				t.Fatal("the database is not up yet")
+			}
+			return newHarness(t)
+		})
+	case "greedy":
+		certify.Main("my store", newGreedy)
+	case "panics":
+		certify.Main("my store", newPanicking)
 	case "forgetful":
 		certify.Main("my store", newForgetful)
 	}
@@ -141,7 +157,7 @@ func TestSpeeds(t *testing.T) {
 // TestProgramRefuses: the certificate of a broken store names what is broken, and
 // says what to do.
 func TestProgramRefuses(t *testing.T) {
-	out, report, code := program(t, "broken", "-run", "Certify/(queuetest|difftest)/^(VL-09|DF-.*)$")
+	out, report, code := program(t, "broken", "-run", "Certify/(queuetest|difftest|patterns)/^(VL-09|DF-.*)$")
 	_, certificate, _ := strings.Cut(out, "# Certificate: my store\n")
 	if code != 1 || report.Certified() {
 		t.Errorf("exit code %d:\n%s", code, out)
@@ -159,6 +175,23 @@ func TestProgramRefuses(t *testing.T) {
 	first, ok := report.First()
 	if !ok || first.ID != "VL-09" || !strings.Contains(first.Detail, "Seen: ") {
 		t.Errorf("the report begins with %s: %s", first.ID, first.Detail)
+	}
+	// What builds on it was not run, and says why; what is wrong is said at once.
+	for _, part := range []string{"| difftest `all` |", "| patterns `all` |", "not run, and so not certified, because queuetest failed"} {
+		if !strings.Contains(certificate, part) {
+			t.Errorf("the certificate does not say %q:\n%s", part, certificate)
+		}
+	}
+	if !strings.Contains(out, "queuetest failed. Begin with VL-09: VL-09 is broken.") {
+		t.Errorf("it does not say where to begin when a suite has failed:\n%s", out)
+	}
+}
+
+// TestSequencesRefuse: a random sequence finds a broken store, and tells it short.
+func TestSequencesRefuse(t *testing.T) {
+	_, report, code := program(t, "broken", "-run", "Certify/difftest/^DF-")
+	if code != 1 {
+		t.Errorf("exit code %d", code)
 	}
 	found := false
 	for _, r := range report.Results {
@@ -180,6 +213,78 @@ func TestPatternsRefuse(t *testing.T) {
 	for _, part := range []string{"WCP-01 is broken. Promised: Sequence: ", "Seen: scenario ", "in cell cascade-1, ", "still does not hold that the workflow has ended"} {
 		if !strings.Contains(first.Detail, part) {
 			t.Errorf("it does not say %q:\n%s", part, first.Detail)
+		}
+	}
+}
+
+// TestNoHarness: a harness that cannot be made, or not the first time, is no suite
+// less in the certificate.
+func TestNoHarness(t *testing.T) {
+	for _, which := range []string{"never", "late"} {
+		out, report, code := program(t, which)
+		first, ok := report.First()
+		if code != 1 || !ok || report.Certified() || first.Suite != "storetest" || first.ID != "harness" ||
+			!strings.Contains(out, "Begin with storetest `harness`") || !strings.Contains(out, "| patterns `all` |") {
+			t.Errorf("%s: exit code %d, the report begins with %+v:\n%s", which, code, first, out)
+		}
+	}
+}
+
+// panicking is a store that cannot load.
+type panicking struct{ persistence.Store }
+
+func (panicking) Load(context.Context, string) (*stabilize.Workflow, error) { panic("no such page") }
+
+type panickingHarness struct{ brokenHarness }
+
+func (h panickingHarness) Store() persistence.Store  { return panicking{h.Harness.Store()} }
+func (h panickingHarness) Second() persistence.Store { return panicking{h.Harness.Second()} }
+func (h panickingHarness) Reopen() persistence.Store { return panicking{h.Harness.Reopen()} }
+
+func newPanicking(t *testing.T) conformance.Harness {
+	return panickingHarness{brokenHarness{newHarness(t)}}
+}
+
+// TestPanicsAreSurvived: a panic of the store within an engine fails a clause with
+// the stack, and the certificate is printed.
+func TestPanicsAreSurvived(t *testing.T) {
+	for _, pattern := range []string{"Certify/storetest/^RT-0", "Certify/controltest", "Certify/patterns/^WCP-0[1-4]$"} {
+		out, report, code := program(t, "panics", "-run", pattern)
+		first, ok := report.First()
+		if code != 1 || !ok || !strings.Contains(out, "# Certificate: my store\n") {
+			t.Errorf("%s: exit code %d, the report begins with %+v:\n%s", pattern, code, first, out)
+			continue
+		}
+		if !strings.Contains(first.Detail, "no such page") || !strings.Contains(first.Detail, "panicking") {
+			t.Errorf("%s: the report begins with %s: %s", pattern, first.ID, first.Detail)
+		}
+	}
+}
+
+// greedy is a store that delivers one message more than there is room for.
+type greedy struct{ persistence.Store }
+
+func (g greedy) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	if room.Work > 0 {
+		room.Work++
+	}
+	return g.Store.Claim(ctx, w, room)
+}
+
+type greedyHarness struct{ brokenHarness }
+
+func (h greedyHarness) Store() persistence.Store  { return greedy{h.Harness.Store()} }
+func (h greedyHarness) Second() persistence.Store { return greedy{h.Harness.Second()} }
+func (h greedyHarness) Reopen() persistence.Store { return greedy{h.Harness.Reopen()} }
+
+func newGreedy(t *testing.T) conformance.Harness { return greedyHarness{brokenHarness{newHarness(t)}} }
+
+// TestTooMuchIsSurvived: an engine that is given more than it has room for goes on.
+func TestTooMuchIsSurvived(t *testing.T) {
+	for _, pattern := range []string{"Certify/queuetest/^VL-31$", "Certify/patterns"} {
+		out, report, code := program(t, "greedy", "-run", pattern)
+		if first, ok := report.First(); !strings.Contains(out, "# Certificate: my store\n") || ok != (first.ID == "VL-31") || (code == 0) == ok {
+			t.Errorf("%s: exit code %d, the report begins with %+v:\n%s", pattern, code, first, out)
 		}
 	}
 }

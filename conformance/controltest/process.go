@@ -37,7 +37,7 @@ const (
 // something between the two; nil: nothing.
 func (e *env) process(handle persistence.Store, wrap func(persistence.Store) persistence.Store, opts ...engine.Option) *process {
 	e.Helper()
-	p := &process{store: &watched{Store: handle}}
+	p := &process{store: &watched{Store: faults.Wrap(handle, faults.Plan{Clock: e.Clock, Panicked: e.panicked})}}
 	store := p.store.withPowers()
 	if wrap != nil {
 		store = wrap(store)
@@ -56,6 +56,12 @@ func (e *env) process(handle persistence.Store, wrap func(persistence.Store) per
 		e.Must(p.RegisterTask(name, task), "registering task %s", name)
 	}
 	return p
+}
+
+// panicked fails the clause: a panic in a goroutine of an engine would end the
+// process, and all that was found out with it.
+func (e *env) panicked(value any, stack []byte) {
+	e.Errorf("the store panicked: %v\n%s", value, stack)
 }
 
 // aloud writes into the clause's log, so that what a store answered the engine is

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -16,11 +17,24 @@ func spared[R any](s *store, call func() (R, error)) (R, error) {
 	if s.isDead() {
 		return none, errDead
 	}
-	got, err := call()
+	got, err := caught(s, call)
 	if s.isDead() {
 		return none, errDead
 	}
 	return got, err
+}
+
+// caught makes an error of a panic of the store, if the plan wants to know of it.
+func caught[R any](s *store, call func() (R, error)) (got R, err error) {
+	if s.plan.Panicked != nil {
+		defer func() {
+			if p := recover(); p != nil {
+				err = errPanicked
+				s.plan.Panicked(p, debug.Stack())
+			}
+		}()
+	}
+	return call()
 }
 
 // get is spared for calls that may be refused.
@@ -71,7 +85,10 @@ func (s *store) Admissions(ctx context.Context, key string) (persistence.Admissi
 }
 
 // Close implements persistence.WorkflowStore.
-func (s *store) Close() error { return s.under.Close() }
+func (s *store) Close() error {
+	_, err := caught(s, func() (struct{}, error) { return struct{}{}, s.under.Close() })
+	return err
+}
 
 // Ack implements queue.Queue.
 func (s *store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
@@ -101,7 +118,8 @@ func (s *store) Retire(ctx context.Context, worker string) error {
 	if s.isDead() {
 		return nil
 	}
-	return s.under.Retire(ctx, worker)
+	_, err := caught(s, func() (struct{}, error) { return struct{}{}, s.under.Retire(ctx, worker) })
+	return err
 }
 
 // Pending implements queue.Queue.

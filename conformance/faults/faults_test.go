@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,7 +206,7 @@ func TestRepliesUnderWayAtDeathAreLost(t *testing.T) {
 			return s.CommitBatch(ctx, []*persistence.Commit{{Messages: []queue.Outgoing{kit.Send("m")}}})[0]
 		},
 	} {
-		under := &during{Store: memstore.New(memstore.Config{})}
+		under := &during{Store: memstore.Open(memstore.NewData(), memstore.Config{})}
 		s := faults.Wrap(under, faults.Plan{})
 		under.what = s.Kill
 		if err := call(t.Context(), s); !errors.Is(err, stabilize.ErrClosed) {
@@ -217,7 +218,7 @@ func TestRepliesUnderWayAtDeathAreLost(t *testing.T) {
 // TestNothingGetsPastACrash: a commit that comes while the last one is being
 // applied is not.
 func TestNothingGetsPastACrash(t *testing.T) {
-	under := &during{Store: memstore.New(memstore.Config{})}
+	under := &during{Store: memstore.Open(memstore.NewData(), memstore.Config{})}
 	s := faults.Wrap(under, faults.Plan{Crash: faults.After(1)})
 	var late error
 	under.what = func() {
@@ -297,5 +298,36 @@ func TestRefusedCalls(t *testing.T) {
 	b.must(b.Retire(ctx, "w"))
 	if left, err := b.Pending(ctx, ""); err != nil || len(left) > 0 {
 		t.Errorf("a refused message was stored: %+v, %v", left, err)
+	}
+}
+
+// panics is a store that panics in some calls of each kind.
+type panics struct{ persistence.Store }
+
+func (panics) CommitBatch(context.Context, []*persistence.Commit) []error { panic("commit") }
+func (panics) Load(context.Context, string) (*stabilize.Workflow, error)  { panic("load") }
+func (panics) Retire(context.Context, string) error                       { panic("retire") }
+func (panics) Close() error                                               { panic("close") }
+func (panics) Push(context.Context, ...queue.Outgoing) error              { panic("push") }
+
+// A panic is told with its stack, and the caller goes on with an error.
+func TestPanicsAreTold(t *testing.T) {
+	var told []string
+	s := faults.Wrap(panics{memstore.Open(memstore.NewData(), memstore.Config{})}, faults.Plan{Panicked: func(value any, stack []byte) {
+		if !strings.Contains(string(stack), "panics") {
+			t.Errorf("the stack of %v is %s", value, stack)
+		}
+		told = append(told, fmt.Sprint(value))
+	}})
+	ctx := t.Context()
+	_, loaded := s.Load(ctx, "w")
+	errs := s.CommitBatch(ctx, []*persistence.Commit{{WorkflowID: "a"}, {WorkflowID: "b"}})
+	for i, err := range append(errs, loaded, s.Push(ctx), s.Retire(ctx, "worker"), s.Close()) {
+		if err == nil {
+			t.Errorf("call %d, which panicked, returned no error", i)
+		}
+	}
+	if want := []string{"load", "commit", "push", "retire", "close"}; len(errs) != 2 || !slices.Equal(told, want) {
+		t.Errorf("told of %q, want %q; %d errors of 2 commits", told, want, len(errs))
 	}
 }

@@ -50,6 +50,10 @@ type Plan struct {
 	// worker had been silent for too long. What it then runs is for nothing: the
 	// message is delivered by a claim, and a task may run twice.
 	NoBirthLeases bool
+
+	// Panicked, if not nil, is told of each panic in a call of the store, with its
+	// stack; the caller gets an error. Without it the panic goes on.
+	Panicked func(value any, stack []byte)
 }
 
 // Crash is a point at which a process dies. Commits are counted from 1, one by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -54,9 +55,10 @@ type store struct {
 }
 
 var (
-	errDead    = fmt.Errorf("faults: the handle has died: %w", stabilize.ErrClosed)
-	errLost    = fmt.Errorf("faults: the reply was lost: %w", stabilize.ErrUnknownOutcome)
-	errRefused = errors.New("faults: refused")
+	errDead     = fmt.Errorf("faults: the handle has died: %w", stabilize.ErrClosed)
+	errLost     = fmt.Errorf("faults: the reply was lost: %w", stabilize.ErrUnknownOutcome)
+	errPanicked = errors.New("faults: the store panicked")
+	errRefused  = errors.New("faults: refused")
 )
 
 func (s *store) Commits() int {
@@ -148,7 +150,11 @@ func (s *store) send(ctx context.Context, first int, commits []*persistence.Comm
 	if len(through) == 0 {
 		return errs
 	}
-	for j, err := range s.under.CommitBatch(ctx, through) {
+	answers, panicked := caught(s, func() ([]error, error) { return s.under.CommitBatch(ctx, through), nil })
+	if panicked != nil {
+		answers = slices.Repeat([]error{panicked}, len(through))
+	}
+	for j, err := range answers {
 		if i := at[j]; errs[i] == nil {
 			errs[i] = err
 		}

@@ -79,6 +79,7 @@ func (c *crew) begin(at cell, real bool, record events.RecorderFunc) {
 }
 
 func (c *crew) spawn(plan faults.Plan) *process {
+	plan.Panicked = func(value any, stack []byte) { c.t.Errorf("the store panicked: %v\n%s", value, stack) }
 	p := &process{store: faults.Wrap(c.backend.Open(), plan), replaced: make(chan struct{})}
 	var err error
 	if p.engine, err = engine.New(p.store, c.options...); err != nil {

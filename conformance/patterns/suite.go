@@ -153,6 +153,11 @@ func (s *scenario) matrix(t *testing.T, open func(t *testing.T) backend, cfg con
 func (s *scenario) cell(t *testing.T, open func(t *testing.T) backend, cfg config, clause conformance.Clause, c cell, tell func(in cell, seen string)) (out outcome) {
 	seen := &watcher{}
 	defer func() {
+		if p := recover(); p != nil { // a bubble in which nobody goes on
+			t.Errorf("panic: %v", p)
+			seen.note("panic: %v", []any{p})
+			out.failed = true
+		}
 		if out.failed {
 			tell(c, seen.failure())
 		}

@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"context"
-	"reflect"
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -72,47 +71,10 @@ func (h *harness) Reopen() persistence.Store {
 	return h.first
 }
 
-// Rows implements conformance.RowCounter over every map and slice of Data, so
-// that a new one is counted the day it is added.
-func (h *harness) Rows(context.Context) (map[string]int, error) {
-	h.data.mu.Lock()
-	defer h.data.mu.Unlock()
-	rows := map[string]int{"leased": h.data.leased}
-	v := reflect.ValueOf(h.data).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		switch f.Name {
-		case "workers", "wakes", "nobody", "spent", "lanes": // handles and workers; lanes are counted below
-			continue
-		}
-		switch f.Type.Kind() {
-		case reflect.Map, reflect.Slice:
-			rows[f.Name] = v.Field(i).Len()
-		}
-	}
-	rows["lanes"] = len(h.data.lanes[0]) + len(h.data.lanes[1]) + len(h.data.spent)
-	rows["seats"] = 0
-	for _, g := range h.data.gates {
-		rows["seats"] += g.holding.Len() + g.waiting.Len()
-	}
-	return rows, nil
-}
+// Rows implements conformance.RowCounter.
+func (h *harness) Rows(context.Context) (map[string]int, error) { return h.data.Rows(), nil }
 
 // SetVersion implements conformance.VersionSetter.
 func (h *harness) SetVersion(_ context.Context, id string, version int64) error {
-	h.data.mu.Lock()
-	defer h.data.mu.Unlock()
-	o := h.data.owners[id]
-	if o == nil || o.workflow == nil {
-		return &stabilize.NotFoundError{Kind: "workflow", ID: id}
-	}
-	o.workflow.version = version
-	for i, s := range o.workflow.slots {
-		if s != nil {
-			c := s.Clone()
-			c.Version = version
-			o.workflow.slots[i] = c
-		}
-	}
-	return nil
+	return h.data.SetVersion(id, version)
 }

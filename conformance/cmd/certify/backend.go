@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,12 +122,24 @@ func (h *handles) Reopen() persistence.Store {
 	return h.first
 }
 
-// memory is a harness of the memory store, which outsiders cannot look into.
-type memory struct{ *handles }
+// memory is a harness of the memory store, which has no bytes stored, no queries
+// and no largest payload.
+type memory struct {
+	*handles
+	data *memstore.Data
+}
 
 func (memory) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+}
+
+// Rows implements conformance.RowCounter.
+func (m memory) Rows(context.Context) (map[string]int, error) { return m.data.Rows(), nil }
+
+// SetVersion implements conformance.VersionSetter.
+func (m memory) SetVersion(_ context.Context, id string, version int64) error {
+	return m.data.SetVersion(id, version)
 }
 
 func newMemory(t *testing.T) conformance.Harness {
@@ -141,7 +154,7 @@ func newMemory(t *testing.T) conformance.Harness {
 	}
 	return memory{newHandles(t, clock, func() (persistence.Store, error) {
 		return memstore.Open(data, memstore.Config{Clock: clock}), nil
-	})}
+	}), data}
 }
 
 func newSQLite(t *testing.T, root, synchronous string) conformance.Harness {
