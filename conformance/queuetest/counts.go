@@ -10,10 +10,10 @@ import (
 // counts is the part of the group VL about what is counted and listed.
 func counts() []check {
 	return []check{
-		clause("VL-27", "Depth is read-your-writes over all handles, and split into ready, delayed, leased and dead; Oldest is when the oldest ready message became due.", vl27),
+		clause("VL-27", "Depth is read-your-writes over all handles, and split into ready, delayed, leased and dead; Oldest is when the oldest ready message of either lane became due; what has no attempts left counts as ready until a claim buries it.", vl27),
 		clause("VL-28", "Live is 0 once all messages are acknowledged, even when there are dead letters, so that a drain loop ends.", vl28),
 		clause("VL-30", "Pending matches the workflow id exactly and lists ready, delayed, leased and undecodable messages in order; the empty id lists those that belong to none.", vl30),
-		clause("VL-40", "When the worker has been silent for its TTL, what it held is counted as ready and listed as not leased, also before anyone claims.", vl40),
+		clause("VL-40", "When the worker has been silent for its TTL, what it held is counted as ready and listed as not leased, also before anyone claims; it holds it again when it heartbeats or claims first: a claim renews before it frees.", vl40),
 	}
 }
 
@@ -48,6 +48,20 @@ func vl27(e *env) {
 	}
 	e.Kill(e.a, "dead")
 	e.depth(0, 0, 0, 1, "after a message died")
+	old := e.Now()
+	e.Push(e.a, work("old run"))
+	e.Clock.Advance(time.Second)
+	e.Push(e.a, kit.Send("newer"))
+	oldest(old, "when the oldest is of the work lane")
+	for _, d := range e.Claim(e.a, "worker") {
+		e.ack(e.a, d)
+	}
+	e.Push(e.a, last("spent"))
+	e.release(e.b, e.ClaimOne(e.a, "worker"), nil)
+	e.depth(1, 0, 0, 1, "before a claim buries what has no attempts left")
+	oldest(e.Now(), "before a claim buries what has no attempts left")
+	e.ClaimNone(e.a, "worker", "it has no attempts left")
+	e.Must(e.a.DiscardDead(e.Ctx(), "spent"), "discarding")
 	if d := e.Depth(e.h.Reopen()); d.Dead != 1 || d.Live() != 0 {
 		e.Errorf("after reopening the queue counts %+v", d)
 	}
@@ -129,4 +143,8 @@ func vl40(e *env) {
 	_, err := e.a.Heartbeat(e.Ctx(), kit.Worker("worker"))
 	e.Must(err, "a heartbeat of the lapsed worker")
 	e.depth(0, 0, 1, 0, "when the worker is back before anyone claimed")
+	e.Lapse()
+	e.ClaimNone(e.a, "worker", "it was back before anyone else claimed, and holds it")
+	e.depth(0, 0, 1, 0, "when a claim of the worker's own came first")
+	leased(true, "when a claim of the worker's own came first")
 }

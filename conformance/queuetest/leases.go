@@ -22,10 +22,12 @@ func leases() []check {
 		clause("VL-12", "Releasing or returning with a lost lease returns ErrLeaseLost and does not clear the new holder's lease.", vl12),
 		clause("VL-13", "Each delivery carries a token of its own; holding the message's id alone, or the token of another message, is not enough.", vl13),
 		clause("VL-14", "A heartbeat or claim before the lapse moves it to now plus the TTL, and a TTL that is not positive is ErrInvalid.", vl14),
-		clause("VL-15", "Each worker's TTL is honoured, shorter or longer than that of others, and also when a heartbeat changes it.", vl15),
+		clause("VL-15", "Each worker's TTL is honoured, shorter or longer than that of others, a millisecond or a microsecond too, and also when a heartbeat changes it: store it as it was given.", vl15),
 		clause("VL-16", "A second acknowledgement with the same token is ErrLeaseLost; the others of the same call are acknowledged all the same.", vl16),
 		clause("VL-36", "A worker that was silent too long still holds what nobody else was given: it may acknowledge or release it.", vl36),
 		clause("VL-37", "Retiring makes all that a worker holds claimable at once, with the attempts counted; an unknown worker is no error.", vl37),
+		clause("VL-42", "A heartbeat lists all that a worker holds, at whatever attempt, and all of it becomes claimable when the worker has lapsed or retired: hundreds of messages as one, so go through all of them.", vl42),
+		clause("VL-43", "Releasing, returning and retiring void the tokens at once, before anybody claims: whoever acknowledges, releases or returns with them gets ErrLeaseLost, and the message stays.", vl43),
 	}
 }
 
@@ -178,6 +180,14 @@ func vl14(e *env) {
 }
 
 func vl15(e *env) {
+	for _, ttl := range []time.Duration{kit.Tick, 1500 * time.Microsecond, 999*time.Millisecond + kit.Tick} {
+		e.Push(e.a, kit.Send(ttl.String()))
+		e.ClaimRoom(e.a, queue.Worker{ID: "of " + ttl.String(), TTL: ttl}, kit.Plenty())
+		e.Clock.Advance(ttl - kit.Tick)
+		e.ClaimNone(e.b, "next", "a worker with a TTL of %s has been silent for a tick less", ttl)
+		e.Clock.Advance(kit.Tick)
+		e.ack(e.b, e.ClaimOne(e.b, "next"))
+	}
 	e.Push(e.a, kit.Send("short"))
 	e.ClaimRoom(e.a, queue.Worker{ID: "short", TTL: time.Second}, kit.Plenty())
 	e.Push(e.a, kit.Send("long"))
@@ -251,4 +261,67 @@ func vl37(e *env) {
 	e.Must(e.a.Retire(e.Ctx(), "unknown"), "retiring an unknown worker")
 	e.Must(e.a.Retire(e.Ctx(), "leaving"), "retiring twice")
 	e.depth(0, 0, 2, 0, "after retiring workers that hold nothing")
+}
+
+func vl42(e *env) {
+	const n = 300
+	for i := range n {
+		o := kit.Send(fmt.Sprint("number ", i))
+		if i%2 == 0 {
+			o = work(o.ID)
+		}
+		e.Push(e.a, o)
+	}
+	for i, d := range e.ClaimRoom(e.a, kit.Worker("before"), queue.Room{Control: n / 4, Work: n / 4}) {
+		if i%2 == 0 {
+			e.release(e.a, d, cause())
+		} else {
+			e.Must(e.a.Return(e.Ctx(), d.Receipt()), "returning %q", d.ID)
+		}
+	}
+	gone := func(how string, worker string, ds []queue.Delivery) {
+		e.Helper()
+		if len(ds) != n {
+			e.Fatalf("%s, %s was given %d messages, want %d", how, worker, len(ds), n)
+		}
+		held := map[string]string{}
+		for _, r := range e.heartbeat(e.b, kit.Worker(worker)).Held {
+			held[r.ID] = r.Token
+		}
+		if len(held) != n {
+			e.Errorf("%s, the heartbeat of %s lists %d of %d messages", how, worker, len(held), n)
+		}
+		for _, d := range ds {
+			if token, listed := held[d.ID]; listed && token != d.Token {
+				e.Errorf("%s, the heartbeat of %s lists %q under the token %q, which was delivered under %q", how, worker, d.ID, token, d.Token)
+			}
+		}
+		e.depth(0, 0, n, 0, "%s", how)
+	}
+	gone("at first", "first", e.Claim(e.a, "first"))
+	e.Lapse()
+	e.depth(n, 0, 0, 0, "when a worker that held %d messages has lapsed", n)
+	gone("after a lapse", "second", e.Claim(e.b, "second"))
+	e.Must(e.a.Retire(e.Ctx(), "second"), "retiring")
+	e.depth(n, 0, 0, 0, "when a worker that held %d messages has retired", n)
+	gone("after a retirement", "third", e.Claim(e.a, "third"))
+}
+
+func vl43(e *env) {
+	e.Push(e.a, kit.Send("released"), kit.Send("returned"), kit.Send("retired"))
+	ds := e.Claim(e.a, "retiree")
+	e.release(e.a, ds[0], nil)
+	e.Must(e.a.Return(e.Ctx(), ds[1].Receipt()), "returning")
+	e.Must(e.a.Retire(e.Ctx(), "retiree"), "retiring")
+	for i, d := range ds {
+		q, r := e.both(i), d.Receipt()
+		e.Want(stabilize.ErrLeaseLost, q.Ack(e.Ctx(), r), "acknowledging with the token of a delivery that was %s", d.ID)
+		e.Want(stabilize.ErrLeaseLost, q.Release(e.Ctx(), r, e.Now().Add(time.Hour), nil), "releasing with the token of a delivery that was %s", d.ID)
+		e.Want(stabilize.ErrLeaseLost, q.Return(e.Ctx(), r), "returning with the token of a delivery that was %s", d.ID)
+	}
+	e.depth(3, 0, 0, 0, "after the tokens were refused")
+	if held := e.heartbeat(e.a, kit.Worker("retiree")).Held; len(held) != 0 {
+		e.Errorf("the worker that gave everything back holds %v", held)
+	}
+	e.List([]string{"released", "retired", "returned"}, slices.Sorted(slices.Values(kit.IDs(e.Claim(e.b, "next")))), "what the next worker is given")
 }

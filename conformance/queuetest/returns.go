@@ -3,22 +3,27 @@ package queuetest
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // givenBack is the part of the group VL about messages that are given back.
 func givenBack() []check {
 	return []check{
-		clause("VL-17", "Releasing makes the message due at the given time, and the next delivery reports the cause.", vl17),
+		clause("VL-17", "Releasing makes the message due at the given time, and the next delivery reports the cause, in full, 4 KiB of it too, as a dead letter does; none where none was given: keep no cause of before.", vl17),
 		clause("VL-18", "The first delivery has attempts 1, and each later one, after a release, a lapse or a retirement, exactly one more.", vl18),
 		clause("VL-34", "Returning gives a delivery back at once, with the attempt taken back, its due time and its last error kept.", vl34),
+		clause("VL-44", "A message's max attempts and attempts are kept exactly, up to math.MaxInt32 of the one and hundreds of the other: in the delivery, among the pending and in the dead letter.", vl44),
 	}
 }
 
 func vl17(e *env) {
+	e.causes()
 	e.Push(e.a, kit.Send("m"))
 	d := e.ClaimOne(e.a, "worker")
 	if d.LastError != "" {
@@ -42,6 +47,31 @@ func vl17(e *env) {
 	e.Lapse()
 	if d = e.ClaimOne(e.h.Reopen(), "third"); d.LastError != "second" {
 		e.Errorf("the delivery after a lapse and reopening reports the cause %q", d.LastError)
+	}
+}
+
+// causes releases a message for a long cause and for none.
+func (e *env) causes() {
+	e.Helper()
+	long := strings.Repeat("<é>\u2028", 4096/7) + "end"
+	e.Push(e.a, queue.Outgoing{ID: "m", Message: kit.Note("m"), MaxAttempts: 4})
+	for i, text := range []string{"", long, "", long} {
+		d := e.ClaimOne(e.both(i), "worker")
+		if d.LastError != text {
+			e.Errorf("delivery %d reports a cause of %d bytes, want the %d of the release before", i+1, len(d.LastError), len(text))
+		}
+		if i == 1 {
+			e.release(e.a, d, nil)
+		} else {
+			e.release(e.a, d, errors.New(long))
+		}
+	}
+	e.ClaimNone(e.a, "worker", "it has no attempts left")
+	for _, d := range e.Dead(e.b) {
+		if d.LastError != long {
+			e.Errorf("the dead letter reports a cause of %d bytes, want the %d of the last release", len(d.LastError), len(long))
+		}
+		e.Must(e.a.DiscardDead(e.Ctx(), d.ID), "discarding")
 	}
 }
 
@@ -95,4 +125,33 @@ func vl34(e *env) {
 		}
 	}
 	e.depth(2, 0, 0, 0, "after a message with one attempt was returned three times")
+}
+
+func vl44(e *env) {
+	const rounds = 300
+	most := queue.Outgoing{ID: "most", Message: kit.Note("most"), MaxAttempts: math.MaxInt32}
+	some := queue.Outgoing{ID: "some", Message: kit.Note("some"), MaxAttempts: rounds - 1}
+	e.Push(e.a, most, some)
+	for want := 1; want <= rounds; want++ {
+		for _, d := range e.Claim(e.both(want), "worker") {
+			of := most.MaxAttempts
+			if d.ID == "some" {
+				of = some.MaxAttempts
+			}
+			if d.Attempts != want || d.MaxAttempts != of {
+				e.Fatalf("delivery %d of %q says attempt %d of %d, want %d of %d", want, d.ID, d.Attempts, d.MaxAttempts, want, of)
+			}
+			e.release(e.a, d, cause())
+		}
+	}
+	for _, s := range e.stored("") {
+		if s.ID != "most" || s.Attempts != rounds {
+			e.Errorf("after %d attempts %q is stored with %d", rounds, s.ID, s.Attempts)
+		}
+	}
+	for _, d := range e.Dead(e.b) {
+		if d.ID != "some" || d.Attempts != rounds-1 || d.MaxAttempts != rounds-1 {
+			e.Errorf("the dead letter %q has attempts %d of %d, want %d of them", d.ID, d.Attempts, d.MaxAttempts, rounds-1)
+		}
+	}
 }
