@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -18,9 +19,10 @@ func dying() []check {
 		clause("VL-21", "A later claim does not make the same dead letter again.", vl21),
 		clause("VL-22", "Dying and being replayed are one step: a message is at every instant in exactly one place, and dies once however many claim at once.", vl22),
 		clause("VL-25", "A message that cannot be decoded, or of an unknown kind, becomes a dead letter with its raw bytes, and the same claim goes on to the next message.", vl25),
-		clause("VL-26", "Poisoned messages at the head never block those behind them.", vl26),
+		clause("VL-26", "Poisoned messages at the head never block those behind them, and take no room: one claim with room for one gets past any number of them.", vl26),
 		clause("VL-29", "A dead letter is not pending for its workflow.", vl29),
-		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, that names it, its kind, stage, task, attempts and error; one of no workflow, or that was itself such a message, comes with none.", vl35),
+		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, so that whoever sees the one sees the other, that names it, its kind, stage, task, attempts and error; one of no workflow, or that was itself such a message, comes with none.", vl35),
+		clause("VL-45", "A claim buries all that is due and has no attempts left, whatever its room, also with none at all or none in their lane: look for them before looking at the room.", vl45),
 	}
 }
 
@@ -205,10 +207,7 @@ func vl26(e *env) {
 		e.Push(e.a, o)
 	}
 	e.Push(e.a, kit.Send("good"), work("good work"))
-	var got []string
-	for range n + 2 { // at worst one poisoned message with each claim
-		got = append(got, kit.IDs(e.ClaimRoom(e.b, kit.Worker("worker"), queue.Room{Control: 1, Work: 1}))...)
-	}
+	got := kit.IDs(e.ClaimRoom(e.b, kit.Worker("worker"), queue.Room{Control: 1, Work: 1}))
 	e.List([]string{"good", "good work"}, slices.Sorted(slices.Values(got)), "what is delivered behind 25 poisoned messages")
 	e.depth(0, 0, 2, n, "behind 25 poisoned messages")
 }
@@ -225,7 +224,62 @@ func vl29(e *env) {
 	e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
 }
 
+// told kills messages of a workflow while others look for the dead letter and the
+// message about it: once either is there the other must be.
+func (e *env) told() {
+	e.Helper()
+	for round := range e.Effort.Of(25, 3) {
+		id := fmt.Sprint("told ", round)
+		o := about("w", id)
+		o.MaxAttempts = 1
+		e.Push(e.a, o)
+		e.release(e.a, e.ClaimOne(e.a, "killer"), nil)
+		var done atomic.Bool
+		errs := kit.Race(3, func(i int) error {
+			if i == 0 {
+				defer done.Store(true)
+				_, err := e.a.Claim(e.Ctx(), kit.Worker("killer"), queue.Room{})
+				return err
+			}
+			looks := []func(queue.Queue, string) (bool, error){e.isDead, e.isTold}
+			for more := true; more; {
+				more = !done.Load() // one last look after the claim
+				if first, err := looks[i-1](e.b, id); err != nil || !first {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+				if then, err := looks[2-i](e.b, id); err != nil || !then {
+					return errors.Join(err, fmt.Errorf("of a dead letter and the message about it %s was seen alone", []string{"the first", "the second"}[i-1]))
+				}
+			}
+			return nil
+		})
+		e.Must(kit.First(errs), "looking while a message died")
+		for _, d := range e.Claim(e.a, "reader") {
+			e.ack(e.a, d)
+		}
+		e.Must(e.a.DiscardDead(e.Ctx(), id), "discarding")
+	}
+}
+
+// isDead and isTold are safe in a race.
+func (e *env) isDead(q queue.Queue, id string) (bool, error) {
+	list, err := q.ListDead(e.Ctx(), "", 100)
+	return slices.ContainsFunc(list, func(d queue.DeadLetter) bool { return d.ID == id }), err
+}
+
+func (e *env) isTold(q queue.Queue, id string) (bool, error) {
+	list, err := q.Pending(e.Ctx(), "w")
+	return slices.ContainsFunc(list, func(s queue.Stored) bool {
+		n, ok := s.Message.(queue.DeadLettered)
+		return ok && n.DeadLetterID == id
+	}), err
+}
+
 func vl35(e *env) {
+	e.told()
 	notices := func() []queue.DeadLettered {
 		e.Helper()
 		var out []queue.DeadLettered
@@ -274,5 +328,24 @@ func vl35(e *env) {
 	}
 	if ids := e.DeadIDs(e.b); !slices.Contains(ids, "notice") {
 		e.Errorf("the DeadLettered message that died is not among the dead letters %v", ids)
+	}
+}
+
+func vl45(e *env) {
+	for i, room := range []queue.Room{{}, {Control: 1}, {Work: 1}} {
+		run := last("run")
+		run.Message = queue.RunTask{OfTask: queue.ToTask("", "s", "t")}
+		e.Push(e.a, last("control"), run)
+		for _, d := range e.Claim(e.a, "worker") {
+			e.release(e.a, d, cause())
+		}
+		if ds := e.ClaimRoom(e.both(i), kit.Worker("worker"), room); len(ds) > 0 {
+			e.Errorf("with the room %+v these were delivered, which have no attempts left: %v", room, kit.IDs(ds))
+		}
+		e.List([]string{"control", "run"}, slices.Sorted(slices.Values(e.DeadIDs(e.b))), "the dead letters after a claim with the room %+v", room)
+		for _, id := range []string{"control", "run"} {
+			e.Must(e.a.DiscardDead(e.Ctx(), id), "discarding")
+		}
+		e.depth(0, 0, 0, 0, "after both were discarded")
 	}
 }

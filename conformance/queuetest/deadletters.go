@@ -1,11 +1,13 @@
 package queuetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -14,7 +16,8 @@ func deadLetters() []check {
 	return []check{
 		clause("VL-23", "A replay restores the payload, due now, sets attempts back to 0 and keeps the message's own max attempts.", vl23),
 		clause("VL-24", "Replaying or discarding an unknown dead letter returns ErrNotFound; a discarded one is gone.", vl24),
-		clause("VL-38", "Dead letters are listed oldest first, after the given id, at most as many as asked for; the pages concatenate to the whole.", vl38),
+		clause("VL-38", "Dead letters are listed oldest first, those of one instant in the order in which they died, after the given id, at most as many as asked for; the pages concatenate to the whole; after an id that is no dead letter it is ErrNotFound, never the beginning.", vl38),
+		clause("VL-46", "What a listing of dead letters hands out is the caller's: changing a body there changes nothing that is stored, so hand out copies.", vl46),
 		clause("DD-14", "Equal payloads are stored as equal bytes, whatever the order of a map's iteration.", dd14),
 		clause("DD-15", "A replayed dead letter is delivered and may die again under the same id.", dd15),
 	}
@@ -94,6 +97,27 @@ func vl38(e *env) {
 		_, err := e.a.ListDead(e.Ctx(), "", limit)
 		e.Want(stabilize.ErrInvalid, err, "listing %d dead letters", limit)
 	}
+	e.Push(e.a, last("stored first"), last("stored second"))
+	ds := e.Claim(e.a, "killer")
+	for i := range 2 {
+		e.release(e.a, ds[1-i], nil)
+		e.ClaimNone(e.a, "killer", "what can be claimed has no attempts left")
+	}
+	list, err := e.b.ListDead(e.Ctx(), texts[len(texts)-1], 10)
+	e.Must(err, "listing")
+	var got []string
+	for _, d := range list {
+		got = append(got, d.ID)
+	}
+	e.List([]string{"stored second", "stored first"}, got, "the dead letters of one instant")
+	e.Push(e.a, kit.Send("alive"))
+	for _, after := range []string{"unknown", "alive", "m"} {
+		list, err := e.a.ListDead(e.Ctx(), after, 100)
+		e.Want(stabilize.ErrNotFound, err, "listing after %q, which is no dead letter", after)
+		if len(list) > 0 {
+			e.Errorf("listing after %q, which is no dead letter, gave %d", after, len(list))
+		}
+	}
 }
 
 func dd14(e *env) {
@@ -132,4 +156,24 @@ func dd15(e *env) {
 		e.ClaimNone(e.a, "worker", "it has no attempts left")
 		e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
 	}
+}
+
+func vl46(e *env) {
+	e.Kill(e.a, "m")
+	e.Push(e.a, poison("")...)
+	e.ClaimNone(e.a, "worker", "nothing can be decoded")
+	before := e.Dead(e.b)
+	for i := range before {
+		before[i].Body = bytes.Clone(before[i].Body)
+	}
+	for _, q := range []queue.Queue{e.a, e.b} {
+		for _, d := range e.Dead(q) {
+			for i := range d.Body {
+				d.Body[i] = 'x'
+			}
+		}
+	}
+	e.Same(before, e.Dead(e.b), "the dead letters after a caller wrote over the bodies it was given")
+	e.Must(e.a.ReplayDead(e.Ctx(), "m"), "replaying")
+	e.Same(kit.Note("m"), e.ClaimOne(e.b, "worker").Message, "the message that was replayed")
 }

@@ -139,7 +139,7 @@ func without() map[string]string {
 }
 
 func mutations() []mutant.Mutation {
-	return slices.Concat(mutantsOfVisibility(), mutantsOfLeases(), mutantsOfCounts(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest(), mutantsOfCrashes())
+	return slices.Concat(mutantsOfVisibility(), mutantsOfLeases(), mutantsOfCounts(), mutantsOfDying(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest(), mutantsOfCrashes())
 }
 
 func mutantsOfVisibility() []mutant.Mutation {

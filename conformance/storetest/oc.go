@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
@@ -204,6 +205,7 @@ func oc07(e *env) {
 	check(3, true, "s2", "s3", "s4")
 	check(6, true, "s2", "s3", "s4") // of another workflow that had this id
 	e.Must(e.a.Delete(e.Ctx(), "w"), "deleting")
+	e.Clock.Advance(time.Second)
 	e.create("w", "anew")
 	check(5, true, "anew")
 	check(1, false)
