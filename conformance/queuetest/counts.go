@@ -140,8 +140,9 @@ func vl40(e *env) {
 	if got := e.Depth(e.b).Oldest; !got.Equal(due) {
 		e.Errorf("when the worker has lapsed the oldest ready message became due at %s, want %s", got, due)
 	}
-	_, err := e.a.Heartbeat(e.Ctx(), kit.Worker("worker"))
-	e.Must(err, "a heartbeat of the lapsed worker")
+	if held := e.heartbeat(e.a, kit.Worker("worker")).Held; len(held) != 1 || held[0].ID != "held" {
+		e.Errorf("the heartbeat of a worker that is back before anyone claimed lists %v, want the message it holds", held)
+	}
 	e.depth(0, 0, 1, 0, "when the worker is back before anyone claimed")
 	e.Lapse()
 	e.ClaimNone(e.a, "worker", "it was back before anyone else claimed, and holds it")

@@ -72,6 +72,16 @@ func mutantsOfLeases() []mutant.Mutation {
 				return s.Claim(ctx, w, room)
 			}}
 		}},
+		{Clause: "VL-40", Does: "lists nothing in the heartbeat of a worker that had lapsed", Hooks: func() *hooks {
+			return &hooks{Heartbeat: func(s store, ctx ctxt, w queue.Worker) (queue.Leases, error) {
+				list, _ := s.Pending(ctx, "w")
+				l, err := s.Heartbeat(ctx, w)
+				if len(list) == 1 && list[0].ID == "held" && !list[0].Leased {
+					l.Held = nil
+				}
+				return l, err
+			}}
+		}},
 		{Clause: "VL-42", Does: "does not list in a heartbeat what was delivered before", Hooks: func() *hooks {
 			var again set
 			h := delivered(func(d *queue.Delivery) {

@@ -307,7 +307,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 		{Clause: "VL-34", Does: "counts the attempt of what was returned", Also: []string{"OR-06", "VL-36"}, Hooks: func() *hooks {
 			return &hooks{Return: func(s store, ctx ctxt, r queue.Receipt) error { return s.Release(ctx, r, time.Time{}, nil) }}
 		}},
-		{Clause: "VL-36", Does: "voids the tokens of a silent worker at the next claim of anyone", Hooks: func() *hooks {
+		{Clause: "VL-36", Does: "voids the tokens of a silent worker at the next claim of anyone", Also: []string{"CR-05"}, Hooks: func() *hooks {
 			return &hooks{Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 				if room == (queue.Room{}) {
 					ds, err := s.Claim(ctx, w, kit.Plenty())
