@@ -115,7 +115,8 @@ type WaitingKeys interface {
 	WaitingKeys(ctx context.Context) ([]WaitingKey, error)
 }
 
-// WaitingKey is a key with waiters, and the limit the oldest of them asked for.
+// WaitingKey is a key with waiters, and the limit the oldest of them asked for
+// last.
 type WaitingKey struct {
 	Key   string
 	Limit int
@@ -162,10 +163,11 @@ const (
 	// does not wait yet stands behind all that do. Otherwise ErrNoPlace.
 	TakePlace AdmissionOp = iota + 1
 	// WaitForPlace enters the waiting list, at the end, or keeps the workflow's
-	// turn in it. If TakePlace would succeed it is ErrPlaceFree, so that nobody
+	// turn in it, under the limit it asks for now. If TakePlace would succeed it is ErrPlaceFree, so that nobody
 	// waits beside a free place.
 	WaitForPlace
-	// LeavePlace gives back the place or the turn; having neither is no error.
+	// LeavePlace gives back the place or the turn under that key; having neither is
+	// no error.
 	LeavePlace
 )
 

@@ -20,7 +20,8 @@ type Outgoing struct {
 	Message Message
 	// At is when it is due; zero or past: now.
 	At time.Time
-	// MaxAttempts is how often it is delivered; 0: DefaultMaxAttempts.
+	// MaxAttempts is how often it is delivered, kept exactly up to math.MaxInt32; 0:
+	// DefaultMaxAttempts.
 	MaxAttempts int
 	// Lease, when set, delivers the message to that worker in the same step,
 	// without a claim: it is stored as leased, with Attempts 1. Only in a commit,
@@ -68,7 +69,7 @@ func (d *Delivery) Receipt() Receipt { return Receipt{ID: d.ID, Token: d.Token} 
 // Worker is one claimer of messages. All its leases live and lapse together.
 type Worker struct {
 	ID  string        // unique per process start
-	TTL time.Duration // how long its leases outlive its last Claim or Heartbeat
+	TTL time.Duration // how long its leases outlive its last Claim or Heartbeat, to the microsecond
 }
 
 // Room is how many deliveries a worker can take, by lane.
@@ -120,8 +121,8 @@ type Queue interface {
 	Ack(ctx context.Context, receipts ...Receipt) error
 
 	// Release gives a delivery back, due at the given time (zero: now), with the
-	// cause that the next delivery reports as LastError, empty without one. Its token
-	// is void. ErrLeaseLost if it is not held any more; see CheckRelease.
+	// cause that the next delivery reports as LastError, in full, empty without one.
+	// Its token is void. ErrLeaseLost if it is not held any more; see CheckRelease.
 	Release(ctx context.Context, r Receipt, at time.Time, cause error) error
 
 	// Return gives a delivery back at once and takes back the attempt it counted:
@@ -161,7 +162,8 @@ type Notifier interface {
 
 // DeadLetters are the messages that could not be handled.
 type DeadLetters interface {
-	// ListDead returns dead letters, oldest death first, after the given id ("" from
+	// ListDead returns dead letters, oldest death first, those of one instant in the
+	// order in which they died, after the given id ("" from
 	// the start; ErrNotFound if it is no dead letter, any more), at most limit
 	// (ErrInvalid unless positive).
 	ListDead(ctx context.Context, after string, limit int) ([]DeadLetter, error)
@@ -243,7 +245,7 @@ type Stored struct {
 
 // Depth counts messages.
 type Depth struct {
-	Ready   int // due and not leased
+	Ready   int // due and not leased, also what has no attempts left and no claim buried yet
 	Delayed int // not due yet
 	Leased  int
 	Dead    int

@@ -17,7 +17,7 @@ import (
 func crashes() []check {
 	return []check{
 		clause("CR-03", "A message that was delivered and then lost with its handle is delivered again when the lease has lapsed, not before.", cr03),
-		clauseFor(conformance.CanIntercept, "CR-05", "When the connection breaks before or after any call while a message dies or is replayed, it is in exactly one place, and trying again moves it.", cr05),
+		clauseFor(conformance.CanIntercept, "CR-05", "When the connection breaks before or after any call while a message dies or is replayed, it is in exactly one place, a dead letter of a workflow with the one message about it, and trying again moves it.", cr05),
 		clause("CR-06", "Fences, tokens, message ids and the order of storing go on after reopening an emptied queue: none goes back or comes again.", cr06),
 		clauseFor(conformance.CanIntercept, "CR-07", "A connection that breaks in the middle of reading is an error, never a short list, and what a claim did not hand out is delivered again.", cr07),
 		clauseFor(conformance.CanFreeze, "CX-02", "Every method with a deadline of 200 ms returns from a frozen database within 2 s, and the handle can be used when it is thawed.", cx02),
@@ -106,6 +106,32 @@ func cr05(e *env) {
 			e.Errorf("%s the message was delivered as %+v, want its first attempt", when, d)
 		}
 		e.ack(e.a, d)
+	})
+	e.EachMoment(i, kit.Breaks, func(n int, act func(func())) {
+		id, when := fmt.Sprint("told ", n), fmt.Sprintf("when the connection broke at moment %d of a claim", n)
+		o := about("w", id)
+		o.MaxAttempts = 1
+		e.Push(e.a, o)
+		e.release(e.a, e.ClaimOne(e.a, "worker"), cause())
+		act(func() { _, _ = e.a.Claim(e.Ctx(), kit.Worker("worker"), queue.Room{}) }) // the error is looked at above
+		for range 2 {
+			dead, err := e.isDead(e.b, id)
+			e.Must(err, "listing the dead letters")
+			told, err := e.isTold(e.b, id)
+			e.Must(err, "listing what is pending")
+			if dead != told {
+				e.Errorf("%s the message is among the dead letters: %t, and its workflow is told: %t", when, dead, told)
+			}
+			e.ClaimRoom(e.a, kit.Worker("worker"), queue.Room{})
+			when += ", and again,"
+		}
+		ds := e.Claim(e.a, "worker")
+		if len(ds) != 1 {
+			e.Errorf("%s %d messages were delivered about one dead letter", when, len(ds))
+		}
+		for _, d := range ds {
+			e.ack(e.a, d)
+		}
 	})
 }
 

@@ -9,25 +9,20 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/queue"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// deadLetters is the part of the group VL about messages that cannot be handled.
-func deadLetters() []check {
+// dying is the part of the group VL about messages that cannot be handled.
+func dying() []check {
 	return []check{
 		clause("VL-19", "A message on its last permitted attempt does not become a dead letter while its lease is live.", vl19),
 		clause("VL-20", "After its last attempt, released or lapsed, a message is never delivered again and is among the dead letters exactly once, with reason, attempts, last error, body, original id and creation time.", vl20),
 		clause("VL-21", "A later claim does not make the same dead letter again.", vl21),
 		clause("VL-22", "Dying and being replayed are one step: a message is at every instant in exactly one place, and dies once however many claim at once.", vl22),
-		clause("VL-23", "A replay restores the payload, due now, sets attempts back to 0 and keeps the message's own max attempts.", vl23),
-		clause("VL-24", "Replaying or discarding an unknown dead letter returns ErrNotFound; a discarded one is gone.", vl24),
 		clause("VL-25", "A message that cannot be decoded, or of an unknown kind, becomes a dead letter with its raw bytes, and the same claim goes on to the next message.", vl25),
-		clause("VL-26", "Poisoned messages at the head never block those behind them.", vl26),
+		clause("VL-26", "Poisoned messages at the head never block those behind them, and take no room: one claim with room for one gets past any number of them.", vl26),
 		clause("VL-29", "A dead letter is not pending for its workflow.", vl29),
-		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, that names it, its kind, stage, task, attempts and error; one of no workflow, or that was itself such a message, comes with none.", vl35),
-		clause("VL-38", "Dead letters are listed oldest first, after the given id, at most as many as asked for; the pages concatenate to the whole.", vl38),
-		clause("DD-14", "Equal payloads are stored as equal bytes, whatever the order of a map's iteration.", dd14),
-		clause("DD-15", "A replayed dead letter is delivered and may die again under the same id.", dd15),
+		clause("VL-35", "A dead letter of a workflow comes with one DeadLettered message, stored in the same step, so that whoever sees the one sees the other, that names it, its kind, stage, task, attempts and error; one of no workflow, or that was itself such a message, comes with none.", vl35),
+		clause("VL-45", "A claim buries all that is due and has no attempts left, whatever its room, also with none at all or none in their lane: look for them before looking at the room.", vl45),
 	}
 }
 
@@ -173,53 +168,6 @@ func (e *env) one(dead int) {
 	e.Must(kit.First(errs), "moving one message")
 }
 
-func vl23(e *env) {
-	v := stabilize.Values{"k": kit.Text("v"), "n": []byte("9007199254740993")}
-	o := signal("m", v)
-	o.MaxAttempts = 1
-	e.KillMessage(e.a, o)
-	created := e.Dead(e.a)[0].CreatedAt
-	e.Clock.Advance(time.Hour)
-	e.Must(e.b.ReplayDead(e.Ctx(), "m"), "replaying")
-	replayed := e.Now()
-	e.List(nil, e.DeadIDs(e.a), "the dead letters after the replay")
-	for _, d := range e.Claim(e.a, "worker") {
-		if d.ID != "m" {
-			continue
-		}
-		e.Same(o.Message, d.Message, "the payload of the replayed message")
-		if d.Attempts != 1 || d.MaxAttempts != 1 || !d.CreatedAt.Equal(created) || !d.Due.Equal(replayed) {
-			e.Errorf("the replayed message comes as attempt %d of %d, created %s, due %s; want 1 of 1, %s, %s", d.Attempts, d.MaxAttempts, d.CreatedAt, d.Due, created, replayed)
-		}
-		return
-	}
-	e.Errorf("the replayed message was not delivered")
-}
-
-func vl24(e *env) {
-	e.Kill(e.a, "a")
-	e.Kill(e.a, "b")
-	e.Push(e.a, kit.Send("alive"))
-	unknown := func(doing string, err error, id string) {
-		e.Helper()
-		var nf *stabilize.NotFoundError
-		if !errors.Is(err, stabilize.ErrNotFound) || !errors.As(err, &nf) || nf.Kind != "dead letter" || nf.ID != id {
-			e.Errorf("%s returned %s, want ErrNotFound naming the dead letter %q", doing, kit.Quote(err), id)
-		}
-	}
-	unknown("replaying the unknown", e.a.ReplayDead(e.Ctx(), "x"), "x")
-	unknown("discarding the unknown", e.a.DiscardDead(e.Ctx(), "x"), "x")
-	unknown("replaying what is alive", e.a.ReplayDead(e.Ctx(), "alive"), "alive")
-	unknown("discarding what is alive", e.a.DiscardDead(e.Ctx(), "alive"), "alive")
-	e.Must(e.b.DiscardDead(e.Ctx(), "a"), "discarding")
-	unknown("discarding twice", e.a.DiscardDead(e.Ctx(), "a"), "a")
-	unknown("replaying the discarded", e.a.ReplayDead(e.Ctx(), "a"), "a")
-	e.List([]string{"b"}, e.DeadIDs(e.b), "the dead letters after one was discarded")
-	e.Must(e.a.ReplayDead(e.Ctx(), "b"), "replaying")
-	unknown("replaying twice", e.b.ReplayDead(e.Ctx(), "b"), "b")
-	e.depth(2, 0, 0, 0, "after one dead letter was discarded and one replayed")
-}
-
 func vl25(e *env) {
 	bad := poison("w")
 	e.Push(e.a, kit.Send("before"), bad[0], kit.Send("between"), bad[1], kit.Send("after"))
@@ -259,10 +207,7 @@ func vl26(e *env) {
 		e.Push(e.a, o)
 	}
 	e.Push(e.a, kit.Send("good"), work("good work"))
-	var got []string
-	for range n + 2 { // at worst one poisoned message with each claim
-		got = append(got, kit.IDs(e.ClaimRoom(e.b, kit.Worker("worker"), queue.Room{Control: 1, Work: 1}))...)
-	}
+	got := kit.IDs(e.ClaimRoom(e.b, kit.Worker("worker"), queue.Room{Control: 1, Work: 1}))
 	e.List([]string{"good", "good work"}, slices.Sorted(slices.Values(got)), "what is delivered behind 25 poisoned messages")
 	e.depth(0, 0, 2, n, "behind 25 poisoned messages")
 }
@@ -279,7 +224,62 @@ func vl29(e *env) {
 	e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
 }
 
+// told kills messages of a workflow while others look for the dead letter and the
+// message about it: once either is there the other must be.
+func (e *env) told() {
+	e.Helper()
+	for round := range e.Effort.Of(25, 3) {
+		id := fmt.Sprint("told ", round)
+		o := about("w", id)
+		o.MaxAttempts = 1
+		e.Push(e.a, o)
+		e.release(e.a, e.ClaimOne(e.a, "killer"), nil)
+		var done atomic.Bool
+		errs := kit.Race(3, func(i int) error {
+			if i == 0 {
+				defer done.Store(true)
+				_, err := e.a.Claim(e.Ctx(), kit.Worker("killer"), queue.Room{})
+				return err
+			}
+			looks := []func(queue.Queue, string) (bool, error){e.isDead, e.isTold}
+			for more := true; more; {
+				more = !done.Load() // one last look after the claim
+				if first, err := looks[i-1](e.b, id); err != nil || !first {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+				if then, err := looks[2-i](e.b, id); err != nil || !then {
+					return errors.Join(err, fmt.Errorf("of a dead letter and the message about it %s was seen alone", []string{"the first", "the second"}[i-1]))
+				}
+			}
+			return nil
+		})
+		e.Must(kit.First(errs), "looking while a message died")
+		for _, d := range e.Claim(e.a, "reader") {
+			e.ack(e.a, d)
+		}
+		e.Must(e.a.DiscardDead(e.Ctx(), id), "discarding")
+	}
+}
+
+// isDead and isTold are safe in a race.
+func (e *env) isDead(q queue.Queue, id string) (bool, error) {
+	list, err := q.ListDead(e.Ctx(), "", 100)
+	return slices.ContainsFunc(list, func(d queue.DeadLetter) bool { return d.ID == id }), err
+}
+
+func (e *env) isTold(q queue.Queue, id string) (bool, error) {
+	list, err := q.Pending(e.Ctx(), "w")
+	return slices.ContainsFunc(list, func(s queue.Stored) bool {
+		n, ok := s.Message.(queue.DeadLettered)
+		return ok && n.DeadLetterID == id
+	}), err
+}
+
 func vl35(e *env) {
+	e.told()
 	notices := func() []queue.DeadLettered {
 		e.Helper()
 		var out []queue.DeadLettered
@@ -331,69 +331,21 @@ func vl35(e *env) {
 	}
 }
 
-func vl38(e *env) {
-	texts := []string{"m9", "m1", "m5", "M5", "m50", "m0"} // die in this order
-	for _, t := range texts {
-		e.Clock.Advance(time.Second)
-		e.Kill(e.both(len(t)), t)
-	}
-	for size := 1; size <= len(texts)+1; size++ {
-		var got []string
-		for after := ""; ; after = got[len(got)-1] {
-			page, err := e.b.ListDead(e.Ctx(), after, size)
-			e.Must(err, "listing %d dead letters after %q", size, after)
-			if len(page) > size {
-				e.Fatalf("asked for %d dead letters, %d came", size, len(page))
-			}
-			for _, d := range page {
-				got = append(got, d.ID)
-			}
-			if len(page) == 0 || len(got) > len(texts) {
-				break
-			}
+func vl45(e *env) {
+	for i, room := range []queue.Room{{}, {Control: 1}, {Work: 1}} {
+		run := last("run")
+		run.Message = queue.RunTask{OfTask: queue.ToTask("", "s", "t")}
+		e.Push(e.a, last("control"), run)
+		for _, d := range e.Claim(e.a, "worker") {
+			e.release(e.a, d, cause())
 		}
-		e.List(texts, got, "the dead letters in pages of %d", size)
-	}
-	for _, limit := range []int{0, -1} {
-		_, err := e.a.ListDead(e.Ctx(), "", limit)
-		e.Want(stabilize.ErrInvalid, err, "listing %d dead letters", limit)
-	}
-}
-
-func dd14(e *env) {
-	var bodies [][]byte
-	for i := range 10 {
-		v := stabilize.Values{}
-		for _, k := range kit.Numbered("key %d", 20) {
-			e.Must(v.Set(k, map[string]int{"b": 1, "a": 2, "c": 3}), "setting a value")
+		if ds := e.ClaimRoom(e.both(i), kit.Worker("worker"), room); len(ds) > 0 {
+			e.Errorf("with the room %+v these were delivered, which have no attempts left: %v", room, kit.IDs(ds))
 		}
-		o := signal(fmt.Sprint("m", i), v)
-		o.MaxAttempts = 1
-		e.KillMessage(e.a, o)
-	}
-	for _, d := range e.Dead(e.a) {
-		bodies = append(bodies, d.Body)
-	}
-	for i, b := range bodies {
-		if len(b) == 0 || string(b) != string(bodies[0]) {
-			e.Errorf("equal payloads are stored as %s and %s", bodies[0], bodies[i])
+		e.List([]string{"control", "run"}, slices.Sorted(slices.Values(e.DeadIDs(e.b))), "the dead letters after a claim with the room %+v", room)
+		for _, id := range []string{"control", "run"} {
+			e.Must(e.a.DiscardDead(e.Ctx(), id), "discarding")
 		}
-	}
-	if len(bodies) != 10 {
-		e.Errorf("%d dead letters, want 10", len(bodies))
-	}
-}
-
-func dd15(e *env) {
-	e.Kill(e.a, "m")
-	for range 3 {
-		e.Must(e.a.ReplayDead(e.Ctx(), "m"), "replaying")
-		d := e.ClaimOne(e.b, "worker")
-		if d.ID != "m" || d.Attempts != 1 {
-			e.Errorf("the replayed message comes as %q, attempt %d", d.ID, d.Attempts)
-		}
-		e.release(e.b, d, nil)
-		e.ClaimNone(e.a, "worker", "it has no attempts left")
-		e.List([]string{"m"}, e.DeadIDs(e.b), "the dead letters")
+		e.depth(0, 0, 0, 0, "after both were discarded")
 	}
 }

@@ -16,5 +16,6 @@
 //
 // It may import the standard library and this module but contrib, no database.
 //
-// Where to start reading: suite.go, then a group: vl.go, dead.go, or.go, …
+// Where to start reading: suite.go, then a group: vl.go, leases.go, returns.go, counts.go,
+// dead.go, deadletters.go, or.go, …
 package queuetest

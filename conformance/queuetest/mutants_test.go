@@ -139,7 +139,7 @@ func without() map[string]string {
 }
 
 func mutations() []mutant.Mutation {
-	return slices.Concat(mutantsOfVisibility(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest(), mutantsOfCrashes())
+	return slices.Concat(mutantsOfVisibility(), mutantsOfLeases(), mutantsOfCounts(), mutantsOfDying(), mutantsOfDeadLetters(), mutantsOfOrder(), mutantsOfValues(), mutantsOfTheRest(), mutantsOfCrashes())
 }
 
 func mutantsOfVisibility() []mutant.Mutation {
@@ -194,7 +194,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return s.Ack(ctx, rs...)
 			}}
 		}},
-		{Clause: "VL-10", Does: "removes a message whoever acknowledges it", Also: []string{"VL-13"}, Hooks: func() *hooks {
+		{Clause: "VL-10", Does: "removes a message whoever acknowledges it", Also: []string{"VL-13", "VL-43"}, Hooks: func() *hooks {
 			return &hooks{Ack: func(s store, ctx ctxt, rs []queue.Receipt) error {
 				err := s.Ack(ctx, rs...)
 				if errors.Is(err, stabilize.ErrLeaseLost) {
@@ -224,7 +224,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				},
 			}
 		}},
-		{Clause: "VL-12", Does: "says nothing when a lost lease is released", Also: []string{"BI-09", "VL-13"}, Hooks: func() *hooks {
+		{Clause: "VL-12", Does: "says nothing when a lost lease is released", Also: []string{"BI-09", "VL-13", "VL-43"}, Hooks: func() *hooks {
 			return &hooks{Release: func(s store, ctx ctxt, r queue.Receipt, at time.Time, cause error) error {
 				if err := s.Release(ctx, r, at, cause); !errors.Is(err, stabilize.ErrLeaseLost) {
 					return err
@@ -257,7 +257,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return s.Claim(ctx, w, room)
 			}}
 		}},
-		{Clause: "VL-16", Does: "takes a second acknowledgement for a first", Also: []string{"BI-09", "VL-13"}, Hooks: func() *hooks {
+		{Clause: "VL-16", Does: "takes a second acknowledgement for a first", Also: []string{"BI-09", "VL-13", "VL-43"}, Hooks: func() *hooks {
 			return &hooks{Ack: func(s store, ctx ctxt, rs []queue.Receipt) error {
 				if err := s.Ack(ctx, rs...); !errors.Is(err, stabilize.ErrLeaseLost) || len(rs) == 0 || rs[0].ID == "m" {
 					return err
@@ -307,7 +307,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 		{Clause: "VL-34", Does: "counts the attempt of what was returned", Also: []string{"OR-06", "VL-36"}, Hooks: func() *hooks {
 			return &hooks{Return: func(s store, ctx ctxt, r queue.Receipt) error { return s.Release(ctx, r, time.Time{}, nil) }}
 		}},
-		{Clause: "VL-36", Does: "voids the tokens of a silent worker at the next claim of anyone", Hooks: func() *hooks {
+		{Clause: "VL-36", Does: "voids the tokens of a silent worker at the next claim of anyone", Also: []string{"CR-05"}, Hooks: func() *hooks {
 			return &hooks{Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 				if room == (queue.Room{}) {
 					ds, err := s.Claim(ctx, w, kit.Plenty())

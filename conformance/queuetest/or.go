@@ -16,7 +16,7 @@ func order() []check {
 		clause("OR-02", "Messages of one producer with the same due time are delivered first in, first out.", or02),
 		clause("OR-03", "A message delayed past a later push is delivered after it.", or03),
 		clause("OR-04", "Under a stream of newer pushes the oldest ready message is delivered by the next claim.", or04),
-		clause("OR-06", "A message that comes back keeps its place by its due time: a release sets a new one, a lapsed lease, a retirement and a return do not.", or06),
+		clause("OR-06", "A message that comes back keeps its place by its due time, and among equals by the order of storing: a release sets a new due time, a lapsed lease, a retirement and a return change neither; a replayed dead letter is due now and the last in that order.", or06),
 		clause("DD-05", "A message id in use, by a message ready, delayed, leased or dead, is refused as ErrExists, also after reopening.", dd05),
 		clause("CL-11", "A worker's lease is renewed by its own calls only, ended by its own retirement only, and lapses by the injected clock.", cl11),
 		clause("CL-12", "A worker lease taken anew, after a lapse or a retirement, has a higher fence than any before; one that is renewed keeps its own.", cl12),
@@ -107,6 +107,37 @@ func or06(e *env) {
 	e.Must(e.a.Retire(e.Ctx(), "retired"), "retiring")
 	e.Lapse()
 	e.List([]string{"lapsed", "returned", "retired", "never leased", "released"}, kit.IDs(e.Claim(e.b, "last")), "the order of messages that came back")
+	e.Must(e.a.Retire(e.Ctx(), "last"), "retiring")
+	for _, d := range e.Claim(e.a, "sweeper") {
+		e.ack(e.a, d)
+	}
+	equals := []string{"z", "y", "x"}
+	for _, text := range equals {
+		e.Push(e.a, kit.Send(text))
+	}
+	for i, how := range []string{"a return", "a lapse", "a retirement"} {
+		worker := kit.Worker(how)
+		d := e.ClaimRoom(e.both(i), worker, queue.Room{Control: 1})[0]
+		switch i {
+		case 0:
+			e.Must(e.a.Return(e.Ctx(), d.Receipt()), "returning")
+		case 1:
+			e.Lapse()
+		case 2:
+			e.Must(e.a.Retire(e.Ctx(), how), "retiring")
+		}
+		ds := e.Claim(e.b, "equals")
+		e.List(equals, kit.IDs(ds), "the order of messages due at once, the first of which came back by %s", how)
+		e.Must(e.a.Retire(e.Ctx(), "equals"), "retiring")
+	}
+	for _, d := range e.Claim(e.a, "sweeper") {
+		e.ack(e.a, d)
+	}
+	e.Kill(e.a, "replayed")
+	e.Push(e.a, kit.Send("before"))
+	e.Must(e.b.ReplayDead(e.Ctx(), "replayed"), "replaying")
+	e.Push(e.a, kit.Send("after"))
+	e.List([]string{"before", "replayed", "after"}, kit.IDs(e.Claim(e.b, "equals")), "the order of messages due at once, one of them replayed")
 }
 
 func dd05(e *env) {

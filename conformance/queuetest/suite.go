@@ -28,5 +28,5 @@ func RunStress(t *testing.T, newHarness func(t *testing.T) conformance.QueueHarn
 func Clauses() []conformance.Clause { return conformance.ClausesOf(checks()) }
 
 func checks() []check {
-	return slices.Concat(visibility(), deadLetters(), order(), times(), values(), isolation(), crashes())
+	return slices.Concat(visibility(), leases(), givenBack(), counts(), dying(), deadLetters(), order(), times(), values(), isolation(), crashes())
 }

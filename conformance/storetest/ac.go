@@ -31,8 +31,9 @@ func atomicity() []check {
 		clause("AC-12", "Contention between commits of different workflows over two handles is mended inside or returned as ErrTransient, never as another class.", ac12),
 		clause("AC-13", "A commit repeated after an unknown outcome does not apply twice: the version, the lease, or for a new workflow its id refuses it, and its own writing can be read back to tell \"applied\" from \"lost to another\".", ac13),
 		clause("AC-14", "A commit of 1,000 stages and 1,000 messages succeeds.", ac14),
-		clause("AC-17", "A discard removes messages whoever holds them, the acknowledgement of one so removed is ErrLeaseLost, and unknown ids are ignored.", ac17),
+		clause("AC-17", "A discard removes messages whoever holds them, the acknowledgement of one so removed is ErrLeaseLost, and unknown ids and those of dead letters are ignored: they stay, and are no error.", ac17),
 		clause("AC-18", "A commit that names no workflow stores messages and acknowledges, all or nothing.", ac18),
+		clause("AC-19", "A commit may give a message the id of a live one that it handles or discards: remove first, then store; the id of a dead letter stays in use, also when the commit discards it.", ac19),
 	}
 }
 
@@ -538,6 +539,9 @@ func ac17(e *env) {
 	e.Want(stabilize.ErrLeaseLost, e.one(e.a, late), "a commit that handled a delivery that was discarded")
 	e.commit(e.a, &persistence.Commit{Discard: []string{"kept"}})
 	e.ClaimNone(e.a, "worker", "everything was discarded")
+	e.Kill(e.a, "dead")
+	e.commit(e.b, &persistence.Commit{Discard: []string{"dead", "unknown"}})
+	e.List([]string{"dead"}, e.DeadIDs(e.a), "the dead letters after a commit that discards one")
 }
 
 func ac18(e *env) {
@@ -564,4 +568,30 @@ func ac18(e *env) {
 	} {
 		e.Want(stabilize.ErrInvalid, e.one(e.a, c), "a commit that names no workflow but holds %s", name)
 	}
+}
+
+func ac19(e *env) {
+	w := e.create("w", "s")
+	e.Push(e.a, about("w", "handled"))
+	d := e.ClaimOne(e.a, "worker")
+	e.Push(e.a, about("w", "discarded"))
+	c := kit.Update(w, "again", "s")
+	c.Handled, c.Discard = []queue.Receipt{d.Receipt()}, []string{"discarded"}
+	c.Messages = []queue.Outgoing{kit.Send("handled"), kit.Send("discarded")}
+	if err := e.one(e.b, c); err != nil {
+		e.Fatalf("a commit whose messages have the ids of those that it removes: %v", err)
+	}
+	e.List(nil, e.Pending(e.a, "w"), "the messages that the commit removed")
+	ds := e.Claim(e.a, "next")
+	e.List([]string{"handled", "discarded"}, kit.IDs(ds), "the messages stored under the same ids")
+	for _, d := range ds {
+		if d.Attempts != 1 || kit.NoteOf(d.Message) != d.ID {
+			e.Errorf("%q comes as attempt %d of %q", d.ID, d.Attempts, kit.NoteOf(d.Message))
+		}
+	}
+	e.Want(stabilize.ErrLeaseLost, e.a.Ack(e.Ctx(), d.Receipt()), "acknowledging the first of that id")
+	e.Kill(e.a, "dead")
+	refused := &persistence.Commit{Discard: []string{"dead"}, Messages: []queue.Outgoing{kit.Send("dead")}}
+	e.Want(stabilize.ErrExists, e.one(e.a, refused), "a commit whose message has the id of a dead letter that it discards")
+	e.List([]string{"dead"}, e.DeadIDs(e.b), "the dead letters after the refused commit")
 }

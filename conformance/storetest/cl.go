@@ -23,12 +23,12 @@ func claims() []check {
 		clause("CL-05", "Places are scoped by their key, compared byte by byte: case, trailing space and separators count.", cl05),
 		clause("CL-06", "A place whose owner is terminal, deleted or never started is reclaimed, a turn whose owner neither waits nor is new is too; those of the others never are: tabled over all twelve statuses.", cl06),
 		clause("CL-07", "Of those that reclaim the same place at once exactly one gets it.", cl07),
-		clause("CL-08", "Giving a place back twice frees one place, not two; giving back a turn frees the turn.", cl08),
+		clause("CL-08", "Giving a place back twice frees one place, not two; giving back a turn frees the turn; what the same workflow has under other keys stays.", cl08),
 		clause("CL-09", "Raising or lowering the limit takes effect on the next decision; lowering never evicts a holder; 0 or less is no limit.", cl09),
 		clause("CL-10", "Those that wait are admitted first in, first out; nobody waits beside a free place, and nobody overtakes.", cl10),
 		clause("CL-13", "A message that a commit leases to a worker is delivered to nobody else while the worker lives, counts as its first attempt, and is acknowledged by the token of the lease.", cl13),
 		clause("CL-14", "A message that a commit leases to a worker without a live worker lease is stored unleased.", cl14),
-		clauseFor(conformance.CanListWaiting, "CL-15", "The keys under which someone waits are listed with the limit that the oldest asked for, those left out whose waiters no longer count.", cl15),
+		clauseFor(conformance.CanListWaiting, "CL-15", "The keys under which someone waits are listed with the limit that the oldest asked for last, those left out whose waiters no longer count: one who waits again keeps its turn, under the new limit.", cl15),
 	}
 }
 
@@ -269,6 +269,12 @@ func cl08(e *env) {
 	e.holds("k", []string{"b", "c"}, []string{"w2"}, "after w1 gave its turn back")
 	e.Must(e.ask(e.b, "e", persistence.LeavePlace, "k", 2), "giving back what one never had")
 	e.holds("k", []string{"b", "c"}, []string{"w2"}, "after e gave back what it never had")
+	e.Must(e.take("b", "other key", 1), "taking a place under another key")
+	e.Must(e.ask(e.a, "w2", persistence.WaitForPlace, "other key", 1), "waiting under another key")
+	e.Must(e.ask(e.a, "b", persistence.LeavePlace, "k", 2), "giving a place back")
+	e.Must(e.ask(e.a, "w2", persistence.LeavePlace, "k", 2), "giving a turn back")
+	e.holds("k", []string{"c"}, nil, "after b and w2 gave back what they had")
+	e.holds("other key", []string{"b"}, []string{"w2"}, "after b and w2 gave back what they had under k")
 }
 
 func cl09(e *env) {
@@ -438,4 +444,6 @@ func cl15(e *env) {
 	e.becomes("w1", stabilize.Canceled)
 	e.becomes("w3", stabilize.Canceled)
 	list("when only the one with a limit of 2 still does", persistence.WaitingKey{Key: "k", Limit: 2})
+	e.Must(e.ask(e.a, "w2", persistence.WaitForPlace, "k", 1), "waiting again, for one place")
+	list("when the one who waits did so again", persistence.WaitingKey{Key: "k", Limit: 1})
 }

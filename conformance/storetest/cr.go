@@ -20,6 +20,7 @@ func crashes() []check {
 		clause("CR-04", "A message that a commit acknowledged is not delivered again, also when the handle is gone right after it and the lease has lapsed.", cr04),
 		clauseFor(conformance.CanIntercept, "CR-07", "A connection that breaks in the middle of reading is an error, never a short list.", cr07),
 		clauseFor(conformance.CanRestart, "CR-08", "When the database restarts under load the handles that are open go on: calls are refused as ErrTransient or ErrUnknownOutcome meanwhile, and nothing is lost.", cr08),
+		clauseFor(conformance.CanIntercept, "CR-10", "When the connection breaks before or after any call that deleting several workflows makes, all of them are there, with their messages, or none, as the error says or leaves open, and deleting again removes them.", cr10),
 		clauseFor(conformance.CanFreeze, "CX-02", "Every method with a deadline of 200 ms returns from a frozen database within 2 s, and the handle can be used when it is thawed.", cx02),
 		clauseFor(conformance.CanIntercept, "CX-04", "A commit whose context ends in the middle is applied in full or not at all, and its error says which, or ErrUnknownOutcome.", cx04),
 	}
@@ -218,6 +219,40 @@ func (e *env) insist(s persistence.Store, id string, version int64) error {
 		}
 	}
 	return fmt.Errorf("refused %d times: %w", kit.Tries, err)
+}
+
+func cr10(e *env) {
+	e.EachMoment(power[conformance.Interceptor](e), kit.Breaks, func(n int, act func(func())) {
+		ids, when := kit.Numbered(fmt.Sprintf("w%d-%%d", n), 3), fmt.Sprintf("when the connection broke at moment %d of deleting", n)
+		e.createAll(ids, nil, "s")
+		for _, id := range ids {
+			e.Push(e.b, about(id, id+"-message"))
+		}
+		var err error
+		act(func() { err = e.a.Delete(e.Ctx(), ids...) })
+		there, pending := 0, 0
+		for _, id := range ids {
+			if _, err := e.b.Summary(e.Ctx(), id); err == nil {
+				there++
+			} else {
+				e.Want(stabilize.ErrNotFound, err, "reading %s", id)
+			}
+			pending += len(e.Pending(e.b, id))
+		}
+		switch {
+		case there != pending || there != 0 && there != len(ids):
+			e.Errorf("%s %d of %d workflows are there, and %d messages", when, there, len(ids), pending)
+		case errors.Is(err, stabilize.ErrUnknownOutcome):
+		case (err == nil) != (there == 0):
+			e.Errorf("%s it returned %s, and %d of %d workflows are there", when, kit.Quote(err), there, len(ids))
+		case err != nil:
+			e.Want(stabilize.ErrTransient, err, "deleting, %s", when)
+		}
+		e.Must(e.a.Delete(e.Ctx(), ids...), "deleting again")
+		for _, id := range ids {
+			e.absent(e.b, id, "it was deleted again")
+		}
+	})
 }
 
 func cx02(e *env) {

@@ -31,7 +31,7 @@ func without() map[string]string {
 
 func mutations() []mutant.Mutation {
 	return slices.Concat(mutantsOfRoundTrips(), mutantsOfVersions(), mutantsOfCommits(), mutantsOfClaims(), mutantsOfQueries(), mutantsOfValues(), mutantsOfTheRest(),
-		mutantsOfCrashes(), mutantsOfHandles(), mutantsOfMigrations())
+		mutantsOfSteps(), mutantsOfCrashes(), mutantsOfHandles(), mutantsOfMigrations())
 }
 
 func mutantsOfRoundTrips() []mutant.Mutation {
@@ -125,7 +125,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 				return w, nil
 			}}
 		}},
-		{Clause: "RT-13", Does: "leaves a deleted workflow's messages", Also: []string{"AC-02", "AC-03", "AC-04", "RT-16"}, Hooks: func() *hooks {
+		{Clause: "RT-13", Does: "leaves a deleted workflow's messages", Also: []string{"AC-02", "AC-03", "AC-04", "CR-10", "RT-15", "RT-16"}, Hooks: func() *hooks {
 			return &hooks{Delete: func(s store, ctx ctxt, ids []string) error {
 				var left []queue.Outgoing
 				for _, id := range ids {
@@ -140,7 +140,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 				return s.Push(ctx, left...)
 			}}
 		}},
-		{Clause: "RT-15", Does: "finds it an error to delete what is not there", Also: []string{"AC-02", "AC-03", "AC-04", "BI-06"}, Hooks: func() *hooks {
+		{Clause: "RT-15", Does: "finds it an error to delete what is not there", Also: []string{"AC-02", "AC-03", "AC-04", "BI-06", "CR-10"}, Hooks: func() *hooks {
 			return &hooks{Delete: func(s store, ctx ctxt, ids []string) error {
 				for _, id := range ids {
 					if _, err := s.Summary(ctx, id); err != nil {

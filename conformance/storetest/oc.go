@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
@@ -21,7 +22,7 @@ func optimistic() []check {
 		clause("OC-04", "After a refused commit the caller's in-memory versions are what they were before the call.", oc04),
 		clause("OC-05", "After a successful commit the workflow is at the expected version plus 1, so the caller goes on without a re-read.", oc05),
 		clause("OC-06", "Of two commits of one batch for the same workflow from the same version exactly one applies: the first.", oc06),
-		clauseFor(conformance.CanRefresh, "OC-07", "A refresh since version v returns exactly the stages changed after v, by position, none when nothing changed, and all of them when one was removed in between.", oc07),
+		clauseFor(conformance.CanRefresh, "OC-07", "A refresh since version v returns exactly the stages changed after v, by position, none when nothing changed, and all of them, said to be whole, when one was removed in between or when v is above the version, because the id was deleted and created anew.", oc07),
 		clause("OC-08", "Of N concurrent commits from the same version (N = 2, 16, 64, over two handles) exactly one succeeds and N-1 return ErrConflict.", oc08),
 		clause("OC-09", "ErrConflict carries workflow id, expected version and actual version, reachable with errors.As.", oc09),
 		clause("OC-10", "A stale status update cannot clear a cancel request made in between.", oc10),
@@ -202,6 +203,12 @@ func oc07(e *env) {
 	e.commit(e.a, kit.Update(e.load(e.a, "w"), "five", "s4")) // 5
 	check(4, false, "s4")
 	check(3, true, "s2", "s3", "s4")
+	check(6, true, "s2", "s3", "s4") // of another workflow that had this id
+	e.Must(e.a.Delete(e.Ctx(), "w"), "deleting")
+	e.Clock.Advance(time.Second)
+	e.create("w", "anew")
+	check(5, true, "anew")
+	check(1, false)
 	_, err := e.a.(persistence.Refresher).Refresh(e.Ctx(), "w", -1)
 	e.Want(stabilize.ErrInvalid, err, "refreshing since version -1")
 	_, err = e.a.(persistence.Refresher).Refresh(e.Ctx(), "unknown", 1)

@@ -17,7 +17,7 @@ func pages() []check {
 	return []check{
 		clause("PG-01", "A query by application or configuration finds exactly the matching workflows, compared byte by byte.", pg01),
 		clause("PG-02", "Workflows that have not started come first, then by start time, newest first, ties by id, descending, by bytes.", pg02),
-		clause("PG-03", "Pages of size 1, 2, 3 and 1000 concatenate to the whole list: no duplicate, no miss.", pg03),
+		clause("PG-03", "Pages of size 1, 2, 3 and 1000 concatenate to the whole list: no duplicate, no miss; the last page, a full one too, has no token for another: look for one more than the page holds.", pg03),
 		clause("PG-04", "Inserting before the cursor, or deleting the cursor's row, between pages neither repeats nor skips a workflow that stays.", pg04),
 		clause("PG-05", "A corrupt, foreign or truncated page token returns ErrInvalid; it never restarts from the beginning.", pg05),
 		clause("PG-06", "Page tokens survive ids and filters that hold a token's own separators.", pg06),
@@ -100,9 +100,10 @@ func pg03(e *env) {
 			e.Errorf("the first page of size %d is %v", size, got)
 		}
 	}
-	last := e.page(persistence.Query{Limit: 1000})
-	if last.Next != "" {
-		e.Errorf("the last page has a token for another")
+	for _, size := range []int{1000, len(want)} {
+		if p := e.page(persistence.Query{Limit: size}); p.Next != "" {
+			e.Errorf("the last page, of %d workflows where %d are asked for, has a token for another", len(p.Workflows), size)
+		}
 	}
 }
 

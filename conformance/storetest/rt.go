@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -32,7 +33,7 @@ func roundTrips() []check {
 		clause("RT-12", "The store keeps no alias: changing what was given to it, or what it returned, changes nothing it returns later.", rt12),
 		clauseFor(conformance.CanCountRows, "RT-13", "Deleting a workflow leaves no row of it in any table: stages, messages, dead letters, places and turns are gone.", rt13),
 		clauseFor(conformance.CanCountRows, "RT-14", "Every table found by schema introspection held a row in the test of deletion, so that a table without a delete cannot be forgotten.", rt14),
-		clause("RT-15", "Deleting an unknown id returns nil.", rt15),
+		clause("RT-15", "Deleting an unknown id returns nil, and removes the messages and dead letters addressed to it: look for them whether the workflow exists or not.", rt15),
 		clause("RT-16", "Deleting and creating the same id again gives a fresh workflow with no residue: no stage, message, dead letter, place or version of the first.", rt16),
 		clause("RT-17", "Removing a stage in a commit removes that stage and its tasks and nothing else.", rt17),
 		clause("RT-18", "A commit decided before a stage was removed returns ErrConflict and never re-creates it.", rt18),
@@ -44,6 +45,7 @@ func roundTrips() []check {
 		clause("RT-24", "Identifiers that differ only in trailing space or in Unicode normal form are distinct everywhere.", rt24),
 		clause("RT-25", "Merged ancestors' outputs are the same on every call and handle: the later in topological order wins, among equals the later by position.", rt25),
 		clause("RT-26", "A dangling requisite never panics merged outputs or upstream queries.", rt26),
+		clause("RT-27", "Deleting several workflows is one step: a reader that lists sees all of them or none; delete them in one transaction, not one by one.", rt27),
 	}
 }
 
@@ -462,6 +464,14 @@ func rt15(e *env) {
 	e.Must(e.a.Delete(e.Ctx(), "unknown", "w", "w"), "deleting an unknown id, and a known one twice")
 	e.absent(e.b, "w", "it was deleted")
 	e.Must(e.a.Delete(e.Ctx(), "w"), "deleting again")
+	doomed := about("unknown", "doomed")
+	doomed.MaxAttempts = 1
+	e.KillMessage(e.a, doomed)
+	e.Push(e.a, about("unknown", "orphan"), kit.Send("loose"))
+	e.Must(e.b.Delete(e.Ctx(), "unknown"), "deleting an id that messages are addressed to")
+	e.List(nil, e.Pending(e.a, "unknown"), "the messages addressed to it")
+	e.List(nil, e.DeadIDs(e.a), "the dead letters addressed to it")
+	e.List([]string{"loose"}, e.Pending(e.a, ""), "the messages of no workflow")
 }
 
 func rt16(e *env) {
@@ -747,5 +757,31 @@ func rt26(e *env) {
 	}
 	if got := len(got.TopologicalOrder()); got != 2 {
 		e.Errorf("the topological order has %d stages", got)
+	}
+}
+
+func rt27(e *env) {
+	ids := kit.Numbered("w%d", 4)
+	for range e.Effort.Of(25, 4) {
+		e.createAll(ids, nil, "s")
+		var gone atomic.Bool
+		errs := kit.Race(3, func(i int) error {
+			if i == 0 {
+				defer gone.Store(true)
+				return e.a.Delete(e.Ctx(), ids...)
+			}
+			for more := true; more; {
+				more = !gone.Load() // one last look after the deletion
+				p, err := e.both(i).Query(e.Ctx(), persistence.Query{})
+				if err != nil {
+					return err
+				}
+				if n := len(p.Workflows); n != 0 && n != len(ids) {
+					return fmt.Errorf("%d of %d workflows that are deleted together were listed", n, len(ids))
+				}
+			}
+			return nil
+		})
+		e.Must(kit.First(errs), "listing while workflows are deleted")
 	}
 }

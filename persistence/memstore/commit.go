@@ -87,7 +87,7 @@ func (d *Data) commit(c *persistence.Commit, p *prepared, now time.Time) error {
 		}
 	}
 	for _, m := range p.messages {
-		if d.taken(m.id) && !c.Frees(m.id) {
+		if d.dead[m.id] != nil || d.messages[m.id] != nil && !c.Frees(m.id) {
 			return &stabilize.ExistsError{Kind: "message", ID: m.id}
 		}
 	}

@@ -155,11 +155,6 @@ func (s *Store) decoded(m *message) (queue.Message, error) {
 	return s.messages.Decode(m.id, m.kind, m.body)
 }
 
-// taken reports whether an id is in use, by a live message or a dead one.
-func (d *Data) taken(id string) bool {
-	return d.messages[id] != nil || d.dead[id] != nil
-}
-
 // store adds a new message, leased if its worker still has its lease.
 func (d *Data) store(m *message, lease *queue.Lease, now time.Time) {
 	d.add(m, m.owner.id)
