@@ -891,7 +891,7 @@ func mutantsOfTheRest() []mutant.Mutation {
 		{Clause: "CX-01", Does: "deletes though it was canceled", Also: []string{"CX-02", "CX-05"}, Hooks: func() *hooks {
 			return &hooks{Delete: func(s store, ctx ctxt, ids []string) error { return s.Delete(context.WithoutCancel(ctx), ids...) }}
 		}},
-		{Clause: "CX-05", Does: "is poisoned by a canceled call", Hooks: func() *hooks {
+		{Clause: "CX-05", Does: "is poisoned by a canceled call", May: []string{"CX-02"}, Hooks: func() *hooks {
 			var poisoned locked[store, bool]
 			return &hooks{CommitBatch: func(s store, ctx ctxt, cs []*persistence.Commit) []error {
 				if bad, _ := poisoned.get(s); bad && ctx.Err() == nil {
