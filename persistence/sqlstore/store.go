@@ -159,16 +159,23 @@ func (s *Store) Close() error {
 // what is wrong with the arguments.
 func (s *Store) begin(ctx context.Context) error { return s.gate.Check(ctx) }
 
-// enter begins a call: the context it returns also ends when Close begins, and
-// leave must be called at its end.
+// enter begins a call: the context it returns also ends when Close begins, in
+// PostgreSQL a little later, and leave must be called at its end.
 func (s *Store) enter(ctx context.Context) (context.Context, func(), error) {
 	inner, leave, err := s.gate.Enter(ctx)
 	if err != nil || s.pg == nil {
 		return inner, leave, err
 	}
-	inner, cancel := context.WithTimeout(inner, s.cfg.CallTimeout)
-	return inner, func() { cancel(); leave() }, nil
+	call, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	// What is under way when Close begins may finish, if it does so soon: a commit
+	// that is cut off has an unknown outcome.
+	stop := context.AfterFunc(inner, func() { time.AfterFunc(closeGrace, cancel) })
+	return call, func() { stop(); cancel(); leave() }, nil
 }
+
+// closeGrace is how long Close lets the calls to a server finish. In real time,
+// whatever the Clock says: so does the server.
+const closeGrace = 3 * time.Second
 
 // Wake implements queue.Notifier: it tells of writes through this handle, and
 // once of its end. In PostgreSQL also of writes through any other: the first call
