@@ -95,6 +95,9 @@ func TestWrongHarnesses(t *testing.T) {
 			tell(name, r)
 		}
 	})
+	if reports == nil {
+		return
+	}
 	for name, want := range wrongHarnesses {
 		r := reports[name]
 		first, failed := r.First()
@@ -131,6 +134,9 @@ func TestPatienceEnds(t *testing.T) {
 			tell(name, r)
 		}
 	})
+	if reports == nil {
+		return
+	}
 	leaks, hangs := reports["leaks"], reports["hangs"]
 	if got := leaks.Count(conformance.Failed); got != clauses {
 		t.Errorf("%d of %d clauses that leak failed", got, clauses)
@@ -153,7 +159,8 @@ func TestPatienceEnds(t *testing.T) {
 }
 
 // inChild runs a function in a process of its own, where tests may fail, and
-// returns the reports that it told and what it said.
+// returns the reports that it told and what it said. In that process there is
+// nothing to look at: the reports are nil.
 func inChild(t *testing.T, name string, run func(t *testing.T, tell func(string, *conformance.Report))) (map[string]*conformance.Report, string) {
 	t.Helper()
 	reports := map[string]*conformance.Report{}
@@ -166,7 +173,7 @@ func inChild(t *testing.T, name string, run func(t *testing.T, tell func(string,
 		if err != nil {
 			t.Error(err)
 		}
-		t.SkipNow()
+		return nil, ""
 	}
 	path := filepath.Join(t.TempDir(), "reports.json")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+name+"$", "-test.timeout=2m")

@@ -5,11 +5,8 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -17,7 +14,6 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // PostgresConfig says where a harness has its schemas.
@@ -34,16 +30,11 @@ type PostgresConfig struct {
 // third way past both. The first is given a database whose round trips are counted,
 // the second opens one of one connection.
 type Postgres struct {
-	cfg           PostgresConfig
-	schema        string // also the name under which the handles are known to the server
-	clock         *stabilize.ManualClock
-	trips         *trips // of the first handle
-	first, second *sqlstore.Store
-	db            *sql.DB
+	handles
 
-	mu      sync.Mutex
-	further []*sqlstore.Store // opened by a clause
-	given   []*sql.DB
+	cfg     PostgresConfig
+	schema  string // also the name under which the handles are known to the server
+	trips   *trips // of the first handle
 	schemas []string
 }
 
@@ -67,7 +58,8 @@ var (
 // NewPostgres makes a harness, which is closed when the test ends.
 func NewPostgres(t testing.TB, cfg PostgresConfig) *Postgres {
 	t.Helper()
-	h := &Postgres{cfg: cfg, clock: stabilize.NewManualClock(time.Date(2025, 5, 6, 7, 8, 9, 0, time.UTC)), trips: &trips{}}
+	h := &Postgres{cfg: cfg, trips: &trips{}}
+	h.clock, h.mark = newClock(), "$"
 	h.schema = h.newSchema()
 	t.Cleanup(func() {
 		if err := h.close(context.WithoutCancel(t.Context())); err != nil {
@@ -124,9 +116,7 @@ func (h *Postgres) onGiven(config *pgx.ConnConfig, connections int) (*sqlstore.S
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
-	h.mu.Lock()
-	h.given = append(h.given, db)
-	h.mu.Unlock()
+	h.keep(db)
 	s, err := sqlstore.Open(context.Background(), sqlstore.Config{DB: db, Schema: h.schema, Clock: h.clock, MaxPayload: payload, Migrate: true})
 	return s, db, err
 }
@@ -142,31 +132,10 @@ func (h *Postgres) handle(name string, change func(*sqlstore.Config)) (*sqlstore
 	return sqlstore.Open(context.Background(), cfg)
 }
 
-// extra opens a further handle, which the harness closes at its end.
-func (h *Postgres) extra(s *sqlstore.Store, err error) (persistence.Store, error) {
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.further = append(h.further, s)
-	return s, nil
-}
-
 func (h *Postgres) close(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var errs []error
-	for _, s := range append(h.further, h.first, h.second) {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
-	}
-	for _, db := range h.given {
-		errs = append(errs, db.Close())
-	}
+	errs := []error{h.closeAll()}
 	if h.db == nil {
-		return errors.Join(errs...)
+		return errs[0]
 	}
 	for _, schema := range h.schemas {
 		_, err := h.db.ExecContext(ctx, "DROP SCHEMA IF EXISTS "+schema+" CASCADE")
@@ -175,32 +144,14 @@ func (h *Postgres) close(ctx context.Context) error {
 	return errors.Join(append(errs, h.db.Close())...)
 }
 
-// Store implements conformance.Harness.
-func (h *Postgres) Store() persistence.Store { return h.first }
-
-// Second implements conformance.Harness.
-func (h *Postgres) Second() persistence.Store { return h.second }
-
-// Clock implements conformance.Harness.
-func (h *Postgres) Clock() *stabilize.ManualClock { return h.clock }
-
 // Reopen implements conformance.Harness. It panics where a handle cannot be
 // opened or closed: the clause fails and says so.
-func (h *Postgres) Reopen() persistence.Store {
-	if err := errors.Join(h.first.Close(), h.second.Close(), h.open()); err != nil {
-		panic(fmt.Sprintf("reopening: %v", err))
-	}
-	return h.first
-}
+func (h *Postgres) Reopen() persistence.Store { return h.reopen(h.open) }
 
 // Open opens a further handle on the data, as another process would have. It
 // panics if it cannot: whoever uses it fails and says so.
 func (h *Postgres) Open() persistence.Store {
-	s, err := h.extra(h.handle(h.schema, func(*sqlstore.Config) {}))
-	if err != nil {
-		panic(fmt.Sprintf("opening a further handle: %v", err))
-	}
-	return s
+	return h.mustExtra(h.handle(h.schema, func(*sqlstore.Config) {}))
 }
 
 // Lacks implements conformance.Lacking: one server is shared by all harnesses, and

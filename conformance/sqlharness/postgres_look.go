@@ -2,8 +2,6 @@ package sqlharness
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -15,9 +13,6 @@ import (
 )
 
 // What looks into the schema, past the store.
-
-// MaxPayload implements conformance.Limiter.
-func (h *Postgres) MaxPayload() int64 { return payload }
 
 // Queries implements conformance.QueryCounter.
 func (h *Postgres) Queries() int {
@@ -38,44 +33,7 @@ func (h *Postgres) InUse(context.Context) (map[string]int, error) {
 
 // Rows implements conformance.RowCounter.
 func (h *Postgres) Rows(ctx context.Context) (map[string]int, error) {
-	var names []string
-	err := each(ctx, h.db, func(scan func(...any) error) error {
-		var name string
-		err := scan(&name)
-		if name != "workers" && !strings.HasPrefix(name, "migration") {
-			names = append(names, name)
-		}
-		return err
-	}, "SELECT tablename FROM pg_tables WHERE schemaname = $1", h.schema)
-	if err != nil {
-		return nil, err
-	}
-	rows := map[string]int{}
-	for _, name := range names {
-		var n int
-		if err := h.db.QueryRowContext(ctx, `SELECT count(*) FROM "`+name+`"`).Scan(&n); err != nil {
-			return nil, err
-		}
-		rows[name] = n
-	}
-	return rows, nil
-}
-
-// Tamper implements conformance.Tamperer.
-func (h *Postgres) Tamper(ctx context.Context, table, id string, body []byte) error {
-	return change(ctx, h.db, map[string]string{
-		conformance.TableWorkflows: "UPDATE headers SET body = $1 WHERE workflow_id = $2",
-		conformance.TableStages:    "UPDATE stages SET body = $1 WHERE id = $2",
-		conformance.TableMessages:  "UPDATE messages SET body = $1 WHERE id = $2",
-	}[table], body, id)
-}
-
-// SetVersion implements conformance.VersionSetter.
-func (h *Postgres) SetVersion(ctx context.Context, id string, version int64) error {
-	if err := change(ctx, h.db, "UPDATE workflows SET version = $1 WHERE id = $2", version, id); err != nil {
-		return err
-	}
-	return change(ctx, h.db, "UPDATE stages SET version = $1 WHERE workflow_id = $2", version, id)
+	return h.rows(ctx, "SELECT tablename FROM pg_tables WHERE schemaname = $1", h.schema)
 }
 
 // FullScans implements conformance.Explainer, of the statement that the first
@@ -157,7 +115,7 @@ func (d *postgresDatabase) Schema(ctx context.Context) (string, error) {
 
 // Newer implements conformance.Database.
 func (d *postgresDatabase) Newer(ctx context.Context) error {
-	return change(ctx, d.h.db, "INSERT INTO "+d.schema+".migrations (name, group_id) VALUES ('9999', 9)")
+	return d.h.change(ctx, "INSERT INTO "+d.schema+".migrations (name, group_id) VALUES ('9999', 9)")
 }
 
 // Obstruct implements conformance.Database: a table of the migration is there.
@@ -168,18 +126,6 @@ func (d *postgresDatabase) Obstruct(ctx context.Context) (func(context.Context) 
 	}
 	return func(ctx context.Context) error { return exec(ctx, "DROP TABLE "+d.schema+".places") },
 		exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+d.schema+"; CREATE TABLE "+d.schema+".places (mine TEXT)")
-}
-
-// change runs a statement that must change something.
-func change(ctx context.Context, db *sql.DB, text string, args ...any) error {
-	res, err := db.ExecContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return fmt.Errorf("%s: changed %d rows: %w", text, n, err)
-	}
-	return nil
 }
 
 // trips counts round trips, and remembers the last statement that was sent alone.

@@ -4,17 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
-	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // SQLiteConfig says how a harness opens its handles.
@@ -34,22 +30,14 @@ type SQLiteConfig struct {
 // SQLiteFile is the name of the file within SQLiteConfig.Folder.
 const SQLiteFile = "store.db"
 
-// payload is the largest that the handles take.
-const payload = 12 << 20
-
 // SQLite is a harness of sqlstore on an SQLite file: two handles, and a third way
 // past both.
 type SQLite struct {
-	cfg           SQLiteConfig
-	path          string
-	clock         *stabilize.ManualClock
-	drivers       [2]*Driver // of the handles
-	first, second *sqlstore.Store
-	db            *sql.DB
+	handles
 
-	mu      sync.Mutex
-	further []*sqlstore.Store // opened by a clause
-	given   []*sql.DB
+	cfg     SQLiteConfig
+	path    string
+	drivers [2]*Driver // of the handles
 	empties int
 }
 
@@ -80,10 +68,8 @@ func (errBroken) Code() int     { return 10 } // SQLITE_IOERR
 // NewSQLite makes a harness, which is closed when the test ends.
 func NewSQLite(t testing.TB, cfg SQLiteConfig) *SQLite {
 	t.Helper()
-	h := &SQLite{
-		cfg: cfg, path: filepath.Join(cfg.Folder, SQLiteFile),
-		clock: stabilize.NewManualClock(time.Date(2025, 5, 6, 7, 8, 9, 0, time.UTC)),
-	}
+	h := &SQLite{cfg: cfg, path: filepath.Join(cfg.Folder, SQLiteFile)}
+	h.clock, h.mark = newClock(), "?"
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -146,9 +132,7 @@ func (h *SQLite) onGiven(d *Driver) (*sqlstore.Store, *sql.DB, error) {
 		return nil, nil, err
 	}
 	db.SetMaxOpenConns(1)
-	h.mu.Lock()
-	h.given = append(h.given, db)
-	h.mu.Unlock()
+	h.keep(db)
 	cfg := h.config("")
 	cfg.DB = db
 	s, err := sqlstore.Open(context.Background(), cfg)
@@ -159,61 +143,21 @@ func (h *SQLite) config(prefix string) sqlstore.Config {
 	return sqlstore.Config{Clock: h.clock, Migrate: true, MaxPayload: payload, Synchronous: h.cfg.Synchronous, Prefix: prefix}
 }
 
-// extra opens a further handle, which the harness closes at its end.
-func (h *SQLite) extra(s *sqlstore.Store, err error) (persistence.Store, error) {
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.further = append(h.further, s)
-	return s, nil
-}
-
 func (h *SQLite) close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var errs []error
-	for _, s := range append(h.further, h.first, h.second) {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
+	err := h.closeAll()
+	if h.db != nil {
+		err = errors.Join(err, h.db.Close())
 	}
-	for _, db := range append(h.given, h.db) {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return err
 }
-
-// Store implements conformance.Harness.
-func (h *SQLite) Store() persistence.Store { return h.first }
-
-// Second implements conformance.Harness.
-func (h *SQLite) Second() persistence.Store { return h.second }
-
-// Clock implements conformance.Harness.
-func (h *SQLite) Clock() *stabilize.ManualClock { return h.clock }
 
 // Reopen implements conformance.Harness. It panics where a handle cannot be
 // opened or closed: the clause fails and says so.
-func (h *SQLite) Reopen() persistence.Store {
-	if err := errors.Join(h.first.Close(), h.second.Close(), h.open()); err != nil {
-		panic(fmt.Sprintf("reopening: %v", err))
-	}
-	return h.first
-}
+func (h *SQLite) Reopen() persistence.Store { return h.reopen(h.open) }
 
 // Open opens a further handle on the data, as another process would have. It
 // panics if it cannot: whoever uses it fails and says so.
-func (h *SQLite) Open() persistence.Store {
-	s, err := h.extra(h.handle(h.drivers[1], false, ""))
-	if err != nil {
-		panic(fmt.Sprintf("opening a further handle: %v", err))
-	}
-	return s
-}
+func (h *SQLite) Open() persistence.Store { return h.mustExtra(h.handle(h.drivers[1], false, "")) }
 
 // Lacks implements conformance.Lacking: a call to SQLite does not leave the
 // process, so there is nobody who would answer late.

@@ -5,15 +5,11 @@ import (
 	"database/sql"
 	"strings"
 
-	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 )
 
 // What looks into the file, past the store.
-
-// MaxPayload implements conformance.Limiter.
-func (h *SQLite) MaxPayload() int64 { return payload }
 
 // Queries implements conformance.QueryCounter.
 func (h *SQLite) Queries() int { return h.drivers[0].Queries() }
@@ -33,44 +29,7 @@ func (h *SQLite) InUse(context.Context) (map[string]int, error) {
 
 // Rows implements conformance.RowCounter.
 func (h *SQLite) Rows(ctx context.Context) (map[string]int, error) {
-	var names []string
-	err := each(ctx, h.db, func(scan func(...any) error) error {
-		var name string
-		err := scan(&name)
-		if name != "workers" && !strings.HasPrefix(name, "migration") && !strings.HasPrefix(name, "sqlite_") {
-			names = append(names, name)
-		}
-		return err
-	}, "SELECT name FROM sqlite_master WHERE type = 'table'")
-	if err != nil {
-		return nil, err
-	}
-	rows := map[string]int{}
-	for _, name := range names {
-		var n int
-		if err := h.db.QueryRowContext(ctx, `SELECT count(*) FROM "`+name+`"`).Scan(&n); err != nil {
-			return nil, err
-		}
-		rows[name] = n
-	}
-	return rows, nil
-}
-
-// Tamper implements conformance.Tamperer.
-func (h *SQLite) Tamper(ctx context.Context, table, id string, body []byte) error {
-	return change(ctx, h.db, map[string]string{
-		conformance.TableWorkflows: "UPDATE headers SET body = ? WHERE workflow_id = ?",
-		conformance.TableStages:    "UPDATE stages SET body = ? WHERE id = ?",
-		conformance.TableMessages:  "UPDATE messages SET body = ? WHERE id = ?",
-	}[table], body, id)
-}
-
-// SetVersion implements conformance.VersionSetter.
-func (h *SQLite) SetVersion(ctx context.Context, id string, version int64) error {
-	if err := change(ctx, h.db, "UPDATE workflows SET version = ? WHERE id = ?", version, id); err != nil {
-		return err
-	}
-	return change(ctx, h.db, "UPDATE stages SET version = ? WHERE workflow_id = ?", version, id)
+	return h.rows(ctx, "SELECT name FROM sqlite_master WHERE type = 'table'")
 }
 
 // FullScans implements conformance.Explainer: of the statement that the first
@@ -107,19 +66,4 @@ func isTable(ctx context.Context, db *sql.DB, name string) bool {
 	var n int
 	err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", name).Scan(&n)
 	return err != nil || n > 0
-}
-
-// each reads the rows of a statement.
-func each(ctx context.Context, db *sql.DB, row func(scan func(...any) error) error, text string, args ...any) error {
-	found, err := db.QueryContext(ctx, text, args...)
-	if err != nil {
-		return err
-	}
-	defer found.Close()
-	for found.Next() {
-		if err := row(found.Scan); err != nil {
-			return err
-		}
-	}
-	return found.Err()
 }

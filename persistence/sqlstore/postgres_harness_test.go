@@ -176,33 +176,3 @@ func searching(u *url.URL, schema string) string {
 	u.RawQuery = q.Encode()
 	return u.String()
 }
-
-// postgresScans returns the steps of a statement's plan that read a table without
-// an index, or sort it.
-func postgresScans(ctx context.Context, db *sql.DB, text string, args ...any) (scans []string, err error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	for _, setting := range []string{"enable_seqscan = off", "enable_hashjoin = off", "enable_mergejoin = off"} {
-		if _, err := tx.ExecContext(ctx, "SET LOCAL "+setting); err != nil {
-			return nil, err
-		}
-	}
-	rows, err := tx.QueryContext(ctx, "EXPLAIN "+text, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var step string
-		if err := rows.Scan(&step); err != nil {
-			return nil, err
-		}
-		if strings.Contains(step, "Seq Scan") {
-			scans = append(scans, step)
-		}
-	}
-	return scans, rows.Err()
-}
