@@ -101,7 +101,17 @@ func (x *Decision) jump(s, target *stabilize.Stage, context stabilize.Values) er
 		next.State.Origin = &stabilize.Origin{Kind: stabilize.OriginJump, From: s.Ref, At: stabilize.Instant(x.now)}
 	}
 	x.Push(queue.StartStage{OfStage: queue.ToStage(w.ID, next.ID)})
-	return x.endJumped(s.ID)
+	if err := x.endJumped(s.ID); err != nil || !again {
+		return err
+	}
+	for _, ref := range region { // what came from outside is there for the new rounds, too
+		if d := w.StageByRef(ref); ref != target.Ref && !d.IsSynthetic() {
+			if _, err := x.arrive(d, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // endJumped ends the stage that jumped: SUCCEEDED, as in the reference, but what

@@ -129,17 +129,31 @@ func drawRest(t *rapid.T, k kind, g *model.Graph, i int) {
 	}
 }
 
-// cases is how many graphs of each kind are tried, unless -rapid.checks says.
-const cases = 800
+// cases is how many graphs of each kind are tried, the same ones each time, so
+// that a change is judged by what it did; with STABILIZE_TEST_FULL many more, new
+// ones each time. -rapid.checks and -rapid.seed say otherwise.
+const (
+	cases     = 800
+	fullCases = 30_000
+	seed      = 43
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
-	if !given {
-		if err := flag.Set("rapid.checks", strconv.Itoa(cases)); err != nil {
-			panic(err)
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	unlessGiven := func(name string, value int) {
+		if !given[name] {
+			if err := flag.Set(name, strconv.Itoa(value)); err != nil {
+				panic(err)
+			}
 		}
+	}
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		unlessGiven("rapid.checks", fullCases)
+	} else {
+		unlessGiven("rapid.checks", cases)
+		unlessGiven("rapid.seed", seed)
 	}
 	os.Exit(m.Run())
 }

@@ -276,4 +276,9 @@ func (p *game) jump(r *run, target string) {
 	if !inside {
 		p.end(r, stabilize.Succeeded, "jumped")
 	}
+	for _, s := range p.g.Stages { // a dead path from outside is there for the new round, too
+		if region[s.Ref] && !p.over {
+			p.look(s.Ref, false)
+		}
+	}
 }

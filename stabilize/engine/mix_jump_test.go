@@ -180,3 +180,27 @@ func TestMixedAJumpRevivesAMilestone(t *testing.T) {
 		}
 	})
 }
+
+// A branch that was dead before a jump is dead in the new round too, at once;
+// seen: known only when all was quiet, so that an OR join below waited for it.
+func TestMixedAJumpKeepsWhatIsDeadOutside(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("first", "t")
+		r.jumpOnce("second", "t")
+		id := r.begin(stage("t").Do("wait"), stage("a").Do("first"), stage("b").Do("wait", "second"), stage("c").Do("ok"),
+			stage("d", "a", "t").Do("ok"), stage("e", "c", "d").Joining(stabilize.JoinOr, 0).Do("ok"))
+		settle()
+		r.signal(id, "go", "1", engine.ToStage("b"))
+		settle()
+		w, err := r.Get(r.Context(), id)
+		r.must(err)
+		if d := w.StageByRef("d"); d.Round == 0 || d.Status != stabilize.Skipped || d.Reason != stabilize.ReasonDeadPath {
+			t.Errorf("while t runs again, d is not dead: %s", describe(w))
+		}
+		if e := w.StageByRef("e"); e.Status != stabilize.Succeeded {
+			t.Errorf("the join below waits for what never comes: %s", describe(w))
+		}
+		r.signal(id, "go", "2", engine.ToStage("t"))
+		r.wantStatus(r.end(id), stabilize.Succeeded)
+	})
+}
