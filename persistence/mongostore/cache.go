@@ -1,0 +1,169 @@
+package mongostore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// aggregate is what a commit has to know of a workflow's document: all but the
+// bodies. What a handle remembers may be out of date; then the compare-and-set
+// finds nothing, and the document is read.
+type aggregate struct {
+	id      string
+	rev     string
+	txs     []string
+	settled map[string]bool // those of txs that are known to be finished
+	version int64           // 0: a document that a creation has left
+	inc     string
+	created time.Time
+	mark    mark
+	keys    []string
+	header  kept
+	stages  map[string]keptStage
+	inline  int64 // bytes of the bodies in the document
+	fresh   bool  // read in this call
+}
+
+// kept is where a body is.
+type kept struct {
+	payload string
+	size    int64
+}
+
+type keptStage struct {
+	ref             string // what cannot change, with the two below
+	round, position int
+	kept
+}
+
+// stage has of a stage what a commit must not change.
+func (k *keptStage) stage(id string) *stabilize.Stage {
+	return &stabilize.Stage{ID: id, Ref: k.ref, Round: k.round, Position: k.position}
+}
+
+func (w *workflow) aggregate() *aggregate {
+	a := &aggregate{
+		id: w.ID, rev: w.Rev, txs: w.Txs, version: w.Version, inc: w.Inc, created: instant(w.Created), mark: w.Mark,
+		keys: w.Keys, header: w.Header.kept(), stages: make(map[string]keptStage, len(w.Stages)), settled: map[string]bool{},
+	}
+	a.add(a.header, 1)
+	for f, st := range w.Stages {
+		id := stageID(f)
+		k := keptStage{ref: st.Ref, round: int(st.Round), position: int(st.Position), kept: st.Part.kept()}
+		a.stages[id] = k
+		a.add(k.kept, 1)
+	}
+	return a
+}
+
+func (p *part) kept() kept { return kept{payload: p.Payload, size: p.Size} }
+
+// add counts a body that comes into the document, or goes.
+func (a *aggregate) add(k kept, sign int64) {
+	if k.payload == "" {
+		a.inline += sign * k.size
+	}
+}
+
+// usesPayloads reports whether a body of it is in payloads.
+func (a *aggregate) usesPayloads() bool {
+	if a.header.payload != "" {
+		return true
+	}
+	for _, st := range a.stages {
+		if st.payload != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// cache holds aggregates that nobody works on. Whoever takes one owns it.
+type cache struct {
+	mu     sync.Mutex
+	byID   map[string]*aggregate
+	stages int
+}
+
+// cacheStages bounds what a cache holds, counting each aggregate as a stage more.
+const cacheStages = 100_000
+
+func newCache() *cache { return &cache{byID: map[string]*aggregate{}} }
+
+func (c *cache) take(id string) *aggregate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.byID[id]
+	if a != nil {
+		delete(c.byID, id)
+		c.stages -= len(a.stages) + 1
+		a.fresh = false
+	}
+	return a
+}
+
+func (c *cache) put(a *aggregate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.byID[a.id]; old != nil {
+		if old.version > a.version {
+			return
+		}
+		c.stages -= len(old.stages) + 1
+	}
+	c.byID[a.id] = a
+	c.stages += len(a.stages) + 1
+	for id, other := range c.byID { // in no order
+		if c.stages <= cacheStages {
+			break
+		}
+		if id != a.id {
+			delete(c.byID, id)
+			c.stages -= len(other.stages) + 1
+		}
+	}
+}
+
+func (c *cache) forget(id string) { _ = c.take(id) }
+
+// locks keep apart, within a handle, what would only wait for each other in the
+// database.
+type locks struct {
+	mu     sync.Mutex
+	byName map[string]*lock
+}
+
+type lock struct {
+	held  chan struct{}
+	users int
+}
+
+func newLocks() *locks { return &locks{byName: map[string]*lock{}} }
+
+func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
+	l.mu.Lock()
+	k := l.byName[name]
+	if k == nil {
+		k = &lock{held: make(chan struct{}, 1)}
+		l.byName[name] = k
+	}
+	k.users++
+	l.mu.Unlock()
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.byName, name)
+		}
+	}
+	select {
+	case k.held <- struct{}{}:
+		return func() { <-k.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}

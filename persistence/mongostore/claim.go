@@ -1,0 +1,213 @@
+package mongostore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// buried is for how long a worker's lease that has lapsed is remembered.
+const buried = 10 * time.Minute
+
+// Claim implements queue.Queue. Each message is taken by a compare-and-set of its
+// own; whoever loses one looks for the next.
+func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	call, leave, err := s.enter(ctx, cmp.Or(w.Check(), room.Check()))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	out, err := s.claim(call, w, room)
+	if err != nil {
+		return nil, s.classify(ctx, "claim", err)
+	}
+	return out, nil
+}
+
+func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	now := s.now()
+	// What there may be to do is looked for all at once.
+	var workers []worker
+	var left []marked
+	var found [3][]message // spent, control, work
+	lanes := []struct {
+		q    string
+		room int
+	}{{qSpent, spentAtOnce}, {qControl, room.Control}, {qWork, room.Work}}
+	err := eachAtOnce(
+		func() (err error) {
+			workers, err = all[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
+			return err
+		},
+		func() (err error) {
+			left, err = all[marked](ctx, s.messages, d("tx", d("$gt", "")), options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+			return err
+		},
+		func() (err error) { found[0], err = s.due(ctx, now, lanes[0].q, lanes[0].room); return err },
+		func() (err error) { found[1], err = s.due(ctx, now, lanes[1].q, lanes[1].room); return err },
+		func() (err error) { found[2], err = s.due(ctx, now, lanes[2].q, lanes[2].room); return err },
+	)
+	if err != nil {
+		return nil, err
+	}
+	freed, err := s.renewAndFree(ctx, w, workers, now)
+	if err != nil {
+		return nil, err
+	}
+	settled, err := s.settleThese(ctx, left)
+	if err != nil {
+		return nil, err
+	}
+	if freed || settled {
+		for i, l := range lanes {
+			if found[i], err = s.due(ctx, now, l.q, l.room); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.buryAll(ctx, found[0], now); err != nil {
+		return nil, err
+	}
+	var taken []*delivery
+	for i, l := range lanes[1:] {
+		got, err := s.take(ctx, w.ID, l.q, l.room, found[i+1], now)
+		taken = append(taken, got...)
+		if err != nil {
+			if len(taken) == 0 {
+				return nil, err
+			}
+			break // what is taken is delivered
+		}
+	}
+	slices.SortFunc(taken, func(a, b *delivery) int {
+		return cmp.Or(cmp.Compare(a.m.Due, b.m.Due), cmp.Compare(a.m.Seq, b.m.Seq))
+	})
+	var out []queue.Delivery
+	for _, t := range taken {
+		out = append(out, queue.Delivery{
+			ID: t.m.ID, Token: t.token, Message: t.decoded, Due: instant(t.m.Due), CreatedAt: instant(t.m.Created),
+			Attempts: int(t.m.Attempts) + 1, MaxAttempts: int(t.m.Max), LastError: unquote(t.m.LastError),
+		})
+	}
+	return out, nil
+}
+
+func eachAtOnce(jobs ...func() error) error {
+	return each(len(jobs), func(i int) error { return jobs[i]() })
+}
+
+// renewAndFree renews the worker's lease, and then frees what lapsed workers hold.
+// A lease with more than two thirds of its TTL left is not renewed.
+func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []worker, now time.Time) (freed bool, err error) {
+	self := new(worker)
+	var lapsed []string
+	for i := range workers {
+		if workers[i].ID == w.ID {
+			self = &workers[i]
+		} else {
+			lapsed = append(lapsed, workers[i].ID)
+		}
+	}
+	left := time.Duration(self.Expires-micros(now)) * time.Microsecond
+	if left <= w.TTL*2/3 || left > w.TTL {
+		if _, err := s.renew(ctx, w, self); err != nil {
+			return false, err
+		}
+	}
+	if len(lapsed) == 0 {
+		return false, nil
+	}
+	some, err := all[marked](ctx, s.messages, bson.D{eq("worker", in(lapsed)), eq("q", qLeased), eq("tx", "")},
+		options.Find().SetProjection(d("_id", int32(1))).SetLimit(1))
+	if err != nil {
+		return false, err
+	}
+	if len(some) > 0 {
+		n, err := s.free(ctx, lapsed)
+		if err != nil {
+			return false, err
+		}
+		freed = n > 0
+	}
+	for i := range workers {
+		// It may have come back meanwhile: then it is not as it was.
+		if lw := &workers[i]; lw.ID != w.ID && lw.Expires <= micros(now.Add(-buried)) {
+			if _, err := s.workers.DeleteOne(ctx, bson.D{eq("_id", lw.ID), eq("fence", lw.Fence), eq("expires", lw.Expires)}); err != nil {
+				return false, err
+			}
+		}
+	}
+	return freed, nil
+}
+
+// spentAtOnce is how many of those without attempts left are looked up at a time.
+const spentAtOnce = 200
+
+// due returns the oldest messages of a queue that are due.
+func (s *Store) due(ctx context.Context, now time.Time, q string, limit int) ([]message, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	return all[message](ctx, s.messages, bson.D{eq("q", q), eq("due", d("$lte", micros(now))), eq("tx", "")},
+		options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit)))
+}
+
+// delivery is a message that was taken.
+type delivery struct {
+	m       *message // as it was before
+	decoded queue.Message
+	token   string
+}
+
+// take leases to a worker what is due in a queue until its room is full. What
+// cannot be decoded dies, takes no room and stops nothing behind it.
+func (s *Store) take(ctx context.Context, worker, q string, room int, found []message, now time.Time) (taken []*delivery, err error) {
+	for room > 0 && len(found) > 0 {
+		var wanted []*delivery
+		var changes []change
+		for i := range found {
+			m := &found[i]
+			msg, err := s.cfg.Messages.Decode(m.ID, m.Kind, []byte(m.Body))
+			if err != nil {
+				if err := s.bury(ctx, m, queue.DeadUndecodable, err.Error(), now); err != nil {
+					return taken, err
+				}
+				continue
+			}
+			t := &delivery{m: m, decoded: msg, token: s.token()}
+			wanted = append(wanted, t)
+			changes = append(changes, change{
+				id: m.ID, filter: bson.D{eq("_id", m.ID), eq("rev", m.Rev), eq("tx", "")}, done: byRev(t.token),
+				update: set(eq("q", qLeased), eq("back", rest(m.Lane, m.Attempts+1, m.Max)), eq("worker", worker),
+					eq("token", t.token), eq("attempts", m.Attempts+1), eq("rev", t.token)),
+			})
+		}
+		made, err := s.swap(ctx, s.messages, changes)
+		for i, t := range wanted {
+			if made[i] {
+				taken = append(taken, t)
+				room--
+			}
+		}
+		if err != nil {
+			return taken, err
+		}
+		if len(wanted) == len(found) && len(changes) > 0 && allTrue(made) {
+			if len(found) >= room { // room was what is left: it is full, or there was no more
+				return taken, nil
+			}
+		}
+		if found, err = s.due(ctx, now, q, room); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
+}
+
+func allTrue(list []bool) bool { return !slices.Contains(list, false) }

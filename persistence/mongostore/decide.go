@@ -1,0 +1,238 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// decide makes the one write by which each commit is done, or is not.
+func (s *Store) decide(ctx context.Context, works []*work) {
+	var creates, updates, steps, pushes, drops []*work
+	for _, w := range works {
+		switch {
+		case w.direct && len(w.births) > 0:
+			pushes = append(pushes, w)
+		case w.direct && len(w.drops) > 0:
+			drops = append(drops, w)
+		case w.direct: // it changes nothing
+		case !w.names():
+			steps = append(steps, w)
+		case w.doc == nil && !w.stub:
+			creates = append(creates, w)
+		default:
+			updates = append(updates, w)
+		}
+	}
+	s.decideCreations(ctx, creates)
+	s.decideUpdates(ctx, s.workflows, updates, (*work).update)
+	s.decideUpdates(ctx, s.steps, steps, func(w *work) bson.D {
+		return set(eq("rev", w.mark.Tx), eq("txs", []string{w.mark.Tx}))
+	})
+	s.decidePushes(ctx, pushes)
+	if err := each(len(drops), func(i int) error { return s.decideDrop(ctx, drops[i]) }); err != nil {
+		for _, w := range drops {
+			if w.state == going {
+				w.fail(unknown(err))
+			}
+		}
+	}
+}
+
+// decideUpdates compares and sets the primaries.
+func (s *Store) decideUpdates(ctx context.Context, coll *mongo.Collection, works []*work, update func(*work) bson.D) {
+	if len(works) == 0 {
+		return
+	}
+	changes := make([]change, len(works))
+	for i, w := range works {
+		changes[i] = change{
+			id: w.mark.At, filter: bson.D{eq("_id", w.mark.At), eq("rev", w.mark.Exp)}, update: update(w),
+			done: func(v primaryView) bool { p := primary{Rev: v.Rev, Txs: v.Txs}; return p.judge(w.mark) == committed },
+		}
+	}
+	made, err := s.swap(ctx, coll, changes)
+	for i, w := range works {
+		switch {
+		case made[i]:
+		case err != nil:
+			s.probe(ctx, w, err)
+		default:
+			w.look, w.state = true, again
+		}
+	}
+}
+
+// decideCreations inserts workflows that are all that their commits write.
+func (s *Store) decideCreations(ctx context.Context, works []*work) {
+	if len(works) == 0 {
+		return
+	}
+	docs := make([]any, len(works))
+	for i, w := range works {
+		docs[i] = w.document()
+	}
+	taken, err := inserted(s.workflows.InsertMany(ctx, docs, unordered()))
+	if err != nil {
+		for _, w := range works {
+			s.probe(ctx, w, err)
+		}
+		return
+	}
+	for _, i := range taken {
+		works[i].look, works[i].state = true, again
+	}
+}
+
+// decidePushes stores messages each of which is all that its commit writes.
+func (s *Store) decidePushes(ctx context.Context, works []*work) {
+	var docs []any
+	for _, w := range works {
+		w.births[0].Rev = w.mark.Tx
+		docs = append(docs, w.births[0])
+	}
+	if err := s.insertMessages(ctx, docs, works); err != nil {
+		for _, w := range works {
+			s.probePush(ctx, w, err)
+		}
+	}
+}
+
+// decideDrop removes the one message that is all that a commit writes.
+func (s *Store) decideDrop(ctx context.Context, w *work) error {
+	dr := &w.drops[0]
+	res, err := s.messages.DeleteOne(ctx, dr.filter())
+	if err != nil {
+		return err
+	}
+	if res.DeletedCount == 1 {
+		return nil
+	}
+	found, err := s.glance(ctx, []string{dr.id})
+	if err != nil {
+		return err
+	}
+	m, there := found[dr.id]
+	if w.missed(0, m, there) {
+		w.drops = nil
+	}
+	return nil
+}
+
+// unknown is the error of a write that may have been done.
+func unknown(err error) error {
+	if answered(err) {
+		return err
+	}
+	return &failure{stabilize.ErrUnknownOutcome, "commit", err}
+}
+
+// probing is how long a commit whose answer was lost is looked for.
+const probing = 5 * time.Second
+
+// probe finds out what became of a commit whose answer was lost: it is done if its
+// token is there, and if not, it is kept from being done.
+func (s *Store) probe(ctx context.Context, w *work, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, probing)
+	defer cancel()
+	p := s.patience()
+	for {
+		v, err := s.outcome(ctx, w)
+		if err == nil {
+			switch {
+			case v == committed:
+			case v == underway: // an insertion may still come
+				w.fail(unknown(cause))
+			case answered(cause) && !transient(cause):
+				w.fail(cause)
+			default:
+				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
+			}
+			return
+		}
+		if p.wait(ctx) != nil {
+			w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+			return
+		}
+	}
+}
+
+func (s *Store) outcome(ctx context.Context, w *work) (verdict, error) {
+	var now primary
+	err := s.primaries(w.mark.Of).FindOne(ctx, d("_id", w.mark.At), options.FindOne().SetProjection(view())).Decode(&now)
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments) && w.mark.Exp == "":
+		return underway, nil
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return broken, nil // what decides is gone, so nothing can be decided
+	case err != nil:
+		return underway, err
+	}
+	if v := now.judge(w.mark); v != underway {
+		return v, nil
+	}
+	return s.breakOff(ctx, w.mark)
+}
+
+// probePush finds out whether a message that was to be stored alone was.
+func (s *Store) probePush(ctx context.Context, w *work, cause error) {
+	if w.state != going {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, probing)
+	defer cancel()
+	var now primary
+	err := s.messages.FindOne(ctx, d("_id", w.births[0].ID), options.FindOne().SetProjection(view())).Decode(&now)
+	if err == nil && now.Rev == w.mark.Tx {
+		return
+	}
+	w.fail(unknown(cause))
+}
+
+// finishWorks does what is left to do of commits that are done, many in one call.
+// What fails here is finished by whoever meets it.
+func (s *Store) finishWorks(ctx context.Context, works []*work) {
+	var e ending
+	var txs []string
+	var ended []string // steps
+	for _, w := range works {
+		if w.direct {
+			continue
+		}
+		txs = append(txs, w.mark.Tx)
+		for _, m := range w.births {
+			e.add(m)
+		}
+		for i := range w.drops {
+			e.add(&message{ID: w.drops[i].id, Mark: w.mark, Next: w.drops[i].next})
+		}
+		if !w.names() {
+			ended = append(ended, w.mark.Tx)
+		}
+	}
+	err := s.end(ctx, txs, &e)
+	for _, w := range works {
+		if err == nil && w.admit != nil && w.admit.placed {
+			err = s.endAdmission(ctx, &w.admit.doc)
+		}
+	}
+	if err == nil && len(ended) > 0 {
+		_, err = s.steps.DeleteMany(ctx, d("_id", in(ended)))
+	}
+	for _, w := range works {
+		if !w.names() {
+			continue
+		}
+		w.adopt()
+		if err == nil {
+			w.doc.settled[w.mark.Tx] = true
+		}
+		s.dropPayloads(ctx, w)
+	}
+}

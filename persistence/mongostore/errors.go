@@ -1,0 +1,149 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// failure is a driver's error under its class. The driver's error is reached
+// with errors.As and is not a class itself.
+type failure struct {
+	class error
+	doing string
+	cause error
+}
+
+func (f *failure) Error() string {
+	return "mongostore: " + f.doing + ": " + f.class.Error() + ": " + f.cause.Error()
+}
+
+func (f *failure) Is(target error) bool { return target == f.class }
+func (f *failure) As(target any) bool   { return errors.As(f.cause, target) }
+
+// classes lists what an error may already be.
+func classes() []error {
+	return []error{
+		stabilize.ErrInvalid, stabilize.ErrNotFound, stabilize.ErrExists, stabilize.ErrConflict,
+		stabilize.ErrLeaseLost, stabilize.ErrNoPlace, stabilize.ErrPlaceFree, stabilize.ErrTooLarge,
+		stabilize.ErrCorrupt, stabilize.ErrClosed, stabilize.ErrTransient, stabilize.ErrUnknownOutcome,
+		stabilize.ErrUnsupported, stabilize.ErrSchemaTooNew, stabilize.ErrSchemaMissing, stabilize.ErrInternal,
+	}
+}
+
+func classified(err error) bool {
+	for _, class := range classes() {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// classify gives a driver's error its class. ctx is the caller's.
+func (s *Store) classify(ctx context.Context, doing string, err error) error {
+	if err == nil || classified(err) {
+		return err
+	}
+	if cause := ctx.Err(); cause != nil {
+		return fmt.Errorf("mongostore: %s: %w", doing, cause)
+	}
+	if s.gate.Closed() || errors.Is(err, mongo.ErrClientDisconnected) {
+		return &failure{stabilize.ErrClosed, doing, err}
+	}
+	return &failure{classOf(err), doing, err}
+}
+
+// Codes of a server's errors.
+const (
+	codeDuplicateKey     = 11000
+	codeTooLarge         = 10334
+	codeTooLargeAfter    = 17419 // an update would make the document too large
+	codeTooLargeInsert   = 17280
+	codeNoSuchConcern    = 79  // UnknownReplWriteConcern
+	codeNoMajority       = 100 // UnsatisfiableWriteConcern
+	codeNoMajorityReads  = 148 // ReadConcernMajorityNotEnabled
+	codeWriteConflict    = 112
+	codeEngineConflict   = 16908292 // of DocumentDB's engine on PostgreSQL
+	codeNotPrimary       = 10107
+	codePrimarySteppedIn = 189
+)
+
+// classOf finds the class by labels and codes; nothing is read off an error's text.
+func classOf(err error) error {
+	if tooLarge(err) {
+		return stabilize.ErrTooLarge
+	}
+	if transient(err) {
+		return stabilize.ErrTransient
+	}
+	return stabilize.ErrInternal
+}
+
+func tooLarge(err error) bool {
+	return hasCode(err, codeTooLarge, codeTooLargeAfter, codeTooLargeInsert)
+}
+
+func transient(err error) bool {
+	var labeled mongo.LabeledError
+	if errors.As(err, &labeled) {
+		for _, label := range []string{"TransientTransactionError", "RetryableWriteError", "NetworkError", "RetryableError", "SystemOverloadedError"} {
+			if labeled.HasErrorLabel(label) {
+				return true
+			}
+		}
+	}
+	if _, ok := errors.AsType[topology.ServerSelectionError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[topology.ConnectionError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[topology.WaitQueueTimeoutError](err); ok {
+		return true
+	}
+	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		hasCode(err, codeWriteConflict, codeEngineConflict, codeNotPrimary, codePrimarySteppedIn)
+}
+
+// answered reports whether the server itself refused: then it is known that the
+// command did nothing that it does not say.
+func answered(err error) bool {
+	var server mongo.ServerError
+	if !errors.As(err, &server) {
+		return false
+	}
+	return !mongo.IsNetworkError(err) && !mongo.IsTimeout(err) && !server.HasErrorLabel("RetryableWriteError") && !concernFailed(err)
+}
+
+// concernFailed reports whether a write was done but may not be durable.
+func concernFailed(err error) bool {
+	if one, ok := errors.AsType[mongo.WriteException](err); ok {
+		return one.WriteConcernError != nil
+	}
+	if many, ok := errors.AsType[mongo.BulkWriteException](err); ok {
+		return many.WriteConcernError != nil
+	}
+	return false
+}
+
+func duplicate(err error) bool { return hasCode(err, codeDuplicateKey) }
+
+func hasCode(err error, codes ...int) bool {
+	var server mongo.ServerError
+	if !errors.As(err, &server) {
+		return false
+	}
+	for _, code := range codes {
+		if server.HasErrorCode(code) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,235 @@
+package mongostore
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// verdict is what is known of a commit that has marked documents.
+type verdict uint8
+
+const (
+	underway verdict = iota // it may still be done
+	committed
+	broken // it is not done and never will be
+)
+
+// marked is a document with a mark, whichever it is.
+type marked struct {
+	ID   string `bson:"_id"`
+	Mark mark   `bson:",inline"`
+}
+
+func marks() bson.D {
+	return bson.D{eq("_id", int32(1)), eq("tx", int32(1)), eq("of", int32(1)), eq("at", int32(1)), eq("exp", int32(1))}
+}
+
+func (s *Store) primaries(of string) *mongo.Collection {
+	switch of {
+	case ofWorkflows:
+		return s.workflows
+	case ofMessages:
+		return s.messages
+	}
+	return s.steps
+}
+
+// judge finds out about commits by their primaries, by token.
+func (s *Store) judge(ctx context.Context, list []mark) (map[string]verdict, error) {
+	out := make(map[string]verdict, len(list))
+	byPlace := map[string][]mark{}
+	for _, m := range list {
+		if _, seen := out[m.Tx]; m.Tx != "" && !seen {
+			out[m.Tx] = broken // unless found otherwise: a primary that is gone decides nothing any more
+			byPlace[m.Of] = append(byPlace[m.Of], m)
+		}
+	}
+	for of, group := range byPlace {
+		ids := make([]string, len(group))
+		for i, m := range group {
+			ids[i] = m.At
+		}
+		found, err := all[primary](ctx, s.primaries(of), d("_id", in(ids)),
+			options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("rev", int32(1)), eq("txs", int32(1))}))
+		if err != nil {
+			return nil, err
+		}
+		byID := make(map[string]primary, len(found))
+		for _, p := range found {
+			byID[p.ID] = p
+		}
+		for _, m := range group {
+			if p, ok := byID[m.At]; ok {
+				out[m.Tx] = p.judge(m)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (p *primary) judge(m mark) verdict {
+	for _, tx := range p.Txs {
+		if tx == m.Tx {
+			return committed
+		}
+	}
+	if p.Rev == m.Exp {
+		return underway
+	}
+	return broken
+}
+
+// breakOff makes sure that a commit under way will not be done: its primary gets
+// another rev, on which it was not decided. It returns what became of it.
+func (s *Store) breakOff(ctx context.Context, m mark) (verdict, error) {
+	for {
+		res, err := s.primaries(m.Of).UpdateOne(ctx, bson.D{eq("_id", m.At), eq("rev", m.Exp)}, set(eq("rev", s.token())))
+		if err != nil {
+			return underway, err
+		}
+		if res.MatchedCount == 1 {
+			return broken, nil
+		}
+		now, err := s.judge(ctx, []mark{m})
+		if err != nil || now[m.Tx] != underway {
+			return now[m.Tx], err
+		}
+	}
+}
+
+// clear settles the commits that stand in the way: those that are done are
+// finished, those that never will be are undone, and those under way are waited
+// for, until patience ends: then they are broken off.
+func (s *Store) clear(ctx context.Context, list []mark, p *patience) error {
+	verdicts, err := s.judge(ctx, list)
+	if err != nil {
+		return err
+	}
+	var done, undo []string
+	waits := false
+	seen := map[string]bool{}
+	for _, m := range list {
+		if m.Tx == "" || seen[m.Tx] {
+			continue
+		}
+		seen[m.Tx] = true
+		v := verdicts[m.Tx]
+		if v == underway && p.over() {
+			if v, err = s.breakOff(ctx, m); err != nil {
+				return err
+			}
+		}
+		switch v {
+		case committed:
+			done = append(done, m.Tx)
+		case broken:
+			undo = append(undo, m.Tx)
+		default:
+			waits = true
+		}
+	}
+	if err := s.finish(ctx, done); err != nil {
+		return err
+	}
+	if err := s.undo(ctx, undo); err != nil {
+		return err
+	}
+	if waits && len(done)+len(undo) == 0 {
+		return p.wait(ctx)
+	}
+	return nil
+}
+
+// stale is after how long, by the token's time and the clock, a commit under way is
+// taken for one whose process died.
+const stale = time.Minute
+
+// settle finishes and undoes what crashes have left among the messages that a
+// filter finds. done tells whether it finished anything.
+func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error) {
+	found, err := all[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	return s.settleThese(ctx, found)
+}
+
+const settleAtOnce = 1000
+
+func (s *Store) settleThese(ctx context.Context, found []marked) (done bool, err error) {
+	list := make([]mark, len(found))
+	for i := range found {
+		list[i] = found[i].Mark
+	}
+	verdicts, err := s.judge(ctx, list)
+	if err != nil {
+		return false, err
+	}
+	var finish, undo []string
+	for _, m := range list {
+		v, left := verdicts[m.Tx]
+		if !left {
+			continue
+		}
+		delete(verdicts, m.Tx)
+		if v == underway && s.old(m.Tx) {
+			if v, err = s.breakOff(ctx, m); err != nil {
+				return false, err
+			}
+		}
+		switch v {
+		case committed:
+			finish = append(finish, m.Tx)
+		case broken:
+			undo = append(undo, m.Tx)
+		}
+	}
+	if err := s.finish(ctx, finish); err != nil {
+		return false, err
+	}
+	return len(finish) > 0, s.undo(ctx, undo)
+}
+
+func (s *Store) old(tx string) bool {
+	id, err := ulid.ParseStrict(tx)
+	return err != nil || s.now().Sub(id.Timestamp()) > stale
+}
+
+// patience is how long a call waits for others. In real time, whatever the Clock
+// says: so do the others.
+type patience struct {
+	until, end time.Time
+	pause      time.Duration
+}
+
+func (s *Store) patience() *patience {
+	now := time.Now()
+	// Of two that wait for each other one shall lose patience first.
+	first := s.cfg.Patience + time.Duration(rand.Int64N(int64(s.cfg.Patience)+1))
+	return &patience{until: now.Add(first), end: now.Add(s.cfg.CallTimeout), pause: time.Millisecond}
+}
+
+// over reports whether it breaks off what it waits for.
+func (p *patience) over() bool { return time.Now().After(p.until) }
+
+// spent reports whether the call gives up.
+func (p *patience) spent() bool { return time.Now().After(p.end) }
+
+// wait waits a little, each time a little longer.
+func (p *patience) wait(ctx context.Context) error {
+	t := time.NewTimer(p.pause/2 + time.Duration(rand.Int64N(int64(p.pause))))
+	defer t.Stop()
+	p.pause = min(2*p.pause, 50*time.Millisecond)
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

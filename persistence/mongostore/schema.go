@@ -1,0 +1,189 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// schemaVersion is what this program writes. A change that an older program would
+// not understand raises it.
+const schemaVersion = 1
+
+// Documents of meta.
+const (
+	metaSchema    = "schema"
+	metaSeq       = "seq"       // order of storing messages
+	metaFence     = "fence"     // fences of worker leases
+	metaDeletions = "deletions" // deletions of several workflows
+)
+
+// counter is a document of meta.
+type counter struct {
+	ID string `bson:"_id"`
+	N  int64  `bson:"n"`
+}
+
+// index is one that a query needs. None is unique but by _id, none is partial.
+type index struct {
+	of   func(*Store) *mongo.Collection
+	keys bson.D
+}
+
+func indexes() []index {
+	workflows := func(s *Store) *mongo.Collection { return s.workflows }
+	messages := func(s *Store) *mongo.Collection { return s.messages }
+	up := func(names ...string) (keys bson.D) {
+		for _, n := range names {
+			keys = append(keys, bson.E{Key: n, Value: int32(1)})
+		}
+		return keys
+	}
+	return []index{
+		{workflows, up("start", "_id")},
+		{workflows, up("app", "start", "_id")},
+		{workflows, up("config", "start", "_id")},
+		{workflows, up("status", "start", "_id")},
+		{workflows, up("tx")},
+		{messages, up("q", "due", "seq")},
+		{messages, up("q", "died", "seq")},
+		{messages, up("wf", "due", "seq")},
+		{messages, up("worker")},
+		{messages, up("tx")},
+		{func(s *Store) *mongo.Collection { return s.admissions }, up("tx")},
+		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc")},
+		{func(s *Store) *mongo.Collection { return s.workers }, up("expires")},
+	}
+}
+
+// prepare looks at the server and at the schema, and brings it up to date if asked.
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.inspect(ctx); err != nil {
+		return err
+	}
+	err := s.checkSchema(ctx)
+	if errors.Is(err, stabilize.ErrSchemaMissing) {
+		if !s.cfg.Migrate {
+			return nil // every call will say so
+		}
+		err = s.migrate(ctx)
+	}
+	if err == nil {
+		s.migrated.Store(true)
+	}
+	return err
+}
+
+// inspect finds out what kind of server it is, and whether it gives the concern
+// that is asked for.
+func (s *Store) inspect(ctx context.Context) error {
+	var info bson.M
+	if err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: int32(1)}}).Decode(&info); err != nil {
+		return s.refused(err)
+	}
+	if _, ferret := info["ferretdb"]; ferret || info["ferretdbVersion"] != nil {
+		// What FerretDB 1 tells beside, and FerretDB 2 does not.
+		s.single = s.single || ferretOne(info)
+	}
+	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
+	if err == nil || errors.Is(err, mongo.ErrNoDocuments) {
+		return nil
+	}
+	return s.refused(err)
+}
+
+// ferretOne reports whether it is FerretDB 1, which hangs on an update command of
+// many statements.
+func ferretOne(info bson.M) bool {
+	doc, ok := info["ferretdb"].(bson.D)
+	if !ok {
+		return true
+	}
+	for _, e := range doc {
+		if version, ok := e.Value.(string); ok && e.Key == "version" {
+			return len(version) > 1 && (version[:2] == "v1" || version[:2] == "1.")
+		}
+	}
+	return true
+}
+
+// refused says so when it is the concern that the server cannot give.
+func (s *Store) refused(err error) error {
+	if s.cfg.Concern == Majority && hasCode(err, codeNoSuchConcern, codeNoMajority, codeNoMajorityReads) {
+		return stabilize.Invalid("config concern", "the server cannot give the majority that is asked for (%v); Local does without", err)
+	}
+	return err
+}
+
+// ready returns ErrSchemaMissing until the schema is there.
+func (s *Store) ready(ctx context.Context) error {
+	if s.migrated.Load() {
+		return nil
+	}
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.migrated.Load() {
+		return nil
+	}
+	err := s.checkSchema(ctx)
+	if err == nil {
+		s.migrated.Store(true)
+	}
+	return err
+}
+
+func (s *Store) checkSchema(ctx context.Context) error {
+	var found counter
+	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Decode(&found)
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments), err == nil && found.N < schemaVersion:
+		return fmt.Errorf("mongostore: the database %q has no collections of this program's version %d under the prefix %q: %w", s.cfg.Database, schemaVersion, s.cfg.Prefix, stabilize.ErrSchemaMissing)
+	case err != nil:
+		return err
+	case found.N > schemaVersion:
+		return fmt.Errorf("mongostore: the database is of version %d, this program knows %d: %w", found.N, schemaVersion, stabilize.ErrSchemaTooNew)
+	}
+	return nil
+}
+
+// migrate makes what is missing. Each step can be done again and by several at
+// once; that it is complete is recorded last.
+func (s *Store) migrate(ctx context.Context) error {
+	for _, ix := range indexes() {
+		// One in a call: not every server takes more, and repeating it is no error.
+		if _, err := ix.of(s).Indexes().CreateOne(ctx, mongo.IndexModel{Keys: ix.keys}); err != nil {
+			return s.refused(err)
+		}
+	}
+	for _, id := range []string{metaSeq, metaFence, metaDeletions, metaSchema} {
+		n := int64(0)
+		if id == metaSchema {
+			n = schemaVersion
+		}
+		if _, err := s.meta.InsertOne(ctx, counter{ID: id, N: n}); err != nil && !duplicate(err) {
+			return s.refused(err)
+		}
+	}
+	return s.checkSchema(ctx)
+}
+
+// count raises a counter by n and returns the first of the n numbers.
+func (s *Store) count(ctx context.Context, id string, n int) (first int64, err error) {
+	if n == 0 {
+		return 0, nil
+	}
+	var after counter
+	err = s.meta.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: id}},
+		bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: int64(n)}}}},
+		options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&after)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return 0, &stabilize.CorruptError{Table: "meta", ID: id, Cause: err}
+	}
+	return after.N - int64(n) + 1, err
+}

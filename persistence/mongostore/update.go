@@ -1,0 +1,141 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// d is short for a document with one field.
+func d(key string, value any) bson.D { return bson.D{{Key: key, Value: value}} }
+
+func in[V any](values []V) bson.D { return d("$in", values) }
+
+func set(fields ...bson.E) bson.D { return d("$set", bson.D(fields)) }
+
+func eq(key string, value any) bson.E { return bson.E{Key: key, Value: value} }
+
+// change is a compare-and-set of one document: filter finds it only as it was.
+type change struct {
+	id     string
+	filter bson.D
+	update bson.D
+	// done tells whether a document, as it is found afterwards, has been changed by
+	// this. Each change sets a token that no other does.
+	done func(primaryView) bool
+}
+
+// primaryView is what tells who changed a document.
+type primaryView struct {
+	ID  string   `bson:"_id"`
+	Rev string   `bson:"rev"`
+	Tx  string   `bson:"tx"`
+	Txs []string `bson:"txs"`
+}
+
+func byRev(rev string) func(primaryView) bool {
+	return func(v primaryView) bool { return v.Rev == rev }
+}
+
+func byTx(tx string) func(primaryView) bool {
+	return func(v primaryView) bool { return v.Tx == tx }
+}
+
+// swap makes many compare-and-sets, each on its own, and tells which were made. They
+// travel as one unordered command where the server takes that; it only says how many
+// it made, and if that is not all of them, they are read back.
+func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []change) ([]bool, error) {
+	made := make([]bool, len(changes))
+	if s.single || len(changes) == 1 {
+		return made, s.swapSingly(ctx, coll, changes, made)
+	}
+	if len(changes) == 0 {
+		return made, nil
+	}
+	models := make([]mongo.WriteModel, len(changes))
+	for i, c := range changes {
+		models[i] = mongo.NewUpdateOneModel().SetFilter(c.filter).SetUpdate(c.update)
+	}
+	res, err := coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	if err != nil {
+		return made, err
+	}
+	if res.MatchedCount == int64(len(changes)) {
+		for i := range made {
+			made[i] = true
+		}
+		return made, nil
+	}
+	ids := make([]string, len(changes))
+	for i, c := range changes {
+		ids[i] = c.id
+	}
+	views, err := all[primaryView](ctx, coll, d("_id", in(ids)), options.Find().SetProjection(view()))
+	if err != nil {
+		return made, err
+	}
+	found := make(map[string]primaryView, len(views))
+	for _, v := range views {
+		found[v.ID] = v
+	}
+	for i, c := range changes {
+		v, ok := found[c.id]
+		made[i] = ok && c.done(v)
+	}
+	return made, nil
+}
+
+func view() bson.D {
+	return bson.D{eq("_id", int32(1)), eq("rev", int32(1)), eq("tx", int32(1)), eq("txs", int32(1))}
+}
+
+// atOnce is how many single statements are on their way at a time.
+const atOnce = 4
+
+func (s *Store) swapSingly(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
+	return each(len(changes), func(i int) error {
+		res, err := coll.UpdateOne(ctx, changes[i].filter, changes[i].update)
+		if err == nil {
+			made[i] = res.MatchedCount == 1
+		}
+		return err
+	})
+}
+
+// each calls f for 0 to n-1, some at a time, and joins the errors.
+func each(n int, f func(i int) error) error {
+	if n == 1 {
+		return f(0)
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for lane := range min(n, atOnce) {
+		wg.Go(func() {
+			for i := lane; i < n; i += atOnce {
+				errs[i] = f(i)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// all reads what a filter finds. The first answer holds as much as one may.
+func all[V any](ctx context.Context, coll *mongo.Collection, filter bson.D, opts ...options.Lister[options.FindOptions]) ([]V, error) {
+	cursor, err := coll.Find(ctx, filter, append(opts, options.Find().SetBatchSize(batchSize))...)
+	if err != nil {
+		return nil, err
+	}
+	var out []V
+	if err := cursor.All(ctx, &out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// batchSize is far more than a listing usually has: one round trip.
+const batchSize = 10000
