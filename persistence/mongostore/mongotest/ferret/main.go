@@ -40,7 +40,7 @@ func run(ctx context.Context, in io.Reader, out, logs io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	db, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
+		Listener: ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
 		// Below that it reports every command that fails, as those do that it does not know.
 		Logger:    slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelError})),
 		Handler:   "sqlite",
