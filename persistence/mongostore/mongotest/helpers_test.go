@@ -20,5 +20,3 @@ func connect(t testing.TB, uri string) *mongo.Client {
 	t.Cleanup(func() { _ = client.Disconnect(context.WithoutCancel(t.Context())) })
 	return client
 }
-
-func runChild() bool { return false }

@@ -102,14 +102,14 @@ func (t *tail) String() string {
 }
 
 // supervisor runs its arguments until they end or its standard input does, and
-// removes the directory then.
+// removes the directory then. It must say nothing: nobody may be there to hear it.
 const supervisor = `
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
 { cat >/dev/null; kill -9 $server; } <&3 3<&- >/dev/null 2>&1 &
 watch=$!
-exec 3<&-
+exec 3<&- >/dev/null 2>&1
 wait $server
 kill $watch 2>/dev/null
 rm -rf "$MONGOTEST_DIR"
