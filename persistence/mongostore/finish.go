@@ -36,7 +36,7 @@ func (s *Store) finish(ctx context.Context, txs []string) error {
 	if err := s.end(ctx, txs, &e); err != nil {
 		return err
 	}
-	gone, err := all[workflow](ctx, s.workflows, d("tx", in(txs)), options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("keys", int32(1))}))
+	gone, err := all[workflow](ctx, s.workflows, d("tx", in(txs)), options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("inc", int32(1)), eq("keys", int32(1))}))
 	if err != nil {
 		return err
 	}

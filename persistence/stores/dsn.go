@@ -8,25 +8,32 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // Address is a parsed data source name.
 type Address struct {
-	Scheme string // "memory", "sqlite" or "postgres"
+	Scheme string // "memory", "sqlite", "postgres" or "mongodb"
 	Path   string // of the SQLite file
 	// Synchronous is SQLite's setting: "full", the default, or "normal".
 	Synchronous string
 	// Postgres is the data source name for PostgreSQL's driver, without the options
 	// that are ours. It may hold a password.
 	Postgres string
-	// Schema and Prefix say where the tables are in PostgreSQL.
+	// Schema and Prefix say where the tables are in PostgreSQL; Prefix also where the
+	// collections are in MongoDB.
 	Schema, Prefix string
 	// Connections that a store in PostgreSQL has open at most; 0: its default.
 	Connections int
 	// TransactionPooling says that PostgreSQL is behind a pooler of transactions.
 	TransactionPooling bool
+	// MongoDB is the URI for MongoDB's driver, without the options that are ours. It may
+	// hold a password.
+	MongoDB string
+	// LocalConcern leaves the read and write concern to MongoDB's server.
+	LocalConcern bool
 }
 
 // Parse reads the name of a store:
@@ -36,6 +43,8 @@ type Address struct {
 //	sqlite://work.db                 a SQLite file, relative to the working directory
 //	sqlite://work.db?synchronous=normal
 //	postgres://user:password@host:5432/database?schema=work&prefix=x_&connections=8&pooling=transaction
+//	mongodb://user:password@host:27017/database?prefix=x_&concern=local
+//	mongodb+srv://user:password@host/database
 //
 // In the path of a file ? is written as %3F and % as %25.
 // Anything else is ErrInvalid and says what is wrong; the DSN itself is not
@@ -43,7 +52,7 @@ type Address struct {
 func Parse(dsn string) (Address, error) {
 	scheme, rest, found := strings.Cut(dsn, ":")
 	if !found {
-		return Address{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory:, sqlite:// or postgres://")
+		return Address{}, stabilize.Invalid("DSN", "has no scheme; it begins with memory:, sqlite://, postgres:// or mongodb://")
 	}
 	switch scheme {
 	case "memory":
@@ -55,11 +64,13 @@ func Parse(dsn string) (Address, error) {
 		return parseSQLite(rest)
 	case "postgres", "postgresql":
 		return parsePostgres(dsn)
+	case "mongodb", "mongodb+srv":
+		return parseMongoDB(dsn)
 	default:
 		if len(scheme) > 20 {
 			scheme = scheme[:20] + "…"
 		}
-		return Address{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory, sqlite and postgres", scheme)
+		return Address{}, stabilize.Invalid("DSN", "unknown scheme %q; known are memory, sqlite, postgres and mongodb", scheme)
 	}
 }
 
@@ -134,6 +145,34 @@ func parsePostgres(dsn string) (Address, error) {
 	return d, nil
 }
 
+// parseMongoDB takes our options off the URI; the rest is the driver's. It may name
+// several hosts, so it is not a URL.
+func parseMongoDB(dsn string) (Address, error) {
+	d := Address{Scheme: "mongodb"}
+	base, query, _ := strings.Cut(dsn, "?")
+	var theirs []string
+	for option := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(option, "=")
+		switch {
+		case name == "prefix" && d.Prefix == "":
+			d.Prefix = value
+		case name == "prefix":
+			return Address{}, stabilize.Invalid("DSN", "prefix is given twice")
+		case name == "concern" && value != "local" && value != "majority":
+			return Address{}, stabilize.Invalid("DSN", "concern is majority or local")
+		case name == "concern":
+			d.LocalConcern = value == "local"
+		case option != "":
+			theirs = append(theirs, option)
+		}
+	}
+	d.MongoDB = base
+	if len(theirs) > 0 {
+		d.MongoDB += "?" + strings.Join(theirs, "&")
+	}
+	return d, nil
+}
+
 // DSN opens the store that a data source name, see Parse, stands for. Errors of the
 // Opener: those of Parse, ErrSchemaTooNew for data of a newer program, others as
 // the store says.
@@ -156,6 +195,13 @@ func (a Address) open(ctx context.Context, with persistence.Settings) (persisten
 			DSN: a.Postgres, Schema: a.Schema, Prefix: a.Prefix, Connections: a.Connections, TransactionPooling: a.TransactionPooling,
 			Clock: with.Clock, Messages: with.Messages, IDs: with.IDs, Migrate: true,
 		})
+	}
+	if a.Scheme == "mongodb" {
+		cfg := mongostore.Config{URI: a.MongoDB, Prefix: a.Prefix, Clock: with.Clock, Messages: with.Messages, IDs: with.IDs, Migrate: true}
+		if a.LocalConcern {
+			cfg.Concern = mongostore.Local
+		}
+		return mongostore.Open(ctx, cfg)
 	}
 	synchronous := sqlstore.Full
 	if a.Synchronous == "normal" {
