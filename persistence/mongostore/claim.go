@@ -15,8 +15,8 @@ import (
 // buried is for how long a worker's lease that has lapsed is remembered.
 const buried = 10 * time.Minute
 
-// Claim implements queue.Queue. Each message is taken by a compare-and-set of its
-// own; whoever loses one looks for the next.
+// Claim implements queue.Queue. What is due is looked up and then taken by one
+// command, a compare-and-set of each message; whoever loses some looks for more.
 func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 	call, leave, err := s.enter(ctx, cmp.Or(w.Check(), room.Check()))
 	if err != nil {
@@ -77,13 +77,10 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	var taken []*delivery
 	for i, l := range lanes[1:] {
 		got, err := s.take(ctx, w.ID, l.q, l.room, found[i+1], now)
-		taken = append(taken, got...)
 		if err != nil {
-			if len(taken) == 0 {
-				return nil, err
-			}
-			break // what is taken is delivered
+			return nil, err // what was taken is delivered when the lease has lapsed, or is handed back
 		}
+		taken = append(taken, got...)
 	}
 	slices.SortFunc(taken, func(a, b *delivery) int {
 		return cmp.Or(cmp.Compare(a.m.Due, b.m.Due), cmp.Compare(a.m.Seq, b.m.Seq))
@@ -169,8 +166,8 @@ type delivery struct {
 // cannot be decoded dies, takes no room and stops nothing behind it.
 func (s *Store) take(ctx context.Context, worker, q string, room int, found []message, now time.Time) (taken []*delivery, err error) {
 	for room > 0 && len(found) > 0 {
-		var wanted []*delivery
-		var changes []change
+		more := len(found) >= room // there may be more behind them
+		groups := map[[2]int64][]*delivery{}
 		for i := range found {
 			m := &found[i]
 			msg, err := s.cfg.Messages.Decode(m.ID, m.Kind, []byte(m.Body))
@@ -180,28 +177,19 @@ func (s *Store) take(ctx context.Context, worker, q string, room int, found []me
 				}
 				continue
 			}
-			t := &delivery{m: m, decoded: msg, token: s.token()}
-			wanted = append(wanted, t)
-			changes = append(changes, change{
-				id: m.ID, filter: bson.D{eq("_id", m.ID), eq("rev", m.Rev), eq("tx", "")}, done: byRev(t.token),
-				update: set(eq("q", qLeased), eq("back", rest(m.Lane, m.Attempts+1, m.Max)), eq("worker", worker),
-					eq("token", t.token), eq("attempts", m.Attempts+1), eq("rev", t.token)),
-			})
+			tries := [2]int64{m.Attempts, m.Max}
+			groups[tries] = append(groups[tries], &delivery{m: m, decoded: msg})
 		}
-		made, err := s.swap(ctx, s.messages, changes)
-		for i, t := range wanted {
-			if made[i] {
-				taken = append(taken, t)
-				room--
+		for _, group := range groups {
+			got, err := s.lease(ctx, worker, q, group)
+			taken = append(taken, got...)
+			room -= len(got)
+			if err != nil {
+				return taken, err
 			}
 		}
-		if err != nil {
-			return taken, err
-		}
-		if len(wanted) == len(found) && len(changes) > 0 && allTrue(made) {
-			if len(found) >= room { // room was what is left: it is full, or there was no more
-				return taken, nil
-			}
+		if room == 0 || !more {
+			return taken, nil
 		}
 		if found, err = s.due(ctx, now, q, room); err != nil {
 			return taken, err
@@ -210,4 +198,45 @@ func (s *Store) take(ctx context.Context, worker, q string, room int, found []me
 	return taken, nil
 }
 
-func allTrue(list []bool) bool { return !slices.Contains(list, false) }
+// lease takes messages of equal attempts, those of them that nobody took before.
+func (s *Store) lease(ctx context.Context, worker, q string, group []*delivery) (taken []*delivery, err error) {
+	token := s.token()
+	first := group[0].m
+	ids := make([]string, len(group))
+	for i, g := range group {
+		ids[i], g.token = g.m.ID, claimed(token, g.m.ID)
+	}
+	res, err := s.messages.UpdateMany(ctx,
+		bson.D{eq("_id", in(ids)), eq("q", q), eq("tx", ""), eq("attempts", first.Attempts), eq("max", first.Max)},
+		bson.D{
+			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", worker), eq("token", storedClaim(token)), eq("rev", token)}),
+			eq("$inc", d("attempts", int64(1))),
+		})
+	lost := err
+	switch {
+	case err != nil && answered(err):
+		return nil, err
+	case err != nil: // the answer was lost, and it may have been done
+	case res.MatchedCount == 0:
+		return nil, nil
+	case res.MatchedCount == int64(len(group)):
+		return group, nil
+	}
+	won, err := all[marked](ctx, s.messages, bson.D{eq("_id", in(ids)), eq("token", storedClaim(token))}, options.Find().SetProjection(d("_id", int32(1))))
+	if err != nil {
+		return nil, err
+	}
+	mine := make(map[string]bool, len(won))
+	for _, m := range won {
+		mine[m.ID] = true
+	}
+	for _, g := range group {
+		if mine[g.m.ID] {
+			taken = append(taken, g)
+		}
+	}
+	if len(taken) == 0 {
+		err = lost
+	}
+	return taken, err
+}

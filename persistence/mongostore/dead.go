@@ -152,11 +152,12 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 		if err != nil {
 			return 0, err
 		}
+		rev := s.token()
 		res, err := s.messages.UpdateOne(ctx, filter, set(
 			eq("q", rest(m.Lane, 0, m.Max)), eq("seq", seq), eq("due", micros(s.now())), eq("attempts", int64(0)),
-			eq("error", ""), eq("reason", ""), eq("died", int64(0)), eq("rev", s.token()), eq("txs", []string{})))
+			eq("error", ""), eq("reason", ""), eq("died", int64(0)), eq("rev", rev), eq("txs", []string{})))
 		if err != nil {
-			return 0, err
+			return 1, s.sure(ctx, "replay", id, m.Rev, rev, err)
 		}
 		return res.MatchedCount, nil
 	})
@@ -164,10 +165,10 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 
 // DiscardDead implements queue.DeadLetters.
 func (s *Store) DiscardDead(ctx context.Context, id string) error {
-	return s.changeDead(ctx, "discard", id, func(ctx context.Context, _ *message, filter bson.D) (int64, error) {
+	return s.changeDead(ctx, "discard", id, func(ctx context.Context, m *message, filter bson.D) (int64, error) {
 		res, err := s.messages.DeleteOne(ctx, filter)
 		if err != nil {
-			return 0, err
+			return 1, s.sure(ctx, "discard", id, m.Rev, "", err)
 		}
 		return res.DeletedCount, nil
 	})

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -107,18 +108,21 @@ func (s *Store) decidePushes(ctx context.Context, works []*work) {
 // decideDrop removes the one message that is all that a commit writes.
 func (s *Store) decideDrop(ctx context.Context, w *work) error {
 	dr := &w.drops[0]
-	res, err := s.messages.DeleteOne(ctx, dr.filter())
-	if err != nil {
-		return err
-	}
-	if res.DeletedCount == 1 {
+	res, lost := s.messages.DeleteOne(ctx, dr.filter())
+	if lost == nil && res.DeletedCount == 1 {
 		return nil
 	}
 	found, err := s.glance(ctx, []string{dr.id})
 	if err != nil {
-		return err
+		return cmp.Or(lost, err)
 	}
 	m, there := found[dr.id]
+	if lost != nil {
+		if there {
+			return lost
+		}
+		return nil
+	}
 	if w.missed(0, m, there) {
 		w.drops = nil
 	}
@@ -178,6 +182,39 @@ func (s *Store) outcome(ctx context.Context, w *work) (verdict, error) {
 		return v, nil
 	}
 	return s.breakOff(ctx, w.mark)
+}
+
+// sure finds out what became of the write of one message whose answer was lost. was
+// is the rev that it was to find, now the one that it was to leave, "": none, the
+// message was to go. A write that is not done is kept from coming late.
+func (s *Store) sure(ctx context.Context, doing, id, was, now string, cause error) error {
+	if answered(cause) {
+		return cause
+	}
+	on, cancel := lasting(ctx)
+	defer cancel()
+	on, stop := context.WithTimeout(on, probing)
+	defer stop()
+	p := s.patience()
+	for {
+		var found primary
+		err := s.messages.FindOne(on, d("_id", id), options.FindOne().SetProjection(view())).Decode(&found)
+		switch {
+		case errors.Is(err, mongo.ErrNoDocuments) && now == "", err == nil && found.Rev == now:
+			return nil
+		case errors.Is(err, mongo.ErrNoDocuments), err == nil && found.Rev != was:
+			return &failure{stabilize.ErrUnknownOutcome, doing, cause} // others went on from there
+		case err == nil:
+			var res *mongo.UpdateResult
+			res, err = s.messages.UpdateOne(on, bson.D{eq("_id", id), eq("rev", was)}, set(eq("rev", s.token())))
+			if err == nil && res.MatchedCount == 1 {
+				return &failure{stabilize.ErrTransient, doing, cause}
+			}
+		}
+		if p.wait(on) != nil {
+			return &failure{stabilize.ErrUnknownOutcome, doing, cause}
+		}
+	}
 }
 
 // probePush finds out whether a message that was to be stored alone was.

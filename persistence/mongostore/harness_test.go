@@ -92,6 +92,7 @@ func newHarness(t testing.TB, server *mongotest.Server) *harness {
 func (h *harness) config(i int) mongostore.Config {
 	return mongostore.Config{
 		URI: h.links[i].URI(), Database: h.database, Clock: h.clock, MaxPayload: largest, Inline: 700, Migrate: true,
+		CallTimeout: 2 * time.Minute, // FerretDB 1 does one thing at a time
 		Options: options.Client().SetPoolMonitor(&event.PoolMonitor{Event: func(e *event.PoolEvent) {
 			switch e.Type {
 			case event.ConnectionCheckedOut:
@@ -336,7 +337,7 @@ func (e *empty) Schema(ctx context.Context) (string, error) {
 			return "", err
 		}
 		for _, s := range specs {
-			lines = append(lines, fmt.Sprintf("%s: %s %s", name, s.Name, s.KeysDocument))
+			lines = append(lines, fmt.Sprintf("%s: %s %s", strings.TrimPrefix(name, e.prefix), s.Name, s.KeysDocument))
 		}
 	}
 	slices.Sort(lines)

@@ -42,7 +42,16 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 		r := receipts[i]
 		return s.hold(call, r, &lost[i], func(filter bson.D) (bool, error) {
 			res, err := s.messages.DeleteOne(call, filter)
-			return err == nil && res.DeletedCount == 1, err
+			if err == nil || answered(err) {
+				return err == nil && res.DeletedCount == 1, err
+			}
+			found, looked := s.glance(call, []string{r.ID})
+			if _, there := found[r.ID]; there || looked != nil {
+				err = unknown(err)
+			} else {
+				err = nil // it is gone
+			}
+			return true, err
 		})
 	})
 	if err != nil {
@@ -61,7 +70,7 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 func (s *Store) hold(ctx context.Context, r queue.Receipt, lost *error, do func(filter bson.D) (bool, error)) error {
 	p := s.patience()
 	for {
-		done, err := do(bson.D{eq("_id", r.ID), eq("token", r.Token), eq("tx", "")})
+		done, err := do(bson.D{eq("_id", r.ID), eq("token", d("$in", stored(r.Token, r.ID))), eq("tx", "")})
 		if err != nil || done {
 			return err
 		}
@@ -70,7 +79,7 @@ func (s *Store) hold(ctx context.Context, r queue.Receipt, lost *error, do func(
 			return err
 		}
 		m, there := found[r.ID]
-		if !there || m.Token != r.Token {
+		if !there || told(m.Token, m.ID) != r.Token {
 			*lost = &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
 			return nil
 		}
@@ -93,7 +102,7 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	defer leave()
 	now := s.now()
 	at = queue.DueAt(at, now)
-	err = s.giveBack(call, r, eq("due", micros(at)), eq("error", quote(text)))
+	err = s.giveBack(call, r, func(*message) []bson.E { return []bson.E{eq("due", micros(at)), eq("error", quote(text))} })
 	s.ping(err == nil && !at.After(now))
 	return s.classify(ctx, "release", err)
 }
@@ -105,12 +114,16 @@ func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
 		return err
 	}
 	defer leave()
-	err = s.giveBackUncounted(call, r)
+	err = s.giveBack(call, r, func(m *message) []bson.E {
+		m.Attempts--
+		return []bson.E{eq("attempts", m.Attempts)}
+	})
 	s.ping(err == nil)
 	return s.classify(ctx, "return", err)
 }
 
-func (s *Store) giveBack(ctx context.Context, r queue.Receipt, fields ...bson.E) error {
+// giveBack gives back what is held by a receipt; change tells what else becomes of it.
+func (s *Store) giveBack(ctx context.Context, r queue.Receipt, change func(*message) []bson.E) error {
 	var lost error
 	err := s.hold(ctx, r, &lost, func(filter bson.D) (bool, error) {
 		var m message
@@ -121,32 +134,20 @@ func (s *Store) giveBack(ctx context.Context, r queue.Receipt, fields ...bson.E)
 		if err != nil {
 			return false, err
 		}
-		return s.back(ctx, &m, rest(m.Lane, m.Attempts, m.Max), fields...)
-	})
-	return errors.Join(err, lost)
-}
-
-func (s *Store) giveBackUncounted(ctx context.Context, r queue.Receipt) error {
-	var lost error
-	err := s.hold(ctx, r, &lost, func(filter bson.D) (bool, error) {
-		var m message
-		err := s.messages.FindOne(ctx, filter).Decode(&m)
-		if errors.Is(err, mongo.ErrNoDocuments) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		return s.back(ctx, &m, rest(m.Lane, m.Attempts-1, m.Max), eq("attempts", m.Attempts-1))
+		return s.back(ctx, &m, change(&m))
 	})
 	return errors.Join(err, lost)
 }
 
 // back puts a message into a queue where nobody holds it, its token void.
-func (s *Store) back(ctx context.Context, m *message, q string, fields ...bson.E) (bool, error) {
-	fields = append(fields, eq("q", q), eq("worker", ""), eq("token", ""), eq("rev", s.token()))
+func (s *Store) back(ctx context.Context, m *message, fields []bson.E) (bool, error) {
+	rev := s.token()
+	fields = append(fields, eq("q", rest(m.Lane, m.Attempts, m.Max)), eq("worker", ""), eq("token", ""), eq("rev", rev))
 	res, err := s.messages.UpdateOne(ctx, bson.D{eq("_id", m.ID), eq("rev", m.Rev), eq("tx", "")}, set(fields...))
-	return err == nil && res.MatchedCount == 1, err
+	if err != nil {
+		return true, s.sure(ctx, "give back", m.ID, m.Rev, rev, err)
+	}
+	return res.MatchedCount == 1, nil
 }
 
 // Heartbeat implements queue.Queue.
@@ -171,7 +172,7 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (out queue.Leases
 		}
 		for _, m := range held {
 			if m.Q == qLeased {
-				out.Held = append(out.Held, queue.Receipt{ID: m.ID, Token: m.Token})
+				out.Held = append(out.Held, queue.Receipt{ID: m.ID, Token: told(m.Token, m.ID)})
 			}
 		}
 		return true, nil

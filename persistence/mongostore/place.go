@@ -175,7 +175,7 @@ func newMessage(e *queue.Encoded, live map[string]bool, now time.Time, seq int64
 		Body: string(e.Body), Txs: []string{},
 	}
 	if l := e.Lease; l != nil && live[l.Worker] {
-		m.Q, m.Worker, m.Token, m.Attempts = qLeased, l.Worker, l.Token, 1
+		m.Q, m.Worker, m.Token, m.Attempts = qLeased, l.Worker, storedGiven(l.Token), 1
 		m.Back = rest(m.Lane, 1, m.Max)
 	}
 	return m
@@ -331,7 +331,7 @@ func (s *Store) placeDrops(ctx context.Context, works []*work) error {
 
 func (dr *drop) filter() bson.D {
 	if dr.token != "" {
-		return bson.D{eq("_id", dr.id), eq("token", dr.token), eq("tx", "")}
+		return bson.D{eq("_id", dr.id), eq("token", d("$in", stored(dr.token, dr.id))), eq("tx", "")}
 	}
 	return bson.D{eq("_id", dr.id), eq("q", in(append(free(), qLeased))), eq("tx", "")}
 }
@@ -343,7 +343,7 @@ func (w *work) missed(at int, m message, there bool) (ignored bool) {
 	case w.state == over:
 	case there && m.Mark.Tx != "":
 		w.blocked, w.state = append(w.blocked, m.Mark), again
-	case dr.token != "" && (!there || m.Token != dr.token):
+	case dr.token != "" && (!there || told(m.Token, m.ID) != dr.token):
 		w.fail(&stabilize.LeaseLostError{Kind: "message", ID: dr.id})
 	case dr.token == "" && (!there || m.Q == qDead):
 		return true

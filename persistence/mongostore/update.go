@@ -37,10 +37,6 @@ type primaryView struct {
 	Txs []string `bson:"txs"`
 }
 
-func byRev(rev string) func(primaryView) bool {
-	return func(v primaryView) bool { return v.Rev == rev }
-}
-
 func byTx(tx string) func(primaryView) bool {
 	return func(v primaryView) bool { return v.Tx == tx }
 }
