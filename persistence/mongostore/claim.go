@@ -3,6 +3,7 @@ package mongostore
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err != nil {
 		return nil, err
 	}
-	freed, err := s.renewAndFree(ctx, w, workers, now)
+	fence, freed, err := s.renewAndFree(ctx, w, workers, now)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	}
 	var taken []*delivery
 	for i, l := range lanes[1:] {
-		got, err := s.take(ctx, w.ID, l.q, l.room, found[i+1], now)
+		got, err := s.take(ctx, worker{ID: w.ID, Fence: fence}, l.q, l.room, found[i+1], now)
 		if err != nil {
 			return nil, err // what was taken is delivered when the lease has lapsed, or is handed back
 		}
@@ -101,46 +102,52 @@ func eachAtOnce(jobs ...func() error) error {
 
 // renewAndFree renews the worker's lease, and then frees what lapsed workers hold.
 // A lease with more than two thirds of its TTL left is not renewed.
-func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []worker, now time.Time) (freed bool, err error) {
+func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []worker, now time.Time) (fence int64, freed bool, err error) {
 	self := new(worker)
-	var lapsed []string
-	for i := range workers {
-		if workers[i].ID == w.ID {
-			self = &workers[i]
+	lapsed := map[string]worker{}
+	for _, other := range workers {
+		if other.ID == w.ID {
+			self = &other
 		} else {
-			lapsed = append(lapsed, workers[i].ID)
+			lapsed[other.ID] = other
 		}
 	}
+	fence = self.Fence
 	left := time.Duration(self.Expires-micros(now)) * time.Microsecond
 	if left <= w.TTL*2/3 || left > w.TTL {
-		if _, err := s.renew(ctx, w, self); err != nil {
-			return false, err
+		if fence, err = s.renew(ctx, w, self); err != nil {
+			return 0, false, err
 		}
 	}
 	if len(lapsed) == 0 {
-		return false, nil
+		return fence, false, nil
 	}
-	some, err := all[marked](ctx, s.messages, bson.D{eq("worker", in(lapsed)), eq("q", qLeased), eq("tx", "")},
-		options.Find().SetProjection(d("_id", int32(1))).SetLimit(1))
+	some, err := all[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased), eq("tx", "")},
+		options.Find().SetProjection(d("worker", int32(1))).SetLimit(settleAtOnce))
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
-	if len(some) > 0 {
-		n, err := s.free(ctx, lapsed)
-		if err != nil {
-			return false, err
+	seen := map[string]bool{}
+	for _, m := range some {
+		if seen[m.Worker] {
+			continue
 		}
-		freed = n > 0
+		seen[m.Worker] = true
+		n, err := s.free(ctx, lapsed[m.Worker])
+		if err != nil {
+			return 0, false, err
+		}
+		freed = freed || n > 0
 	}
-	for i := range workers {
+	for _, lw := range lapsed {
 		// It may have come back meanwhile: then it is not as it was.
-		if lw := &workers[i]; lw.ID != w.ID && lw.Expires <= micros(now.Add(-buried)) {
+		if lw.Expires <= micros(now.Add(-buried)) {
 			if _, err := s.workers.DeleteOne(ctx, bson.D{eq("_id", lw.ID), eq("fence", lw.Fence), eq("expires", lw.Expires)}); err != nil {
-				return false, err
+				return 0, false, err
 			}
 		}
 	}
-	return freed, nil
+	return fence, freed, nil
 }
 
 // spentAtOnce is how many of those without attempts left are looked up at a time.
@@ -164,7 +171,7 @@ type delivery struct {
 
 // take leases to a worker what is due in a queue until its room is full. What
 // cannot be decoded dies, takes no room and stops nothing behind it.
-func (s *Store) take(ctx context.Context, worker, q string, room int, found []message, now time.Time) (taken []*delivery, err error) {
+func (s *Store) take(ctx context.Context, w worker, q string, room int, found []message, now time.Time) (taken []*delivery, err error) {
 	for room > 0 && len(found) > 0 {
 		more := len(found) >= room // there may be more behind them
 		groups := map[[2]int64][]*delivery{}
@@ -181,7 +188,7 @@ func (s *Store) take(ctx context.Context, worker, q string, room int, found []me
 			groups[tries] = append(groups[tries], &delivery{m: m, decoded: msg})
 		}
 		for _, group := range groups {
-			got, err := s.lease(ctx, worker, q, group)
+			got, err := s.lease(ctx, w, q, group)
 			taken = append(taken, got...)
 			room -= len(got)
 			if err != nil {
@@ -199,7 +206,7 @@ func (s *Store) take(ctx context.Context, worker, q string, room int, found []me
 }
 
 // lease takes messages of equal attempts, those of them that nobody took before.
-func (s *Store) lease(ctx context.Context, worker, q string, group []*delivery) (taken []*delivery, err error) {
+func (s *Store) lease(ctx context.Context, w worker, q string, group []*delivery) (taken []*delivery, err error) {
 	token := s.token()
 	first := group[0].m
 	ids := make([]string, len(group))
@@ -209,7 +216,7 @@ func (s *Store) lease(ctx context.Context, worker, q string, group []*delivery) 
 	res, err := s.messages.UpdateMany(ctx,
 		bson.D{eq("_id", in(ids)), eq("q", q), eq("tx", ""), eq("attempts", first.Attempts), eq("max", first.Max)},
 		bson.D{
-			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", worker), eq("token", storedClaim(token)), eq("rev", token)}),
+			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", w.ID), eq("fence", w.Fence), eq("token", storedClaim(token)), eq("rev", token)}),
 			eq("$inc", d("attempts", int64(1))),
 		})
 	lost := err

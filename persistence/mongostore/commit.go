@@ -167,7 +167,7 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 			w.doc = s.known.take(w.c.WorkflowID)
 		}
 	}
-	p := s.patience()
+	p, tries := s.patience(), 0
 	for todo := works; len(todo) > 0; {
 		s.try(ctx, todo)
 		var blocked []mark
@@ -183,6 +183,10 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 			break
 		}
 		err := s.clear(ctx, blocked, p)
+		if err == nil && len(blocked) == 0 && tries > 0 {
+			err = p.wait(ctx)
+		}
+		tries++
 		if err == nil && p.spent() {
 			err = &failure{stabilize.ErrTransient, "commit", errors.New("others are at the same documents without end")}
 		}
@@ -207,7 +211,7 @@ func (s *Store) try(ctx context.Context, works []*work) {
 		w.attempt = attempt{mark: mark{Tx: s.token()}}
 	}
 	steps := []func(context.Context, []*work) error{
-		s.read, s.plan, s.placePrimaries, s.placeDrops, s.placeBirths, s.placeAdmissions, s.placePayloads,
+		s.read, s.plan, s.placePrimaries, s.placeMessages, s.placeAdmissions, s.placePayloads,
 	}
 	for _, step := range steps {
 		left := still(works)

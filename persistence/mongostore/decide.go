@@ -58,7 +58,14 @@ func (s *Store) decideUpdates(ctx context.Context, coll *mongo.Collection, works
 			done: func(v primaryView) bool { p := primary{Rev: v.Rev, Txs: v.Txs}; return p.judge(w.mark) == committed },
 		}
 	}
-	made, err := s.swap(ctx, coll, changes)
+	var err error
+	made := make([]bool, len(changes))
+	if coll == s.steps {
+		// Read back afterwards it might be gone: finished by somebody else.
+		err = s.swapSingly(ctx, coll, changes, made)
+	} else {
+		made, err = s.swap(ctx, coll, changes)
+	}
 	for i, w := range works {
 		switch {
 		case made[i]:
@@ -93,12 +100,16 @@ func (s *Store) decideCreations(ctx context.Context, works []*work) {
 
 // decidePushes stores messages each of which is all that its commit writes.
 func (s *Store) decidePushes(ctx context.Context, works []*work) {
-	var docs []any
+	var births birth
 	for _, w := range works {
 		w.births[0].Rev = w.mark.Tx
-		docs = append(docs, w.births[0])
+		births.add(w, w.births)
 	}
-	if err := s.insertMessages(ctx, docs, works); err != nil {
+	err := s.insert(ctx, &births)
+	if err == nil {
+		err = s.takenIDs(ctx, &births)
+	}
+	if err != nil {
 		for _, w := range works {
 			s.probePush(ctx, w, err)
 		}
@@ -151,7 +162,7 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 		if err == nil {
 			switch {
 			case v == committed:
-			case v == underway: // an insertion may still come
+			case v == underway:
 				w.fail(unknown(cause))
 			case answered(cause) && !transient(cause):
 				w.fail(cause)
@@ -171,10 +182,8 @@ func (s *Store) outcome(ctx context.Context, w *work) (verdict, error) {
 	var now primary
 	err := s.primaries(w.mark.Of).FindOne(ctx, d("_id", w.mark.At), options.FindOne().SetProjection(view())).Decode(&now)
 	switch {
-	case errors.Is(err, mongo.ErrNoDocuments) && w.mark.Exp == "":
-		return underway, nil
 	case errors.Is(err, mongo.ErrNoDocuments):
-		return broken, nil // what decides is gone, so nothing can be decided
+		return underway, nil // not inserted yet, or finished and gone: nobody knows
 	case err != nil:
 		return underway, err
 	}

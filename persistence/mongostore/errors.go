@@ -47,7 +47,10 @@ func classified(err error) bool {
 
 // classify gives a driver's error its class. ctx is the caller's.
 func (s *Store) classify(ctx context.Context, doing string, err error) error {
-	if err == nil || classified(err) {
+	if err == nil {
+		return nil
+	}
+	if classified(err) && (ctx.Err() == nil || !errors.Is(err, stabilize.ErrTransient)) {
 		return err
 	}
 	if cause := ctx.Err(); cause != nil {

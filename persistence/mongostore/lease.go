@@ -214,7 +214,7 @@ func (s *Store) renew(ctx context.Context, w queue.Worker, was *worker) (fence i
 		if was.ID == "" {
 			_, err := s.workers.InsertOne(ctx, next)
 			if err == nil {
-				return next.Fence, nil
+				return next.Fence, s.keep(ctx, next)
 			}
 			if !duplicate(err) {
 				return 0, err
@@ -226,11 +226,21 @@ func (s *Store) renew(ctx context.Context, w queue.Worker, was *worker) (fence i
 				return 0, err
 			}
 			if res.MatchedCount == 1 {
-				return next.Fence, nil
+				if next.Fence != was.Fence {
+					err = s.keep(ctx, next)
+				}
+				return next.Fence, err
 			}
 		}
 		was = nil
 	}
+}
+
+// keep brings what a worker held under an earlier lease under the present one: who
+// has found that one lapsed, and frees what is held under it, does not find these.
+func (s *Store) keep(ctx context.Context, w worker) error {
+	_, err := s.messages.UpdateMany(ctx, bson.D{eq("worker", w.ID), eq("q", qLeased), eq("fence", d("$lt", w.Fence))}, set(eq("fence", w.Fence)))
+	return err
 }
 
 // Retire implements queue.Queue. The tokens of what the worker held are void. Its
@@ -242,23 +252,40 @@ func (s *Store) Retire(ctx context.Context, id string) error {
 		return err
 	}
 	defer leave()
-	now := micros(s.now())
-	res, err := s.workers.UpdateOne(call, d("_id", id), set(eq("expires", now-1)))
-	if err != nil || res.MatchedCount == 0 {
-		return s.classify(ctx, "retire", err)
-	}
-	freed, err := s.free(call, []string{id}, eq("token", ""))
-	s.ping(freed > 0)
+	n, err := s.retire(call, id)
+	s.ping(n > 0)
 	return s.classify(ctx, "retire", err)
 }
 
-// free makes claimable what workers hold. What a commit has under way stays as it
-// is: it is freed by the next claim, if the commit is not done.
-func (s *Store) free(ctx context.Context, workers []string, fields ...bson.E) (n int64, err error) {
+func (s *Store) retire(ctx context.Context, id string) (freed int64, err error) {
+	for {
+		var w worker
+		err := s.workers.FindOne(ctx, d("_id", id)).Decode(&w)
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		res, err := s.workers.UpdateOne(ctx, bson.D{eq("_id", id), eq("fence", w.Fence), eq("expires", w.Expires)},
+			set(eq("expires", min(w.Expires, micros(s.now())-1))))
+		if err != nil {
+			return 0, err
+		}
+		if res.MatchedCount == 1 {
+			return s.free(ctx, w, eq("token", ""))
+		}
+	}
+}
+
+// free makes claimable what a worker holds under a lease that is over. What a commit
+// has under way stays as it is: it is freed by the next claim, if the commit is not
+// done.
+func (s *Store) free(ctx context.Context, w worker, fields ...bson.E) (n int64, err error) {
 	for _, q := range free() {
 		res, err := s.messages.UpdateMany(ctx,
-			bson.D{eq("worker", in(workers)), eq("q", qLeased), eq("back", q), eq("tx", "")},
-			set(append(fields, eq("q", q), eq("worker", ""), eq("rev", s.token()))...))
+			bson.D{eq("worker", w.ID), eq("q", qLeased), eq("back", q), eq("fence", d("$lte", w.Fence)), eq("tx", "")},
+			set(append(fields[:len(fields):len(fields)], eq("q", q), eq("worker", ""), eq("rev", s.token()))...))
 		if err != nil {
 			return n, err
 		}

@@ -92,6 +92,7 @@ type message struct {
 	Max       int64    `bson:"max"`
 	LastError string   `bson:"error"` // as JSON text: it may hold anything
 	Worker    string   `bson:"worker"`
+	Fence     int64    `bson:"fence"` // of the worker's lease under which it is held
 	Token     string   `bson:"token"` // outlives the lease until somebody else gets it
 	Body      string   `bson:"body"`
 	Died      int64    `bson:"died"`

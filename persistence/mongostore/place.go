@@ -49,10 +49,6 @@ func (s *Store) read(ctx context.Context, works []*work) error {
 
 // plan checks what the workflow alone tells, and makes the messages.
 func (s *Store) plan(ctx context.Context, works []*work) error {
-	live, err := s.live(ctx, works)
-	if err != nil {
-		return err
-	}
 	n := 0
 	for _, w := range works {
 		if w.names() {
@@ -62,7 +58,12 @@ func (s *Store) plan(ctx context.Context, works []*work) error {
 			n += len(w.enc.Messages)
 		}
 	}
-	seq, err := s.count(ctx, metaSeq, n)
+	var live map[string]int64
+	var seq int64
+	err := eachAtOnce(
+		func() (err error) { live, err = s.live(ctx, works); return err },
+		func() (err error) { seq, err = s.count(ctx, metaSeq, n); return err },
+	)
 	if err != nil {
 		return err
 	}
@@ -143,8 +144,9 @@ func (a *aggregate) checkStages(c *persistence.Commit) error {
 	return nil
 }
 
-// live returns which of the workers that commits lease messages to are alive.
-func (s *Store) live(ctx context.Context, works []*work) (map[string]bool, error) {
+// live returns the fences of those workers that commits lease messages to and that
+// are alive.
+func (s *Store) live(ctx context.Context, works []*work) (map[string]int64, error) {
 	ids := map[string]bool{}
 	for _, w := range works {
 		for i := range w.enc.Messages {
@@ -161,20 +163,21 @@ func (s *Store) live(ctx context.Context, works []*work) (map[string]bool, error
 		list = append(list, id)
 	}
 	found, err := all[worker](ctx, s.workers, bson.D{eq("_id", in(list)), eq("expires", d("$gt", micros(s.now())))})
-	live := make(map[string]bool, len(found))
+	live := make(map[string]int64, len(found))
 	for _, w := range found {
-		live[w.ID] = true
+		live[w.ID] = w.Fence
 	}
 	return live, err
 }
 
-func newMessage(e *queue.Encoded, live map[string]bool, now time.Time, seq int64) *message {
+func newMessage(e *queue.Encoded, live map[string]int64, now time.Time, seq int64) *message {
 	m := &message{
 		ID: e.ID, Rev: e.ID, Q: rest(int32(e.Lane), 0, int64(e.MaxAttempts)), Due: micros(queue.DueAt(e.At, now)), Seq: seq,
 		Created: micros(now), Workflow: e.WorkflowID, Kind: e.Kind, Lane: int32(e.Lane), Max: int64(e.MaxAttempts),
 		Body: string(e.Body), Txs: []string{},
 	}
-	if l := e.Lease; l != nil && live[l.Worker] {
+	if l := e.Lease; l != nil && live[l.Worker] > 0 {
+		m.Fence = live[l.Worker]
 		m.Q, m.Worker, m.Token, m.Attempts = qLeased, l.Worker, storedGiven(l.Token), 1
 		m.Back = rest(m.Lane, 1, m.Max)
 	}
@@ -269,38 +272,65 @@ func inserted(_ *mongo.InsertManyResult, err error) (taken []int, _ error) {
 	return taken, nil
 }
 
-// placeDrops marks the messages that are removed: each must be held by the token it
-// is acknowledged with.
-func (s *Store) placeDrops(ctx context.Context, works []*work) error {
-	type place struct {
-		w  *work
-		at int
-	}
-	var changes []change
-	var places []place
+// placeMessages marks the messages that are removed, each of which must be held by
+// the token it is acknowledged with, and stores the new ones, unborn.
+func (s *Store) placeMessages(ctx context.Context, works []*work) error {
+	var drops dropping
+	var births birth
 	for _, w := range works {
-		for i := range w.drops {
-			if w.direct {
-				continue
-			}
-			w.placed = true
-			dr := &w.drops[i]
-			fields := []bson.E{eq("tx", w.mark.Tx), eq("of", w.mark.Of), eq("at", w.mark.At), eq("exp", w.mark.Exp)}
-			if dr.next != nil {
-				fields = append(fields, eq("next", dr.next))
-			}
-			changes = append(changes, change{id: dr.id, filter: dr.filter(), update: set(fields...), done: byTx(w.mark.Tx)})
-			places = append(places, place{w, i})
+		if !w.direct {
+			drops.add(w)
+			births.add(w, w.births)
 		}
 	}
-	made, err := s.swap(ctx, s.messages, changes)
+	err := eachAtOnce(
+		func() (err error) { drops.made, err = s.swap(ctx, s.messages, drops.changes); return err },
+		func() error { return s.insert(ctx, &births) },
+	)
 	if err != nil {
 		return err
 	}
+	var late birth
+	if err := s.missedDrops(ctx, &drops, &late); err != nil {
+		return err
+	}
+	if err := s.takenIDs(ctx, &births); err != nil {
+		return err
+	}
+	if err := s.insert(ctx, &late); err != nil {
+		return err
+	}
+	return s.takenIDs(ctx, &late)
+}
+
+// dropping are messages to be marked.
+type dropping struct {
+	changes []change
+	owners  []*work
+	at      []int // which of its owner's drops
+	made    []bool
+}
+
+func (ds *dropping) add(w *work) {
+	for i := range w.drops {
+		w.placed = true
+		dr := &w.drops[i]
+		fields := []bson.E{eq("tx", w.mark.Tx), eq("of", w.mark.Of), eq("at", w.mark.At), eq("exp", w.mark.Exp)}
+		if dr.next != nil {
+			fields = append(fields, eq("next", dr.next))
+		}
+		ds.changes = append(ds.changes, change{id: dr.id, filter: dr.filter(), update: set(fields...), done: byTx(w.mark.Tx)})
+		ds.owners, ds.at = append(ds.owners, w), append(ds.at, i)
+	}
+}
+
+// missedDrops finds out why messages could not be marked. New ones that were to take
+// the place of what is not there are late.
+func (s *Store) missedDrops(ctx context.Context, ds *dropping, late *birth) error {
 	var missed []string
-	for i := range places {
-		if !made[i] {
-			missed = append(missed, changes[i].id)
+	for i, made := range ds.made {
+		if !made {
+			missed = append(missed, ds.changes[i].id)
 		}
 	}
 	if len(missed) == 0 {
@@ -311,20 +341,22 @@ func (s *Store) placeDrops(ctx context.Context, works []*work) error {
 		return err
 	}
 	gone := map[*work]map[int]bool{}
-	for i, p := range places {
-		if made[i] {
+	for i, w := range ds.owners {
+		if ds.made[i] {
 			continue
 		}
-		m, there := found[changes[i].id]
-		if p.w.missed(p.at, m, there) {
-			if gone[p.w] == nil {
-				gone[p.w] = map[int]bool{}
+		m, there := found[ds.changes[i].id]
+		if w.missed(ds.at[i], m, there) {
+			if gone[w] == nil {
+				gone[w] = map[int]bool{}
 			}
-			gone[p.w][p.at] = true
+			gone[w][ds.at[i]] = true
 		}
 	}
 	for w, at := range gone {
-		w.ignore(at)
+		if born := w.ignore(at); w.state == going {
+			late.add(w, born)
+		}
 	}
 	return nil
 }
@@ -355,7 +387,7 @@ func (w *work) missed(at int, m message, there bool) (ignored bool) {
 
 // ignore forgets the drops that found nothing. What was to take their place comes
 // as any other message.
-func (w *work) ignore(gone map[int]bool) {
+func (w *work) ignore(gone map[int]bool) (born []*message) {
 	var kept []drop
 	for i, dr := range w.drops {
 		switch {
@@ -363,10 +395,11 @@ func (w *work) ignore(gone map[int]bool) {
 			kept = append(kept, dr)
 		case dr.next != nil:
 			w.markBirth(dr.next)
-			w.births = append(w.births, dr.next)
+			born = append(born, dr.next)
 		}
 	}
-	w.drops = kept
+	w.drops, w.births = kept, append(w.births, born...)
+	return born
 }
 
 // glance reads what tells why messages could not be had.
@@ -382,41 +415,42 @@ func (s *Store) glance(ctx context.Context, ids []string) (map[string]message, e
 	return out, nil
 }
 
-// placeBirths stores the new messages, unborn.
-func (s *Store) placeBirths(ctx context.Context, works []*work) error {
-	var docs []any
-	var owners []*work
-	for _, w := range works {
-		if w.direct {
-			continue
-		}
-		for _, m := range w.births {
-			w.placed = true
-			docs = append(docs, m)
-			owners = append(owners, w)
-		}
-	}
-	return s.insertMessages(ctx, docs, owners)
+// birth are messages to be inserted.
+type birth struct {
+	docs   []any
+	owners []*work
+	taken  []int // those whose ids are in use
 }
 
-func (s *Store) insertMessages(ctx context.Context, docs []any, owners []*work) error {
-	if len(docs) == 0 {
+func (b *birth) add(w *work, list []*message) {
+	for _, m := range list {
+		w.placed = w.placed || !w.direct
+		b.docs, b.owners = append(b.docs, m), append(b.owners, w)
+	}
+}
+
+func (s *Store) insert(ctx context.Context, b *birth) (err error) {
+	if len(b.docs) > 0 {
+		b.taken, err = inserted(s.messages.InsertMany(ctx, b.docs, unordered()))
+	}
+	return err
+}
+
+// takenIDs finds out who has the ids that are in use.
+func (s *Store) takenIDs(ctx context.Context, b *birth) error {
+	if len(b.taken) == 0 {
 		return nil
 	}
-	taken, err := inserted(s.messages.InsertMany(ctx, docs, unordered()))
-	if err != nil || len(taken) == 0 {
-		return err
-	}
-	ids := make([]string, len(taken))
-	for i, at := range taken {
-		ids[i] = docs[at].(*message).ID
+	ids := make([]string, len(b.taken))
+	for i, at := range b.taken {
+		ids[i] = b.docs[at].(*message).ID
 	}
 	found, err := s.glance(ctx, ids)
 	if err != nil {
 		return err
 	}
-	for i, at := range taken {
-		w := owners[at]
+	for i, at := range b.taken {
+		w := b.owners[at]
 		m, there := found[ids[i]]
 		switch {
 		case w.state == over:

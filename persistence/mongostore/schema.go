@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -76,9 +78,28 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	if err == nil {
 		s.migrated.Store(true)
+		err = s.sweep(ctx)
 	}
 	return err
 }
+
+// sweep removes what crashes left that nobody would meet: primaries of commits that
+// were not done. Without them they never will be.
+func (s *Store) sweep(ctx context.Context) error {
+	var before ulid.ULID
+	if err := before.SetTime(ulid.Timestamp(s.now().Add(-abandoned))); err != nil {
+		return nil // a clock before 1970 has left nothing that is older
+	}
+	old := d("$lt", before.String())
+	if _, err := s.steps.DeleteMany(ctx, bson.D{eq("_id", old), eq("txs", bson.A{})}); err != nil {
+		return err
+	}
+	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("version", int64(0)), eq("rev", old)})
+	return err
+}
+
+// abandoned is after how long nobody can still be about to decide.
+const abandoned = time.Hour
 
 // inspect finds out what kind of server it is, and whether it gives the concern
 // that is asked for.
