@@ -57,11 +57,11 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err != nil {
 		return nil, err
 	}
-	fence, freed, err := s.renewAndFree(ctx, w, workers, now)
+	settled, err := s.settleThese(ctx, left) // what dead processes had under way can be freed then
 	if err != nil {
 		return nil, err
 	}
-	settled, err := s.settleThese(ctx, left)
+	fence, freed, err := s.renewAndFree(ctx, w, workers, now)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,144 @@
+//go:build unix
+
+package mongostore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// dies runs f on the first handle, whose process dies at the nth moment of its calls
+// to the server, from 0: before or after one was executed. It returns false if
+// there were fewer moments.
+func (h *harness) dies(t *testing.T, n int, f func(context.Context)) bool {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	moment, dead := 0, false
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if !c.Background() && !dead {
+			if dead = moment == n; dead {
+				cancel()
+			}
+			moment++
+		}
+		return mongoproxy.Fault{Break: dead}
+	})
+	f(ctx)
+	h.links[0].Intercept(nil)
+	mu.Lock()
+	defer mu.Unlock()
+	return dead
+}
+
+func (h *harness) must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// scene stores a running workflow with a message that a worker of the first handle
+// has, and returns the commit that handles it, answers with two, and takes a place.
+func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
+	t.Helper()
+	head := stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Running, CreatedAt: h.clock.Now()}
+	about := func(name string) queue.Outgoing {
+		return queue.Outgoing{ID: name + " of " + id, Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(id)}}
+	}
+	h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
+		WorkflowID: id, Header: &head, Messages: []queue.Outgoing{about("first")},
+	}})[0])
+	got, err := h.first.Claim(t.Context(), queue.Worker{ID: "worker of " + id, TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
+	h.must(t, err)
+	if len(got) != 1 {
+		t.Fatalf("%d messages were claimed, want 1", len(got))
+	}
+	next := head
+	next.Reason = "changed"
+	return &persistence.Commit{
+		WorkflowID: id, Expect: 1, Header: &next, Handled: []queue.Receipt{got[0].Receipt()},
+		Messages:  []queue.Outgoing{about("second"), about("third")},
+		Admission: &persistence.Admission{Op: persistence.TakePlace, Key: "key", Limit: 1},
+	}
+}
+
+// seen returns what there is of the scene, as the second handle sees it.
+func (h *harness) seen(t *testing.T, id string) string {
+	t.Helper()
+	head, err := h.second.Summary(t.Context(), id)
+	h.must(t, err)
+	pending, err := h.second.Pending(t.Context(), id)
+	h.must(t, err)
+	var ids []string
+	for _, m := range pending {
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	places, err := h.second.Admissions(t.Context(), "key")
+	h.must(t, err)
+	return fmt.Sprintf("version %d %q, messages %q, places %q", head.Version, head.Reason, ids, places.Holding)
+}
+
+// A process that dies at any moment of a commit leaves all of it or nothing, for
+// whoever looks at once, and the next at the same documents goes on.
+func TestCrashInCommit(t *testing.T) {
+	h := newHarness(t, servers.One())
+	for n, died := 0, true; died; n++ {
+		id := fmt.Sprint("w", n)
+		c := h.scene(t, id)
+		before := h.seen(t, id)
+		after := fmt.Sprintf("version 2 %q, messages %q, places %q", "changed", []string{"second of " + id, "third of " + id}, []string{id})
+		var err error
+		died = h.dies(t, n, func(ctx context.Context) { err = h.first.CommitBatch(ctx, []*persistence.Commit{c})[0] })
+		got := h.seen(t, id)
+		switch {
+		case got != before && got != after:
+			t.Fatalf("moment %d: %s", n, got)
+		case err == nil && got != after, !died && got != after:
+			t.Errorf("moment %d: the commit returned %v, and there is: %s", n, err, got)
+		case err != nil && got == after && !errors.Is(err, stabilize.ErrUnknownOutcome):
+			t.Errorf("moment %d: the commit returned %v and was applied", n, err)
+		}
+		// Somebody else does what is left to do.
+		h.clock.Advance(2 * time.Minute)
+		version := int64(1)
+		if got == after {
+			version = 2
+		}
+		taken, err := h.second.Claim(t.Context(), queue.Worker{ID: "heir", TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
+		h.must(t, err)
+		next := &persistence.Commit{WorkflowID: id, Expect: version, Admission: &persistence.Admission{Op: persistence.TakePlace, Key: "key", Limit: 1}}
+		for _, d := range taken {
+			next.Handled = append(next.Handled, d.Receipt())
+		}
+		if want := 1 + int(version-1); len(taken) != want {
+			t.Errorf("moment %d: the heir was given %d messages, want %d", n, len(taken), want)
+		}
+		h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{next})[0])
+		h.must(t, h.second.Delete(t.Context(), id))
+		rows, err := h.Rows(t.Context())
+		h.must(t, err)
+		for collection, left := range rows {
+			if left > 0 && collection != "steps" {
+				t.Errorf("moment %d: %d documents are left in %s", n, left, collection)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
