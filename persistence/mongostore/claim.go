@@ -36,11 +36,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	// What there may be to do is looked for all at once.
 	var workers []worker
 	var left []marked
-	var found [3][]message // spent, control, work
-	lanes := []struct {
-		q    string
-		room int
-	}{{qSpent, spentAtOnce}, {qControl, room.Control}, {qWork, room.Work}}
+	var found map[string][]message
 	err := eachAtOnce(
 		func() (err error) {
 			workers, err = all[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
@@ -50,9 +46,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 			left, err = all[marked](ctx, s.messages, d("tx", d("$gt", "")), options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
 			return err
 		},
-		func() (err error) { found[0], err = s.due(ctx, now, lanes[0].q, lanes[0].room); return err },
-		func() (err error) { found[1], err = s.due(ctx, now, lanes[1].q, lanes[1].room); return err },
-		func() (err error) { found[2], err = s.due(ctx, now, lanes[2].q, lanes[2].room); return err },
+		func() (err error) { found, err = s.look(ctx, now, room); return err },
 	)
 	if err != nil {
 		return nil, err
@@ -66,18 +60,16 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		return nil, err
 	}
 	if freed || settled {
-		for i, l := range lanes {
-			if found[i], err = s.due(ctx, now, l.q, l.room); err != nil {
-				return nil, err
-			}
+		if found, err = s.look(ctx, now, room); err != nil {
+			return nil, err
 		}
 	}
-	if err := s.buryAll(ctx, found[0], now); err != nil {
+	if err := s.buryAll(ctx, found[qSpent], now); err != nil {
 		return nil, err
 	}
 	var taken []*delivery
-	for i, l := range lanes[1:] {
-		got, err := s.take(ctx, worker{ID: w.ID, Fence: fence}, l.q, l.room, found[i+1], now)
+	for q, n := range map[string]int{qControl: room.Control, qWork: room.Work} {
+		got, err := s.take(ctx, worker{ID: w.ID, Fence: fence}, q, n, found[q], now)
 		if err != nil {
 			return nil, err // what was taken is delivered when the lease has lapsed, or is handed back
 		}
@@ -153,12 +145,57 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 // spentAtOnce is how many of those without attempts left are looked up at a time.
 const spentAtOnce = 200
 
+// look returns what a claim may take, and what it has to bury, by queue: all queues
+// by one query, unless there is so much that one could hide another.
+func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[string][]message, error) {
+	limits := map[string]int{qSpent: spentAtOnce}
+	if room.Control > 0 {
+		limits[qControl] = room.Control
+	}
+	if room.Work > 0 {
+		limits[qWork] = room.Work
+	}
+	total := 0
+	for _, n := range limits {
+		total += n
+	}
+	found, err := s.oldest(ctx, now, slices.Collect(maps.Keys(limits)), total)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]message{}
+	for _, m := range found {
+		if len(out[m.Q]) < limits[m.Q] {
+			out[m.Q] = append(out[m.Q], m)
+		}
+	}
+	if len(found) < total {
+		return out, nil
+	}
+	for q, n := range limits {
+		if len(out[q]) < n {
+			if out[q], err = s.due(ctx, now, q, n); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
 // due returns the oldest messages of a queue that are due.
 func (s *Store) due(ctx context.Context, now time.Time, q string, limit int) ([]message, error) {
+	return s.oldest(ctx, now, []string{q}, limit)
+}
+
+func (s *Store) oldest(ctx context.Context, now time.Time, queues []string, limit int) ([]message, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	return all[message](ctx, s.messages, bson.D{eq("q", q), eq("due", d("$lte", micros(now))), eq("tx", "")},
+	q := eq("q", queues[0])
+	if len(queues) > 1 {
+		q = eq("q", in(queues))
+	}
+	return all[message](ctx, s.messages, bson.D{q, eq("due", d("$lte", micros(now))), eq("tx", "")},
 		options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit)))
 }
 

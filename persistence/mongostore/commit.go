@@ -209,7 +209,13 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 func (s *Store) try(ctx context.Context, works []*work) {
 	for _, w := range works {
 		w.attempt = attempt{mark: mark{Tx: s.token()}}
+		s.flying.Store(w.mark.Tx, true)
 	}
+	defer func() {
+		for _, w := range works {
+			s.flying.Delete(w.mark.Tx)
+		}
+	}()
 	steps := []func(context.Context, []*work) error{
 		s.read, s.plan, s.placePrimaries, s.placeMessages, s.placeAdmissions, s.placePayloads,
 	}
@@ -268,9 +274,6 @@ func (s *Store) undoWorks(ctx context.Context, works []*work) {
 	for _, w := range works {
 		if errors.Is(w.err, stabilize.ErrUnknownOutcome) {
 			continue // whoever meets it finds out
-		}
-		if w.stub && w.err != nil {
-			_, _ = s.workflows.DeleteOne(ctx, stubFilter(w.c.WorkflowID, w.mark.Exp))
 		}
 		if w.placed {
 			txs = append(txs, w.mark.Tx)

@@ -25,7 +25,7 @@ func (s *Store) decide(ctx context.Context, works []*work) {
 		case w.direct: // it changes nothing
 		case !w.names():
 			steps = append(steps, w)
-		case w.doc == nil && !w.stub:
+		case w.doc == nil:
 			creates = append(creates, w)
 		default:
 			updates = append(updates, w)
@@ -77,7 +77,7 @@ func (s *Store) decideUpdates(ctx context.Context, coll *mongo.Collection, works
 	}
 }
 
-// decideCreations inserts workflows that are all that their commits write.
+// decideCreations inserts workflows.
 func (s *Store) decideCreations(ctx context.Context, works []*work) {
 	if len(works) == 0 {
 		return
@@ -182,6 +182,8 @@ func (s *Store) outcome(ctx context.Context, w *work) (verdict, error) {
 	var now primary
 	err := s.primaries(w.mark.Of).FindOne(ctx, d("_id", w.mark.At), options.FindOne().SetProjection(view())).Decode(&now)
 	switch {
+	case errors.Is(err, mongo.ErrNoDocuments) && w.mark.Exp == "" && w.placed:
+		return s.breakOff(ctx, w.mark)
 	case errors.Is(err, mongo.ErrNoDocuments):
 		return underway, nil // not inserted yet, or finished and gone: nobody knows
 	case err != nil:

@@ -36,9 +36,8 @@
 //
 // What names no workflow decides in a document of its own (steps), a message that
 // dies decides about the notice of its death, and what is only one document needs no
-// mark. A primary is always updated, never inserted: an insertion that comes late
-// could not be kept from it. So a creation that comes with messages first inserts a
-// document of version 0, which is no workflow yet.
+// mark. The primary of a creation is the workflow, which is inserted; whoever breaks
+// that off inserts a document of version 0, which is no workflow, in its place.
 //
 // A reply that was lost is found out about in the same way: the token is there, or
 // the rev is moved so that it never will be.

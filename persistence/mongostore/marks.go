@@ -47,6 +47,9 @@ func (s *Store) judge(ctx context.Context, list []mark) (map[string]verdict, err
 	for _, m := range list {
 		if _, seen := out[m.Tx]; m.Tx != "" && !seen {
 			out[m.Tx] = broken // unless found otherwise: a primary that is gone decides nothing any more
+			if m.Exp == "" {
+				out[m.Tx] = underway // a creation, not inserted yet
+			}
 			byPlace[m.Of] = append(byPlace[m.Of], m)
 		}
 	}
@@ -86,9 +89,24 @@ func (p *primary) judge(m mark) verdict {
 }
 
 // breakOff makes sure that a commit under way will not be done: its primary gets
-// another rev, on which it was not decided. It returns what became of it.
+// another rev, on which it was not decided; that of a creation is put there, of
+// version 0, so that the creation finds its id taken. It returns what became of it.
 func (s *Store) breakOff(ctx context.Context, m mark) (verdict, error) {
 	for {
+		if m.Exp == "" {
+			_, err := s.workflows.InsertOne(ctx, workflow{ID: m.At, Rev: s.token(), Txs: []string{}, Stages: map[string]stage{}, Keys: []string{}})
+			if err == nil {
+				return broken, nil
+			}
+			if !duplicate(err) {
+				return underway, err
+			}
+			now, err := s.judge(ctx, []mark{m})
+			if err != nil || now[m.Tx] != underway {
+				return now[m.Tx], err
+			}
+			continue
+		}
 		res, err := s.primaries(m.Of).UpdateOne(ctx, bson.D{eq("_id", m.At), eq("rev", m.Exp)}, set(eq("rev", s.token())))
 		if err != nil {
 			return underway, err
@@ -146,6 +164,9 @@ func (s *Store) clear(ctx context.Context, list []mark, p *patience) error {
 	return nil
 }
 
+// settleAtOnce is how many are looked up at a time.
+const settleAtOnce = 1000
+
 // stale is after how long, by the token's time and the clock, a commit under way is
 // taken for one whose process died.
 const stale = time.Minute
@@ -160,12 +181,15 @@ func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error
 	return s.settleThese(ctx, found)
 }
 
-const settleAtOnce = 1000
-
 func (s *Store) settleThese(ctx context.Context, found []marked) (done bool, err error) {
-	list := make([]mark, len(found))
+	var list []mark
 	for i := range found {
-		list[i] = found[i].Mark
+		if _, own := s.flying.Load(found[i].Mark.Tx); !own { // or it would be done twice
+			list = append(list, found[i].Mark)
+		}
+	}
+	if len(list) == 0 {
+		return false, nil
 	}
 	verdicts, err := s.judge(ctx, list)
 	if err != nil {

@@ -200,55 +200,21 @@ func (w *work) choosePrimary() {
 	}
 }
 
-// alone reports whether the workflow's document is all that the commit writes.
-func (w *work) alone() bool {
-	return len(w.births)+len(w.drops) == 0 && (w.c.Admission == nil)
-}
-
-func stubFilter(id, rev string) bson.D {
-	return bson.D{eq("_id", id), eq("rev", rev), eq("version", int64(0))}
-}
-
-// placePrimaries makes the documents that decide where there are none: a step of
-// its own for what names no workflow, and for a creation that writes more than the
-// workflow a document that is no workflow yet. What decides must be an update of
-// what is there: an insertion could not be kept from coming late.
+// placePrimaries makes a document that decides for each commit that names no
+// workflow. That of a creation is the workflow itself, which is inserted last.
 func (s *Store) placePrimaries(ctx context.Context, works []*work) error {
-	var steps, stubs []any
-	var creating []*work
+	var docs []any
 	for _, w := range works {
-		switch {
-		case w.direct:
-		case !w.names():
+		if !w.direct && !w.names() {
 			w.placed = true
-			steps = append(steps, primary{ID: w.mark.At, Rev: w.mark.Exp, Txs: []string{}})
-		case w.doc == nil && !w.alone():
-			w.mark.Exp = w.mark.Tx + "-"
-			for _, m := range w.births {
-				m.Mark = w.mark
-			}
-			w.stub = true
-			creating = append(creating, w)
-			stubs = append(stubs, workflow{ID: w.c.WorkflowID, Rev: w.mark.Exp, Txs: []string{}, Stages: map[string]stage{}, Keys: []string{}})
+			docs = append(docs, primary{ID: w.mark.At, Rev: w.mark.Exp, Txs: []string{}})
 		}
 	}
-	if len(steps) > 0 {
-		if _, err := s.steps.InsertMany(ctx, steps, unordered()); err != nil {
-			return err
-		}
-	}
-	if len(stubs) == 0 {
+	if len(docs) == 0 {
 		return nil
 	}
-	taken, err := inserted(s.workflows.InsertMany(ctx, stubs, unordered()))
-	if err != nil {
-		return err
-	}
-	for _, i := range taken { // there is one: it is looked at
-		w := creating[i]
-		w.stub, w.look, w.state = false, true, again
-	}
-	return nil
+	_, err := s.steps.InsertMany(ctx, docs, unordered())
+	return err
 }
 
 func unordered() *options.InsertManyOptionsBuilder { return options.InsertMany().SetOrdered(false) }

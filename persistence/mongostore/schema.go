@@ -98,8 +98,8 @@ func (s *Store) sweep(ctx context.Context) error {
 	return err
 }
 
-// abandoned is after how long nobody can still be about to decide.
-const abandoned = time.Hour
+// abandoned is after how long nobody can still be about to insert or to decide.
+const abandoned = 24 * time.Hour
 
 // inspect finds out what kind of server it is, and whether it gives the concern
 // that is asked for.

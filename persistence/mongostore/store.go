@@ -36,8 +36,9 @@ type Store struct {
 	migrated atomic.Bool // the schema was seen
 	opening  sync.Mutex
 
-	known *cache
-	keys  *locks // of admission keys, within this handle
+	known  *cache
+	keys   *locks   // of admission keys, within this handle
+	flying sync.Map // tokens of this handle's commits that are on their way
 	wake  chan struct{}
 	gate  *persistence.Gate
 }

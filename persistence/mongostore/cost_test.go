@@ -1,0 +1,117 @@
+//go:build unix
+
+package mongostore_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/event"
+
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
+)
+
+// meter counts what a store sends.
+type meter struct {
+	mu       sync.Mutex
+	commands map[string]int // by name and collection
+	writes   int            // documents of workflows written
+}
+
+func (m *meter) started(_ context.Context, e *event.CommandStartedEvent) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	collection, _ := e.Command.Lookup(e.CommandName).StringValueOK()
+	m.commands[e.CommandName+" "+collection]++
+	if collection != "workflows" {
+		return
+	}
+	for _, field := range []string{"updates", "documents"} {
+		if list, ok := e.Command.Lookup(field).ArrayOK(); ok {
+			values, _ := list.Values()
+			m.writes += len(values)
+		}
+	}
+}
+
+func (m *meter) String() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(m.commands)) {
+		lines = append(lines, fmt.Sprintf("%5d %s", m.commands[name], name))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Chains of ten stages write at most 1.2 documents of workflows for each step, and
+// together they need at most three round trips for it.
+func TestCostOfAStep(t *testing.T) {
+	server := servers.One()
+	m := &meter{commands: map[string]int{}}
+	s, err := mongostore.Open(t.Context(), mongostore.Config{
+		URI: server.URI(t), Database: server.Database(t), Migrate: true,
+		Monitor: &event.CommandMonitor{Started: m.started},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e, err := engine.New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RegisterTask("work", stabilize.Func(func(context.Context, struct{}) (struct{}, error) {
+		return struct{}{}, nil
+	})); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- e.Run(t.Context()) }()
+	const chains, stages = 10, 10
+	spec := stabilize.NewWorkflow("app", "chain")
+	for i := range stages {
+		st := stabilize.NewStage(fmt.Sprint("s", i)).Do("work")
+		if i > 0 {
+			st.After(fmt.Sprint("s", i-1))
+		}
+		spec.Add(st)
+	}
+	m.mu.Lock()
+	clear(m.commands)
+	m.mu.Unlock()
+	var wg sync.WaitGroup
+	for range chains {
+		wg.Go(func() {
+			id, err := e.Start(t.Context(), spec)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if w, err := e.Wait(t.Context(), id); err != nil || w.Status != stabilize.Succeeded {
+				t.Errorf("%v, %v", w, err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	<-done
+	total := 0
+	for _, n := range m.commands {
+		total += n
+	}
+	steps := float64(chains * stages)
+	t.Logf("%.2f documents of workflows and %.2f commands for each step\n%s", float64(m.writes)/steps, float64(total)/steps, m)
+	if float64(m.writes)/steps > 1.2 {
+		t.Errorf("%.2f documents of workflows are written for each step", float64(m.writes)/steps)
+	}
+}
