@@ -127,6 +127,18 @@ func (c *cache) put(a *aggregate) {
 	}
 }
 
+// learn remembers a document that was read, unless what is remembered is as new: it
+// knows more.
+func (c *cache) learn(doc *workflow) {
+	c.mu.Lock()
+	old := c.byID[doc.ID]
+	known := old != nil && (old.rev == doc.Rev || old.version > doc.Version)
+	c.mu.Unlock()
+	if !known {
+		c.put(doc.aggregate())
+	}
+}
+
 func (c *cache) forget(id string) { _ = c.take(id) }
 
 // locks keep apart, within a handle, what would only wait for each other in the

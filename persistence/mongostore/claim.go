@@ -35,7 +35,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	now := s.now()
 	// What there may be to do is looked for all at once.
 	var workers []worker
-	var left []marked
+	var left []mark
 	var found map[string][]message
 	err := eachAtOnce(
 		func() (err error) {
@@ -43,7 +43,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 			return err
 		},
 		func() (err error) {
-			left, err = all[marked](ctx, s.messages, d("tx", d("$gt", "")), options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+			left, err = s.left(ctx, d("tx", d("$gt", "")))
 			return err
 		},
 		func() (err error) { found, err = s.look(ctx, now, room); return err },

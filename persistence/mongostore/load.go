@@ -80,7 +80,7 @@ func (s *Store) refresh(ctx context.Context, id string, since int64, bad error) 
 		delta, whole, err = s.delta(call, doc, since)
 		if err == nil && whole {
 			if doc.Mark.Tx == "" {
-				s.known.put(doc.aggregate())
+				s.known.learn(doc)
 			}
 		}
 		return whole, err

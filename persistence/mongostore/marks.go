@@ -174,20 +174,32 @@ const stale = time.Minute
 // settle finishes and undoes what crashes have left among the messages that a
 // filter finds. done tells whether it finished anything.
 func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error) {
-	found, err := all[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+	found, err := s.left(ctx, filter)
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
 	return s.settleThese(ctx, found)
 }
 
-func (s *Store) settleThese(ctx context.Context, found []marked) (done bool, err error) {
+// left returns the marks on messages that a filter finds, but for those of this
+// handle's commits: they would be finished twice.
+func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
+	own := map[any]bool{}
+	s.flying.Range(func(tx, _ any) bool { own[tx] = true; return true })
+	found, err := all[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+	if err != nil {
+		return nil, err
+	}
 	var list []mark
-	for i := range found {
-		if _, own := s.flying.Load(found[i].Mark.Tx); !own { // or it would be done twice
-			list = append(list, found[i].Mark)
+	for _, f := range found {
+		if _, now := s.flying.Load(f.Mark.Tx); !now && !own[f.Mark.Tx] {
+			list = append(list, f.Mark)
 		}
 	}
+	return list, nil
+}
+
+func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err error) {
 	if len(list) == 0 {
 		return false, nil
 	}

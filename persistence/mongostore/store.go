@@ -39,8 +39,8 @@ type Store struct {
 	known  *cache
 	keys   *locks   // of admission keys, within this handle
 	flying sync.Map // tokens of this handle's commits that are on their way
-	wake  chan struct{}
-	gate  *persistence.Gate
+	wake   chan struct{}
+	gate   *persistence.Gate
 }
 
 var (
@@ -188,5 +188,5 @@ func (s *Store) Clock() stabilize.Clock { return s.cfg.Clock }
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
 
-// Batches implements persistence.Pipelined.
-func (s *Store) Batches() int { return 4 }
+// Batches implements persistence.Pipelined: one is prepared while another is decided.
+func (s *Store) Batches() int { return 2 }
