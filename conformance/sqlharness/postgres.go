@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
@@ -18,7 +20,7 @@ import (
 
 // PostgresConfig says where a harness has its schemas.
 type PostgresConfig struct {
-	// DSN is the driver's data source name of a database in which the user may
+	// DSN is the driver's data source name, a URL, of a database in which the user may
 	// create schemas. The harness makes some of its own and drops them at its end.
 	DSN string
 	// InUse counts the connections that a store has checked out; nil: they are not
@@ -33,6 +35,7 @@ type Postgres struct {
 	handles
 
 	cfg     PostgresConfig
+	wire    *wire  // the handles' connections go over it, those of the first tapped
 	schema  string // also the name under which the handles are known to the server
 	trips   *trips // of the first handle
 	schemas []string
@@ -40,7 +43,6 @@ type Postgres struct {
 
 var (
 	_ conformance.Harness       = (*Postgres)(nil)
-	_ conformance.Lacking       = (*Postgres)(nil)
 	_ conformance.OpenCounter   = (*Postgres)(nil)
 	_ conformance.RowCounter    = (*Postgres)(nil)
 	_ conformance.Tamperer      = (*Postgres)(nil)
@@ -48,6 +50,8 @@ var (
 	_ conformance.Limiter       = (*Postgres)(nil)
 	_ conformance.QueryCounter  = (*Postgres)(nil)
 	_ conformance.Explainer     = (*Postgres)(nil)
+	_ conformance.Interceptor   = (*Postgres)(nil)
+	_ conformance.Freezer       = (*Postgres)(nil)
 	_ conformance.Restarter     = (*Postgres)(nil)
 	_ conformance.NarrowOpener  = (*Postgres)(nil)
 	_ conformance.TenantOpener  = (*Postgres)(nil)
@@ -71,6 +75,9 @@ func NewPostgres(t testing.TB, cfg PostgresConfig) *Postgres {
 		config.RuntimeParams["search_path"] = h.schema
 		h.db = stdlib.OpenDB(*config)
 		h.db.SetMaxOpenConns(2)
+		h.wire, err = newWire(pgconn.NetworkAddress(config.Host, config.Port))
+	}
+	if err == nil {
 		err = h.open()
 	}
 	if err != nil {
@@ -104,6 +111,7 @@ func (h *Postgres) open() (err error) {
 		return err
 	}
 	counted.Tracer = h.trips
+	counted.AfterNetConnect = h.wire.tap
 	if h.first, _, err = h.onGiven(counted, 8); err != nil {
 		return err
 	}
@@ -123,19 +131,27 @@ func (h *Postgres) onGiven(config *pgx.ConnConfig, connections int) (*sqlstore.S
 
 // handle opens a handle by data source name, known to the server by a name.
 func (h *Postgres) handle(name string, change func(*sqlstore.Config)) (*sqlstore.Store, error) {
-	separator := "?"
-	if strings.Contains(h.cfg.DSN, "?") {
-		separator = "&"
+	dsn, err := url.Parse(h.cfg.DSN)
+	if err != nil {
+		return nil, errors.New("the DSN is no URL") // as above
 	}
-	cfg := sqlstore.Config{DSN: h.cfg.DSN + separator + "application_name=" + name, Schema: h.schema, Clock: h.clock, MaxPayload: payload, Migrate: true}
+	q := dsn.Query()
+	q.Set("application_name", name)
+	q.Del("host")
+	q.Del("port")
+	dsn.Host, dsn.RawQuery = h.wire.listen.Addr().String(), q.Encode()
+	cfg := sqlstore.Config{DSN: dsn.String(), Schema: h.schema, Clock: h.clock, MaxPayload: payload, Migrate: true}
 	change(&cfg)
 	return sqlstore.Open(context.Background(), cfg)
 }
 
 func (h *Postgres) close(ctx context.Context) error {
 	errs := []error{h.closeAll()}
+	if h.wire != nil {
+		errs = append(errs, h.wire.close())
+	}
 	if h.db == nil {
-		return errs[0]
+		return errors.Join(errs...)
 	}
 	for _, schema := range h.schemas {
 		_, err := h.db.ExecContext(ctx, "DROP SCHEMA IF EXISTS "+schema+" CASCADE")
@@ -154,10 +170,12 @@ func (h *Postgres) Open() persistence.Store {
 	return h.mustExtra(h.handle(h.schema, func(*sqlstore.Config) {}))
 }
 
-// Lacks implements conformance.Lacking: one server is shared by all harnesses, and
-// what stands between its driver and it is nobody's.
-func (h *Postgres) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanFreeze, conformance.CanIntercept}
+// Intercept implements conformance.Interceptor.
+func (h *Postgres) Intercept(f func(executed bool) (breaks bool)) { h.wire.Intercept(f) }
+
+// Freeze implements conformance.Freezer.
+func (h *Postgres) Freeze(ctx context.Context) (thaw func() error, err error) {
+	return h.wire.Freeze(ctx)
 }
 
 // Restart implements conformance.Restarter: the server ends all connections of the
