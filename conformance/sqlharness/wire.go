@@ -22,6 +22,7 @@ type wire struct {
 	intercept func(executed bool) bool
 	frozen    chan struct{} // closed when it thaws; nil: it is not frozen
 	open      map[net.Conn]bool
+	fewer     *sync.Cond // of open
 	closed    bool
 }
 
@@ -31,6 +32,7 @@ func newWire(network, address string) (*wire, error) {
 		return nil, err
 	}
 	w := &wire{listen: l, network: network, address: address, open: map[net.Conn]bool{}}
+	w.fewer = sync.NewCond(&w.mu)
 	w.running.Go(func() {
 		for {
 			client, err := l.Accept()
@@ -57,6 +59,31 @@ func (w *wire) close() error {
 	return err
 }
 
+// cut breaks all connections.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.open {
+		_ = c.Close()
+	}
+}
+
+// inUse reports whether there is a connection, if it does not end before ctx does.
+func (w *wire) inUse(ctx context.Context) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.fewer.Broadcast()
+	})
+	defer stop()
+	for len(w.open) > 0 && ctx.Err() == nil {
+		w.fewer.Wait()
+	}
+	return len(w.open) > 0
+}
+
 // keep has connections closed with the wire, if not before by the function
 // returned. It reports whether the wire is there.
 func (w *wire) keep(conns ...net.Conn) (drop func(), ok bool) {
@@ -67,6 +94,7 @@ func (w *wire) keep(conns ...net.Conn) (drop func(), ok bool) {
 			_ = c.Close()
 			delete(w.open, c)
 		}
+		w.fewer.Broadcast()
 	}
 	w.mu.Lock()
 	if w.closed {
