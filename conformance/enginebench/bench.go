@@ -35,18 +35,19 @@ func (b *bench) measure(ctx context.Context, name string) (_ result, err error) 
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	var raw rates
-	single, groups := (b.opts.rawSingle+1)/2, (b.opts.rawGroups+1)/2
-	if err := raw.measure(ctx, l, b.clock, single, groups); err != nil {
+	single, groups, crowded := (b.opts.rawSingle+1)/2, (b.opts.rawGroups+1)/2, (b.opts.rawCrowd+1)/2
+	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
 		return result{}, err
 	}
 	r, err := b.play(ctx, name)
 	if err != nil {
 		return result{}, err
 	}
-	if err := raw.measure(ctx, l, b.clock, single, groups); err != nil {
+	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
 		return result{}, err
 	}
 	r.RawSingle, r.RawGrouped = raw.single.perSecond(), raw.grouped.perSecond()
+	r.RawCrowded = raw.crowded.perSecond()
 	r.rawCPUPerStep = raw.grouped.cpuOfOne()
 	return r, nil
 }

@@ -44,6 +44,7 @@ type options struct {
 
 	rawSingle int // steps of the raw limit, one per commit
 	rawGroups int // groups of the raw limit
+	rawCrowd  int // steps of the raw limit, one per commit, on several connections
 }
 
 // rawGroup is how many steps the raw limit puts into one commit.
@@ -76,6 +77,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f.IntVar(&o.warmup, "warmup", 20, "workflows before measuring")
 	f.IntVar(&o.rawSingle, "raw-single", 1000, "steps of the raw limit, one per commit")
 	f.IntVar(&o.rawGroups, "raw-groups", 60, fmt.Sprintf("groups of %d steps of the raw limit", rawGroup))
+	f.IntVar(&o.rawCrowd, "raw-crowd", 4000, fmt.Sprintf("steps of the raw limit, one per commit, over %d connections (PostgreSQL)", rawConnections))
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -87,7 +89,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	}
 	for name, n := range map[string]int{
 		"runs": o.runs, "concurrency": o.concurrency, "gogc": o.gogc, "starters": o.starters, "stages": o.stages, "width": o.width,
-		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups,
+		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups, "raw-crowd": o.rawCrowd,
 	} {
 		if n <= 0 {
 			return nil, stabilize.Invalid("-"+name, "%d is not positive", n)

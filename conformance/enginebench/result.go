@@ -18,6 +18,7 @@ type result struct {
 	P95            float64 `json:"p95_ms"`
 	RawSingle      float64 `json:"raw_single_per_s,omitempty"`
 	RawGrouped     float64 `json:"raw_grouped_per_s,omitempty"` // absent without a raw limit
+	RawCrowded     float64 `json:"raw_crowded_per_s,omitempty"` // absent where one writes at a time
 	CommitsPerStep float64 `json:"commits_per_step"`
 	BytesPerStep   float64 `json:"bytes_per_step"`
 	AllocsPerStep  float64 `json:"allocs_per_step"`
@@ -78,7 +79,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 // numbers are all of a result that medians are taken of.
 func (r *result) numbers() []*float64 {
 	list := []*float64{
-		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped,
+		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped, &r.RawCrowded,
 		&r.CommitsPerStep, &r.BytesPerStep, &r.AllocsPerStep, &r.CPUPerStep,
 		&r.batchesPerStep, &r.claimsPerStep, &r.rawCPUPerStep, &r.repeated,
 	}

@@ -36,6 +36,13 @@ type limit interface {
 	close() error
 }
 
+// crowd is a limit of a database that several connections write to at once.
+type crowd interface {
+	// single does n steps, each a commit of its own, over rawConnections connections
+	// at the same time.
+	single(ctx context.Context, n int) error
+}
+
 func openSite(open Opener, o *options) (site, error) {
 	if open != nil {
 		return openOwnSite(open, o.dir)

@@ -37,7 +37,7 @@ func openPostgresSite(dsn string) (site, error) {
 	if err != nil {
 		return nil, stabilize.Invalid("DSN", "cannot be read")
 	}
-	db.SetMaxOpenConns(2) // the raw limit keeps one
+	db.SetMaxOpenConns(2 + rawConnections) // the raw limit keeps the others
 	return &postgresSite{db: db, dsn: u, prefix: "enginebench_" + strings.ToLower(rand.Text())}, nil
 }
 

@@ -24,6 +24,14 @@ func columns() []column {
 			return fmt.Sprintf(format, of(r))
 		}
 	}
+	crowded := func(format string, of func(*result) float64) func(*result) string {
+		return func(r *result) string {
+			if r.RawCrowded == 0 {
+				return "–"
+			}
+			return fmt.Sprintf(format, of(r))
+		}
+	}
 	return []column{
 		{"", func(r *result) string { return r.Scenario }},
 		{"workflows/s", number("%.0f", func(r *result) float64 { return r.Workflows })},
@@ -33,6 +41,8 @@ func columns() []column {
 		{"raw single/s", raw("%.0f", func(r *result) float64 { return r.RawSingle })},
 		{"raw grouped/s", raw("%.0f", func(r *result) float64 { return r.RawGrouped })},
 		{"steps/raw grouped", raw("%.3f", func(r *result) float64 { return r.Steps / r.RawGrouped })},
+		{"raw single×10/s", crowded("%.0f", func(r *result) float64 { return r.RawCrowded })},
+		{"steps/raw single×10", crowded("%.2f", func(r *result) float64 { return r.Steps / r.RawCrowded })},
 		{"p50×raw single", raw("%.2f", func(r *result) float64 { return r.P50 * r.RawSingle / 1000 })},
 		{"commits/step", number("%.2f", func(r *result) float64 { return r.CommitsPerStep })},
 		{"batches/step", number("%.3f", func(r *result) float64 { return r.batchesPerStep })},
