@@ -24,7 +24,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 		err := s.r.NewSelect().Model(&rows).ModelTableExpr("? AS m", s.table("messages")).
 			Column("m.id", "m.kind", "m.due", "m.attempts", "m.body").
 			ColumnExpr("EXISTS (SELECT 1 FROM ? AS k WHERE k.fence = m.worker AND k.expires > ?) AS leased", s.table("workers"), micros(s.now())).
-			Where("m.workflow_id = ?", workflowID).
+			Where("m.id IN (?)", s.addressed(workflowID)).
 			Order("m.due", "m.seq").Scan(ctx)
 		if err != nil {
 			return err
