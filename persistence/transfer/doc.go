@@ -12,6 +12,6 @@
 // after; Export refuses to go on while a worker holds a message. An import that
 // was cut short is run again: what is there already is left alone.
 //
-// It imports persistence, queue and stabilize, and no database. Start reading at
-// Export.
+// It may import persistence, queue and stabilize, and no database. Where to start
+// reading: Export.
 package transfer
