@@ -85,8 +85,9 @@ type Proxy struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	turn   chan struct{} // holds one element while a command that is alone runs
-	// intercept is nil or what Intercept was given.
+	// nil or what Intercept and Watch were given.
 	intercept atomic.Pointer[func(Call) Fault]
+	watch     atomic.Pointer[func(Command)]
 	serving   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -124,6 +125,16 @@ func (p *Proxy) Intercept(f func(Call) Fault) {
 		return
 	}
 	p.intercept.Store(&f)
+}
+
+// Watch shows f every command before anything else happens to it, those in the
+// background included. It is called by several goroutines at once. nil ends it.
+func (p *Proxy) Watch(f func(Command)) {
+	if f == nil {
+		p.watch.Store(nil)
+		return
+	}
+	p.watch.Store(&f)
 }
 
 // Freeze stops everything without ending a connection: nothing is sent to the
@@ -316,6 +327,9 @@ func (k *link) exchange(request message) ([]message, error) {
 	command, err := request.command()
 	if err != nil {
 		return nil, err
+	}
+	if f := k.p.watch.Load(); f != nil {
+		(*f)(command)
 	}
 	if f := k.p.fault(Call{Command: command}); f.Break {
 		return nil, io.EOF
