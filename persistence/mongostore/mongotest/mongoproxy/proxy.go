@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -21,8 +22,11 @@ type Config struct {
 	// OneAtATime: a command is sent to the server when the one before, of whatever
 	// connection, was answered. Only hello, ping and getMore go at any time.
 	OneAtATime bool
-	// Logger is told, on level Warn, of connections that were given up because
-	// something other than their ends failed. Default: nobody.
+	// Slow is after how long the Logger is told of a command that the server has not
+	// answered: it may hang, and with OneAtATime all others with it. Default: never.
+	Slow time.Duration
+	// Logger is told, on level Warn, of slow commands, and of connections that were
+	// given up because something other than their ends failed. Default: nobody.
 	Logger *slog.Logger
 }
 
@@ -212,7 +216,7 @@ func (p *Proxy) accept() {
 // gone tells whether the error says no more than that an end of a connection is.
 func gone(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial"
 }
 
 func (p *Proxy) add(k *link) bool {
@@ -362,6 +366,12 @@ func (k *link) ask(command Command, request message) ([]message, error) {
 			return nil, k.p.ctx.Err()
 		}
 		defer func() { <-k.p.turn }()
+	}
+	if k.p.cfg.Slow > 0 {
+		slow := time.AfterFunc(k.p.cfg.Slow, func() {
+			k.p.cfg.Logger.Warn("a command is not answered", "command", command.Name, "database", command.Database, "bytes", len(request), "after", k.p.cfg.Slow)
+		})
+		defer slow.Stop()
 	}
 	if _, err := k.server.Write(request.expectOneReply()); err != nil {
 		return nil, err
