@@ -172,6 +172,13 @@ func TestProxyGivesUp(t *testing.T) {
 	}
 	good.send(msg(1, 0, named("ping")))
 	good.receive(1)
+	_ = good.Close()
+	p.Break()
+	select {
+	case text := <-warned:
+		t.Errorf("of a client that has gone the log says %s", text)
+	default:
+	}
 	nobody := before(t, &server{addr: "127.0.0.1:1"}, func(c *Config) { c.Logger = slog.New(warned) })
 	connect(t, nobody).ended()
 	if text := <-warned; !strings.Contains(text, "dial") {

@@ -126,6 +126,20 @@ func TestExpectOneReply(t *testing.T) {
 	}
 }
 
+// An OP_QUERY is answered by an OP_REPLY of one document, others by an OP_MSG.
+func TestAnswer(t *testing.T) {
+	for request, op := range map[*message]uint32{new(query(7, "db.$cmd", named("x"))): opReply, new(msg(7, 0, named("x"))): opMsg} {
+		m := answer(*request, ok())
+		read, err := readMessage(bytes.NewReader(m))
+		if err != nil || read.op() != op || binary.LittleEndian.Uint32(read[8:]) != 7 {
+			t.Errorf("operation %d instead of %d, %v", read.op(), op, err)
+		}
+		if doc, _, err := m.body(); err != nil || !bytes.Equal(doc, ok()) {
+			t.Errorf("the answer holds %v, %v", doc, err)
+		}
+	}
+}
+
 // Whatever comes, it is a command or an error.
 func FuzzCommand(f *testing.F) {
 	f.Add([]byte(msg(1, flagChecksum, named("insert"), sequence("documents", bson.D{})...)))
