@@ -45,6 +45,62 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 	}
 }
 
+// The test binary is its own worker process, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		MainDSN()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Worker processes run every step, each of them some, and the engine that starts the
+// workflows runs none.
+func TestWorkerProcesses(t *testing.T) {
+	for name, dsn := range map[string]string{"sqlite": "sqlite://" + t.TempDir(), "postgres": postgresDSN(t)} {
+		t.Run(name, func(t *testing.T) {
+			results := runJSON(t, tiny(dsn, "-json", "-scenario", "B2,B3,B4", "-workers", "1,2"))
+			if len(results) != 6 {
+				t.Fatalf("%d results, want 6", len(results))
+			}
+			for i, r := range results {
+				if r["workers"] != float64(i%2+1) {
+					t.Errorf("result %d is of %v workers", i, r["workers"])
+				}
+				delete(r, "workers")
+				checkResult(t, []string{"B2", "B3", "B4"}[i/2], r, true)
+			}
+			var out bytes.Buffer
+			if err := run(t.Context(), nil, tiny(dsn, "-scenario", "B2,B6", "-workers", "1,2"), &out, testLog{t}); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(out.String(), "B2, 1 worker ") || !strings.Contains(out.String(), "\nB2, 2 workers: ") || strings.Contains(out.String(), "B6, 1") {
+				t.Errorf("the table says\n%s", &out)
+			}
+		})
+	}
+}
+
+// A worker that ends before it is told to ends the measuring with an error.
+func TestWorkerThatDies(t *testing.T) {
+	c, err := hire(t.Context(), 2, order{DSN: "sqlite://" + filepath.Join(t.TempDir(), "x.db"), Concurrency: 1, GOGC: 100}, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.workers[1].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.wait(t.Context(), "none"); !errors.Is(err, stabilize.ErrInternal) {
+		t.Errorf("waiting: %v", err)
+	}
+	if err := c.dismiss(); err == nil {
+		t.Error("all ended well")
+	}
+	if _, err := hire(t.Context(), 1, order{DSN: "sqlite://" + t.TempDir(), Concurrency: 1, GOGC: 100}, testLog{t}); err == nil {
+		t.Error("a worker without a database is ready")
+	}
+}
+
 // postgresDSN starts a server for the test.
 func postgresDSN(t *testing.T) string {
 	server := &pgtest.Server{}
@@ -209,6 +265,10 @@ func TestBadArguments(t *testing.T) {
 		{"-dsn", "memory:", "-concurrency", "0"},
 		{"-dsn", "memory:", "-long", "50", "-messages", "50"},
 		{"-dsn", "memory:", "B1"},
+		{"-dsn", "memory:", "-workers", "1"},
+		{"-dsn", "sqlite://", "-workers", "-1"},
+		{"-dsn", "sqlite://", "-workers", "1,1"},
+		{"-dsn", "sqlite://", "-workers", "many"},
 		{"-dsn", "memory:x"},
 		{"-dsn", "nosuch://"},
 		{"-dsn", "sqlite:x.db"},

@@ -12,6 +12,7 @@ import (
 //nolint:tagliatelle // the names of the output are an interface of its own
 type result struct {
 	Scenario       string  `json:"scenario"`
+	Workers        float64 `json:"workers,omitempty"` // processes beside the one that measures
 	Workflows      float64 `json:"workflows_per_s"`
 	Steps          float64 `json:"steps_per_s"`
 	P50            float64 `json:"p50_ms"`

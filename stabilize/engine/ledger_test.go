@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,6 +48,7 @@ type ledger struct {
 
 const ledgerTables = `CREATE TABLE {}.runs (seq bigserial PRIMARY KEY, run text NOT NULL UNIQUE, task text NOT NULL,
 		workflow text NOT NULL, stage text NOT NULL, attempt int NOT NULL, worker int NOT NULL, after_run text NOT NULL);
+	CREATE TABLE {}.workers_known (worker int PRIMARY KEY, lease text NOT NULL, ttl bigint NOT NULL, fence bigint NOT NULL);
 	CREATE TABLE {}.incidents (seq bigint PRIMARY KEY DEFAULT nextval('{}.runs_seq_seq'), what text NOT NULL, worker int NOT NULL);`
 
 func openLedger(dsn, schema string) (*ledger, error) {
@@ -84,7 +86,7 @@ const (
 	killing    incident = "killing"    // a worker is about to be killed
 	restarting incident = "restarting" // the server is about to be
 	restarted  incident = "restarted"  // it answers again
-	lapsed     incident = "lapsed"     // a worker that lives has lost its lease and taken a new one
+	lapsed     incident = "lapsed"     // a worker was silent for longer than its TTL, and lives
 )
 
 func (l *ledger) happened(ctx context.Context, what incident, worker int) error {
@@ -131,40 +133,54 @@ func openLedgerWorker(ctx context.Context, text string) (*engine.Engine, error) 
 	}))
 }
 
-// openOnLedger makes an engine on a store of its own that notes when its worker
-// lapses.
+// openOnLedger makes an engine on a store of its own.
 func openOnLedger(ctx context.Context, l *ledger, c ledgerWorker) (*engine.Engine, error) {
 	s, err := sqlstore.Open(ctx, sqlstore.Config{DSN: c.DSN, Schema: c.Schema, Migrate: true})
 	if err != nil {
 		return nil, err
 	}
-	return engine.New(&confessing{Store: s, ledger: l, worker: c.Worker},
+	return engine.New(&introduced{Store: s, ledger: l, worker: c.Worker},
 		engine.WithConfig(engine.Config{LeaseTTL: c.LeaseTTL, Concurrency: 20}),
 		engine.WithLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))))
 }
 
-// confessing is a store whose worker tells that it was silent for too long.
-type confessing struct {
+// introduced is a store whose worker notes under which lease it works.
+type introduced struct {
 	*sqlstore.Store // with all its powers
 
 	ledger *ledger
 	worker int
-	fence  int64
+	known  bool
 }
 
-// Heartbeat implements queue.Queue. An engine calls it from one goroutine at a time.
-func (c *confessing) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
-	leases, err := c.Store.Heartbeat(ctx, w)
-	if err != nil {
+// Heartbeat implements queue.Queue. An engine calls it before it claims anything, and
+// from one goroutine at a time.
+func (s *introduced) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	leases, err := s.Store.Heartbeat(ctx, w)
+	if err != nil || s.known {
 		return leases, err
 	}
-	if c.fence != 0 && leases.Fence != c.fence {
-		if err := c.ledger.happened(ctx, lapsed, c.worker); err != nil {
-			return leases, err
+	s.known = true
+	return leases, s.ledger.insist(ctx, "INSERT INTO {}.workers_known (worker, lease, ttl, fence) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		s.worker, w.ID, int64(w.TTL), leases.Fence)
+}
+
+// question notes that a worker has lapsed, if it has: asked in its name, the queue
+// tells under which fence it works by now.
+func (l *ledger) question(ctx context.Context, q queue.Queue, worker int) error {
+	var w queue.Worker
+	var fence int64
+	if err := l.db.QueryRowContext(ctx, l.text("SELECT lease, ttl, fence FROM {}.workers_known WHERE worker = $1"), worker).Scan(&w.ID, &w.TTL, &fence); err != nil {
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // it has not begun
 		}
+		return err
 	}
-	c.fence = leases.Fence
-	return leases, nil
+	leases, err := q.Heartbeat(ctx, w)
+	if err != nil || leases.Fence == fence {
+		return err
+	}
+	return l.happened(ctx, lapsed, worker)
 }
 
 // ledgerRun is a row of runs.
@@ -220,7 +236,7 @@ func (l *ledger) incidents(ctx context.Context) (incidents, error) {
 // excuse says why a task that was run once was run again; empty: there is no reason.
 func (i incidents) excuse(first, again ledgerRun) string {
 	for _, at := range i[killing][first.worker] {
-		if first.seq < at && at < again.seq {
+		if at < again.seq {
 			return "its worker was killed"
 		}
 	}
@@ -229,10 +245,8 @@ func (i incidents) excuse(first, again ledgerRun) string {
 			return "the server was restarted"
 		}
 	}
-	for _, at := range i[lapsed][first.worker] {
-		if first.seq < at {
-			return "its worker was silent for too long"
-		}
+	if len(i[lapsed][first.worker]) > 0 { // noted later
+		return "its worker was silent for too long"
 	}
 	return ""
 }

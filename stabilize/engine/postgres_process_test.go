@@ -70,24 +70,27 @@ func (f *fleet) employ(i int) {
 }
 
 // begin starts a workflow under a key, so that it begins once however often the
-// server goes away meanwhile, and waits for its end.
-func (f *fleet) begin(ctx context.Context, name string, length int) error {
-	id, err := f.Start(ctx, chainOf(name, length), engine.WithKey("once"))
-	for errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrUnknownOutcome) {
+// server goes away meanwhile.
+func (f *fleet) begin(ctx context.Context, name string, length int) (id string, err error) {
+	for {
+		id, err = f.Start(ctx, chainOf(name, length), engine.WithKey("once"))
+		if !errors.Is(err, stabilize.ErrTransient) && !errors.Is(err, stabilize.ErrUnknownOutcome) {
+			return id, err
+		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return "", errors.Join(err, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
-		id, err = f.Start(ctx, chainOf(name, length), engine.WithKey("once"))
 	}
-	if err != nil {
-		return err
-	}
+}
+
+// end waits for the end of a workflow.
+func (f *fleet) end(ctx context.Context, id string) error {
 	w, err := f.Wait(ctx, id)
 	if err != nil {
 		if got, _ := f.Get(context.WithoutCancel(ctx), id); got != nil {
-			err = fmt.Errorf("%w; workflow %s is %s", err, name, describe(got))
+			err = fmt.Errorf("%w; workflow %s is %s", err, got.Name, describe(got))
 		}
 		return err
 	}
@@ -97,15 +100,15 @@ func (f *fleet) begin(ctx context.Context, name string, length int) error {
 	return nil
 }
 
-// load has so many goroutines begin workflows, one after the other, as long as more
-// says that there is one. What it returns waits for the last to end.
-func (f *fleet) load(ctx context.Context, starters, length int, more func(n int) bool) (wait func()) {
-	var n atomic.Int64
+// each has so many goroutines do something with the numbers from 0, as long as more
+// says that there is one. What it returns waits for them.
+func (f *fleet) each(goroutines int, more func(n int) bool, do func(n int) error) (wait func()) {
+	var next atomic.Int64
 	var all sync.WaitGroup
-	for range starters {
+	for range goroutines {
 		all.Go(func() {
-			for i := int(n.Add(1)); more(i) && !f.t.Failed(); i = int(n.Add(1)) {
-				if err := f.begin(ctx, fmt.Sprint("w", i), length); err != nil {
+			for n := int(next.Add(1)) - 1; more(n) && !f.t.Failed(); n = int(next.Add(1)) - 1 {
+				if err := do(n); err != nil {
 					f.t.Error(err)
 				}
 			}
@@ -123,7 +126,10 @@ type tally struct{ workflows, tasks, runs, again int }
 // a task ran again only for a reason.
 func (f *fleet) audit(length int) tally {
 	f.t.Helper()
-	for _, w := range f.workers {
+	for i, w := range f.workers {
+		if err := f.question(f.t.Context(), f.Store(), f.numbers[i]); err != nil {
+			f.t.Error(err)
+		}
 		w.stop(f.t)
 	}
 	depth, err := f.Store().Depth(f.t.Context())
@@ -208,17 +214,24 @@ func TestPostgresKilledWorkersLoseNothing(t *testing.T) {
 	}
 	server := &pgtest.Server{Local: true} // it crashes
 	t.Cleanup(server.Stop)
-	f := newFleet(t, server, ledgerWorker{LeaseTTL: time.Second, Takes: 10 * time.Millisecond}, 3)
+	f := newFleet(t, server, ledgerWorker{LeaseTTL: 2 * time.Second, Takes: 10 * time.Millisecond}, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(kills)*between+4*time.Minute)
 	defer cancel()
 	over := make(chan struct{})
-	wait := f.load(ctx, 24, length, func(int) bool {
+	more := func(int) bool {
 		select {
 		case <-over:
 			return false
 		default:
 			return true
 		}
+	}
+	wait := f.each(24, more, func(n int) error {
+		id, err := f.begin(ctx, fmt.Sprint("w", n), length)
+		if err != nil {
+			return err
+		}
+		return f.end(ctx, id)
 	})
 	ticks := time.NewTicker(between)
 	defer ticks.Stop()
@@ -231,7 +244,7 @@ func TestPostgresKilledWorkersLoseNothing(t *testing.T) {
 		}
 		place := k % len(f.workers)
 		// Noted before: what runs again because of it is noted after.
-		if err := f.happened(ctx, killing, f.numbers[place]); err != nil {
+		if err := errors.Join(f.happened(ctx, killing, f.numbers[place]), f.question(ctx, f.Store(), f.numbers[place])); err != nil {
 			t.Fatal(err)
 		}
 		f.workers[place].kill()
@@ -276,7 +289,13 @@ func TestPostgresRunsEveryTaskOnce(t *testing.T) {
 	f := newFleet(t, server, ledgerWorker{LeaseTTL: 10 * time.Minute}, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	f.load(ctx, 64, length, func(n int) bool { return n <= workflows })()
+	ids := make([]string, workflows)
+	more := func(n int) bool { return n < workflows }
+	f.each(64, more, func(n int) (err error) {
+		ids[n], err = f.begin(ctx, fmt.Sprint("w", n), length)
+		return err
+	})()
+	f.each(4, more, func(n int) error { return f.end(ctx, ids[n]) })()
 	sum := f.audit(length)
 	if sum.workflows != workflows || sum.runs != workflows*length {
 		t.Errorf("%d workflows ended, and their tasks ran %d times, want each of %d once", sum.workflows, sum.runs, workflows*length)

@@ -118,7 +118,7 @@ func startProcess(t *testing.T, env ...string) *worker {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = t.Output()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func startProcess(t *testing.T, env ...string) *worker {
 		w.kill()
 		t.Fatalf("the worker said %q, %v", line, err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // after it has ended this does nothing
+	t.Cleanup(w.kill) // after it has ended this does nothing
 	return w
 }
 
