@@ -87,6 +87,7 @@ const (
 	restarting incident = "restarting" // the server is about to be
 	restarted  incident = "restarted"  // it answers again
 	lapsed     incident = "lapsed"     // a worker was silent for longer than its TTL, and lives
+	robbed     incident = "robbed"     // a worker lost its leases without having been silent
 )
 
 func (l *ledger) happened(ctx context.Context, what incident, worker int) error {
@@ -150,24 +151,33 @@ type introduced struct {
 
 	ledger *ledger
 	worker int
-	known  bool
+	fence  int64     // 0: not known yet
+	last   time.Time // a heartbeat that succeeded was sent
 }
 
 // Heartbeat implements queue.Queue. An engine calls it before it claims anything, and
 // from one goroutine at a time.
 func (s *introduced) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	sent, first := time.Now(), s.fence == 0
 	leases, err := s.Store.Heartbeat(ctx, w)
-	if err != nil || s.known {
+	if err != nil {
 		return leases, err
 	}
-	s.known = true
+	// Half of it: clocks are measured, not known.
+	if !first && leases.Fence != s.fence && time.Since(s.last) < w.TTL/2 {
+		err = s.ledger.happened(ctx, robbed, s.worker)
+	}
+	s.fence, s.last = leases.Fence, sent
+	if !first {
+		return leases, err
+	}
 	return leases, s.ledger.insist(ctx, "INSERT INTO {}.workers_known (worker, lease, ttl, fence) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
 		s.worker, w.ID, int64(w.TTL), leases.Fence)
 }
 
 // question notes that a worker has lapsed, if it has: asked in its name, the queue
 // tells under which fence it works by now.
-func (l *ledger) question(ctx context.Context, q queue.Queue, worker int) error {
+func (l *ledger) question(ctx context.Context, q *sqlstore.Store, worker int) error {
 	var w queue.Worker
 	var fence int64
 	if err := l.db.QueryRowContext(ctx, l.text("SELECT lease, ttl, fence FROM {}.workers_known WHERE worker = $1"), worker).Scan(&w.ID, &w.TTL, &fence); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -23,6 +24,7 @@ type fleet struct {
 	*engine.Engine
 	*ledger
 	t       *testing.T
+	store   *sqlstore.Store // of the engine
 	told    ledgerWorker
 	workers []*worker
 	numbers []int // of the workers, in the ledger
@@ -53,7 +55,7 @@ func newFleet(t *testing.T, server *pgtest.Server, told ledgerWorker, workers in
 	if _, err := l.db.ExecContext(t.Context(), l.text(ledgerTables)); err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{Engine: e, ledger: l, t: t, told: told, workers: make([]*worker, workers), numbers: make([]int, workers)}
+	f := &fleet{Engine: e, ledger: l, t: t, store: e.Store().(*introduced).Store, told: told, workers: make([]*worker, workers), numbers: make([]int, workers)}
 	for i := range workers {
 		f.employ(i)
 	}
@@ -127,7 +129,7 @@ type tally struct{ workflows, tasks, runs, again int }
 func (f *fleet) audit(length int) tally {
 	f.t.Helper()
 	for i, w := range f.workers {
-		if err := f.question(f.t.Context(), f.Store(), f.numbers[i]); err != nil {
+		if err := f.question(f.t.Context(), f.store, f.numbers[i]); err != nil {
 			f.t.Error(err)
 		}
 		w.stop(f.t)
@@ -143,6 +145,9 @@ func (f *fleet) audit(length int) tally {
 	happened, err := f.incidents(f.t.Context())
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	for worker := range happened[robbed] {
+		f.t.Errorf("worker %d was taken for dead, and it was not silent", worker)
 	}
 	sum := tally{workflows: len(f.ended), tasks: len(runs)}
 	for _, w := range f.ended {
@@ -244,7 +249,7 @@ func TestPostgresKilledWorkersLoseNothing(t *testing.T) {
 		}
 		place := k % len(f.workers)
 		// Noted before: what runs again because of it is noted after.
-		if err := errors.Join(f.happened(ctx, killing, f.numbers[place]), f.question(ctx, f.Store(), f.numbers[place])); err != nil {
+		if err := errors.Join(f.happened(ctx, killing, f.numbers[place]), f.question(ctx, f.store, f.numbers[place])); err != nil {
 			t.Fatal(err)
 		}
 		f.workers[place].kill()
