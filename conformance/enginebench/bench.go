@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ func (b *bench) play(ctx context.Context, name string, workers int) (result, err
 // load runs B1 to B5, in so many worker processes or, with 0, in this one.
 func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, error) {
 	var ran atomic.Int64
-	var latencies []time.Duration
+	var latencies, seen []time.Duration
 	var used usage
 	err := b.withStore(ctx, func(store *counted) (err error) {
 		if err := b.fillQueue(ctx, store, sc.delayed); err != nil {
@@ -73,7 +74,8 @@ func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, err
 		}
 		m := &meter{b: b, store: store, steps: ran.Load}
 		var e *engine.Engine
-		wait := func(ctx context.Context, id string) error { return succeeded(e.Wait(ctx, id)) }
+		look := func(ctx context.Context, id string) error { return succeeded(e.Wait(ctx, id)) }
+		wait := look
 		if workers == 0 {
 			var stop func()
 			if e, stop, err = b.startEngine(ctx, store, noop(&ran)); err != nil {
@@ -95,12 +97,16 @@ func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, err
 		if _, err := b.runWorkflows(ctx, e, wait, sc, b.opts.warmup); err != nil {
 			return err
 		}
-		return b.profiled(sc.name, func() error {
+		err = b.profiled(sc.name, func() error {
 			from := m.begin()
 			latencies, err = b.runWorkflows(ctx, e, wait, sc, sc.workflows)
 			used = m.end(from)
 			return errors.Join(err, m.err)
 		})
+		if err == nil && workers > 0 && sc.starters == 1 {
+			seen, err = b.runWorkflows(ctx, e, look, sc, (sc.workflows+9)/10)
+		}
+		return err
 	})
 	if err != nil {
 		return result{}, err
@@ -113,6 +119,8 @@ func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, err
 	used.steps = want
 	r := newResult(sc.name, sc.workflows, used, latencies)
 	r.repeated, r.Workers = float64(repeated), float64(workers)
+	slices.Sort(seen)
+	r.WaitP50 = milliseconds(quantile(seen, 0.50))
 	return r, nil
 }
 

@@ -54,30 +54,35 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Worker processes run every step, each of them some, and the engine that starts the
-// workflows runs none.
+// Worker processes run every step, and the process that starts the workflows none.
 func TestWorkerProcesses(t *testing.T) {
-	for name, dsn := range map[string]string{"sqlite": "sqlite://" + t.TempDir(), "postgres": postgresDSN(t)} {
-		t.Run(name, func(t *testing.T) {
-			results := runJSON(t, tiny(dsn, "-json", "-scenario", "B2,B3,B4", "-workers", "1,2"))
-			if len(results) != 6 {
-				t.Fatalf("%d results, want 6", len(results))
+	dsn := postgresDSN(t)
+	check := func(dsn, scenarios, workers string, want ...turn) {
+		t.Helper()
+		results := runJSON(t, tiny(dsn, "-json", "-scenario", scenarios, "-workers", workers))
+		if len(results) != len(want) {
+			t.Fatalf("%d results, want %d", len(results), len(want))
+		}
+		for i, r := range results {
+			if n, _ := r["workers"].(float64); int(n) != want[i].workers {
+				t.Errorf("%s: the result is of %v workers", want[i], n)
 			}
-			for i, r := range results {
-				if r["workers"] != float64(i%2+1) {
-					t.Errorf("result %d is of %v workers", i, r["workers"])
-				}
-				delete(r, "workers")
-				checkResult(t, []string{"B2", "B3", "B4"}[i/2], r, true)
+			if by, _ := r["wait_p50_ms"].(float64); by > 0 != (want[i].scenario == "B4") {
+				t.Errorf("%s: Wait returned after p50 %v ms", want[i], by)
 			}
-			var out bytes.Buffer
-			if err := run(t.Context(), nil, tiny(dsn, "-scenario", "B2,B6", "-workers", "1,2"), &out, testLog{t}); err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(out.String(), "B2, 1 worker ") || !strings.Contains(out.String(), "\nB2, 2 workers: ") || strings.Contains(out.String(), "B6, 1") {
-				t.Errorf("the table says\n%s", &out)
-			}
-		})
+			delete(r, "workers")
+			delete(r, "wait_p50_ms")
+			checkResult(t, want[i].scenario, r, true)
+		}
+	}
+	check("sqlite://"+t.TempDir(), "B1", "2", turn{"B1", 2})
+	check(dsn, "B2,B4,B6", "1,2", turn{"B2", 1}, turn{"B2", 2}, turn{"B4", 1}, turn{"B4", 2}, turn{"B6", 0})
+	var out bytes.Buffer
+	if err := run(t.Context(), nil, tiny(dsn, "-scenario", "B1", "-workers", "0,2"), &out, testLog{t}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "B1, 2 workers ") || !strings.Contains(out.String(), "\nB1, 2 workers: ") {
+		t.Errorf("the table says\n%s", &out)
 	}
 }
 

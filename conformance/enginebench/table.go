@@ -86,6 +86,11 @@ func writeTable(w io.Writer, o *options, results []result) error {
 			turn{r.Scenario, int(r.Workers)}, r.Steps/first.Steps, first.Workers, r.P50/first.P50)
 	}
 	for i := range results {
+		if r := &results[i]; r.WaitP50 > 0 {
+			fmt.Fprintf(w, "%s: Wait in the process that starts, which has to look, returns after p50 %.2f ms.\n", turn{r.Scenario, int(r.Workers)}, r.WaitP50)
+		}
+	}
+	for i := range results {
 		if n := results[i].repeated; n > 0 {
 			fmt.Fprintf(w, "%s: %.0f tasks ran again after a lease was lost.\n", results[i].Scenario, n)
 		}
