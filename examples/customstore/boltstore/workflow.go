@@ -119,6 +119,29 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	})
 }
 
+// Prune implements persistence.WorkflowStore.
+func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error) {
+	err = s.run(ctx, "prune", writing, persistence.CheckPrune(finished), func(t *txn) error {
+		for _, h := range finished {
+			w, found := read[row](t, "workflows", []byte(h.ID))
+			left := false
+			for range t.list("owned", key(h.ID), nil) {
+				left = true
+				break
+			}
+			if found && !left && persistence.IsAsRead(h, w.Version, w.Created) {
+				remove(t, h.ID)
+				removed++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return removed, nil
+}
+
 // remove removes all there is of a workflow, also if there is none of that id:
 // messages may be addressed to it.
 func remove(t *txn, id string) {
