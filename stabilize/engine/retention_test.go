@@ -74,13 +74,16 @@ func (r *rig) prune(want int, rule engine.PruneRule) {
 	}
 }
 
+// Virtual time is cheap, the looks of the workers in it are not: a day is a minute.
+const unit = time.Minute
+
 func TestFinishedWorkflowsAreKeptByAgeAndStatus(t *testing.T) {
 	rules := []engine.PruneRule{
-		{Statuses: []stabilize.Status{stabilize.Succeeded}, OlderThan: 7 * day},
-		{OlderThan: 30 * day},
+		{Statuses: []stabilize.Status{stabilize.Succeeded}, OlderThan: 7 * unit},
+		{OlderThan: 30 * unit},
 	}
 	onStores(t, func(t *testing.T, d data) {
-		r := newRig(t, d, engine.WithRetention(engine.Retention{Rules: rules, Interval: time.Hour}), patient())
+		r := newRig(t, d, engine.WithRetention(engine.Retention{Rules: rules, Interval: 10 * time.Second}), patient())
 		r.gate("gate")
 		never, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Add(stage("a").Do("ok")))
 		r.must(err)
@@ -90,18 +93,18 @@ func TestFinishedWorkflowsAreKeptByAgeAndStatus(t *testing.T) {
 		slow := r.begin(stage("a").Do("gate")) // it began with the others, and ends later
 		good, bad := r.finish(stage("a").Do("ok")).ID, r.finish(stage("a").Do("fail")).ID
 		all := []string{good, bad, never, running, slow}
-		r.pass(6 * day)
+		r.pass(6 * unit)
 		r.deliver(slow, "go", nil)
 		r.wait(slow)
 		r.wantThere("before any is old enough", "[true true true true true]", all...)
-		r.pass(day + 2*time.Hour)
-		r.wantThere("after a week", "[false true true true true]", all...)
-		r.pass(5 * day)
-		r.wantThere("after 12 days", "[false true true true true]", all...)
-		r.pass(2 * day)
-		r.wantThere("a week after the slow one ended", "[false true true true false]", all...)
-		r.pass(17 * day)
-		r.wantThere("after a month", "[false false false true false]", all...)
+		r.pass(unit + 20*time.Second)
+		r.wantThere("after 7", "[false true true true true]", all...)
+		r.pass(5 * unit)
+		r.wantThere("after 12", "[false true true true true]", all...)
+		r.pass(2 * unit)
+		r.wantThere("7 after the slow one ended", "[false true true true false]", all...)
+		r.pass(17 * unit)
+		r.wantThere("after 30", "[false false false true false]", all...)
 		r.deliver(running, "go", nil)
 		r.wait(running)
 		r.close()
@@ -113,8 +116,8 @@ func TestNothingIsPrunedWithoutRules(t *testing.T) {
 		r := newRig(t, d, patient())
 		r.start()
 		id := r.finish(stage("a").Do("ok")).ID
-		r.pass(4000 * day)
-		r.wantThere("after eleven years", "[true]", id)
+		r.pass(100 * unit)
+		r.wantThere("after 100", "[true]", id)
 		r.close()
 	})
 }
@@ -150,7 +153,7 @@ func TestPruningWorksInBatches(t *testing.T) {
 			r.finish(stage("a").Do("ok"), stage("b", "a").Do("ok"))
 		}
 		live := r.finish(stage("a").Do("ok")).ID
-		r.pass(time.Hour)
+		r.pass(time.Minute)
 		r.must(r.Restart(r.Context(), live, "a", "ann"))
 		if _, err := r.Wait(r.Context(), live); err != nil {
 			t.Fatal(err)
@@ -158,7 +161,7 @@ func TestPruningWorksInBatches(t *testing.T) {
 		var sizes []int
 		store.before = func(finished []*stabilize.Header) { sizes = append(sizes, len(finished)) }
 		began := time.Now()
-		r.prune(25, engine.PruneRule{OlderThan: time.Minute, Batch: 10})
+		r.prune(25, engine.PruneRule{OlderThan: 30 * time.Second, Batch: 10})
 		total := 0
 		for _, n := range sizes {
 			if n > 10 {
@@ -188,22 +191,22 @@ func TestARestartWinsOverPruning(t *testing.T) {
 		settle()
 		r.deliver(id, "go", nil)
 		r.wait(id)
-		r.pass(time.Hour)
+		r.pass(time.Minute)
 		store.before = func([]*stabilize.Header) {
 			store.before = nil
 			r.must(r.Restart(r.Context(), id, "b", "ann"))
 		}
-		r.prune(0, engine.PruneRule{OlderThan: time.Minute})
+		r.prune(0, engine.PruneRule{OlderThan: 30 * time.Second})
 		settle()
 		r.deliver(id, "go", nil)
 		w, err := r.Wait(r.Context(), id)
 		r.must(err)
 		r.wantStatus(w, stabilize.Succeeded)
-		if len(w.Stages) != 3 || r.ran("b.gate") != 2 {
+		if len(w.Stages) != 3 || r.ran("b.gate") != 4 {
 			t.Errorf("after the restart: %s", describe(w))
 		}
-		r.pass(time.Hour)
-		r.prune(1, engine.PruneRule{OlderThan: time.Minute})
+		r.pass(time.Minute)
+		r.prune(1, engine.PruneRule{OlderThan: 30 * time.Second})
 		r.close()
 	})
 }
@@ -217,9 +220,9 @@ func TestPruningWinsOverARestart(t *testing.T) {
 		id := ""
 		r.start()
 		id = r.finish(stage("a").Do("ok")).ID
-		r.pass(time.Hour)
+		r.pass(time.Minute)
 		settle()
-		store.commit = func() { r.prune(1, engine.PruneRule{OlderThan: time.Minute}) }
+		store.commit = func() { r.prune(1, engine.PruneRule{OlderThan: 30 * time.Second}) }
 		if err := r.Restart(r.Context(), id, "a", "ann"); !errors.Is(err, stabilize.ErrNotFound) {
 			t.Errorf("restarting what is pruned meanwhile: %v", err)
 		}
@@ -246,11 +249,11 @@ func TestAKeyIsFreeAfterPruning(t *testing.T) {
 			return id
 		}
 		id := begin()
-		r.pass(time.Hour)
+		r.pass(time.Minute)
 		if begin() != id || r.ran("a.ok") != 1 {
 			t.Error("one key started two workflows")
 		}
-		r.prune(1, engine.PruneRule{OlderThan: time.Minute})
+		r.prune(1, engine.PruneRule{OlderThan: 30 * time.Second})
 		if begin() != id || r.ran("a.ok") != 2 {
 			t.Errorf("after pruning the key did not start a workflow: the task ran %d times", r.ran("a.ok"))
 		}
@@ -265,12 +268,12 @@ func TestWhatADeadLetterIsAboutIsKept(t *testing.T) {
 		id := r.finish(stage("a").Do("ok")).ID
 		r.must(r.Store().Push(r.Context(), queue.Outgoing{
 			ID: "doomed", MaxAttempts: 1, Message: queue.CancelRegion{OfWorkflow: queue.ToWorkflow(id), Region: "r"},
-			At: time.Now().Add(time.Hour),
+			At: time.Now().Add(10 * time.Minute),
 		}))
 		r.pass(time.Minute)
 		r.prune(0, engine.PruneRule{OlderThan: time.Second}) // it has a message
 		r.stop()
-		r.pass(time.Hour)
+		r.pass(10 * time.Minute)
 		store := d()
 		got, err := store.Claim(r.Context(), queue.Worker{ID: "w", TTL: time.Minute}, queue.Room{Control: 9, Work: 9})
 		r.must(err)
@@ -285,7 +288,7 @@ func TestWhatADeadLetterIsAboutIsKept(t *testing.T) {
 		if len(dead) != 1 {
 			t.Fatalf("%d dead letters", len(dead))
 		}
-		r.pass(time.Hour)
+		r.pass(time.Minute)
 		r.prune(0, engine.PruneRule{OlderThan: time.Second})
 		r.must(r.Store().DiscardDead(r.Context(), "doomed"))
 		r.prune(1, engine.PruneRule{OlderThan: time.Second})
@@ -315,11 +318,11 @@ func TestAChildThatIsWaitedForIsKept(t *testing.T) {
 			r.endBehind(h, queue.Outgoing{Message: queue.ChildEnded{
 				OfTask: queue.ToTask(id, h.Parent.StageID, h.Parent.TaskID), Child: child, Version: h.Version + 1, Status: stabilize.Succeeded,
 			}})
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(0, rule)
 			r.start()
 			r.wantStatus(r.wait(id), stabilize.Succeeded)
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(2, rule)
 			r.close()
 		})
@@ -330,12 +333,12 @@ func TestAChildThatIsWaitedForIsKept(t *testing.T) {
 			h, err := r.Store().Summary(r.Context(), child)
 			r.must(err)
 			r.endBehind(h) // nobody is told
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(0, rule)
 			r.wantThere("while a task waits for the child", "[true true]", id, child)
 			r.must(r.Store().Push(r.Context(), queue.Outgoing{Message: queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child)}}))
 			r.wantStatus(r.wait(id), stabilize.Succeeded)
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(2, rule)
 			r.close()
 		})
@@ -349,12 +352,12 @@ func TestAChildThatIsWaitedForIsKept(t *testing.T) {
 			r.must(r.Store().Push(r.Context(), queue.Outgoing{Message: queue.RestartStage{
 				OfStage: queue.ToStage(id, w.StageByRef("s").ID), Child: child, ChildVersion: 1,
 			}}))
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(0, rule)
 			r.wantThere("while the parent is to be restarted", "[true true]", id, child)
 			r.start()
 			settle()
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(2, rule)
 			r.close()
 		})
@@ -369,7 +372,7 @@ func TestAChildThatIsWaitedForIsKept(t *testing.T) {
 			id := r.begin(stage("s").Do("child"), stage("t", "s").Do("gate"))
 			settle()
 			child := r.only("child").ID
-			r.pass(time.Hour)
+			r.pass(time.Minute)
 			r.prune(1, rule)
 			r.wantThere("while the parent goes on", "[true false]", id, child)
 			r.deliver(id, "go", nil)
@@ -410,13 +413,13 @@ func TestTwoEnginesPruneAtOnce(t *testing.T) {
 		for range 40 {
 			first.finish(stage("a").Do("ok"))
 		}
-		first.pass(time.Hour)
+		first.pass(time.Minute)
 		var n [2]int
 		var both sync.WaitGroup
 		for i, r := range []*rig{first, second} {
 			both.Go(func() {
 				var err error
-				n[i], err = r.Prune(t.Context(), engine.PruneRule{OlderThan: time.Minute, Batch: 7})
+				n[i], err = r.Prune(t.Context(), engine.PruneRule{OlderThan: 30 * time.Second, Batch: 7})
 				if err != nil {
 					t.Error(err)
 				}
@@ -440,10 +443,10 @@ func TestTwoEnginesPruneAtOnce(t *testing.T) {
 func TestPruningGoesOnAfterAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &failing{Store: memstore.New(memstore.Config{}), left: 3}
-		r := newRigOn(t, store, engine.WithRetention(engine.Retention{Rules: []engine.PruneRule{{OlderThan: time.Hour}}}))
+		r := newRigOn(t, store, engine.WithRetention(engine.Retention{Rules: []engine.PruneRule{{OlderThan: time.Minute}}}))
 		r.start()
 		id := r.finish(stage("a").Do("ok")).ID
-		r.pass(time.Hour + 2*time.Minute + time.Second)
+		r.pass(3*time.Minute + time.Second)
 		r.wantThere("while the store fails", "[true]", id)
 		r.pass(3 * time.Minute)
 		r.wantThere("when it does not any more", "[false]", id)
