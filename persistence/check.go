@@ -100,6 +100,16 @@ func (a *Admission) Check(workflowID string, now Admissions) error {
 	}
 }
 
+// CheckDelete returns ErrInvalid for ids that WorkflowStore.Delete must refuse.
+func CheckDelete(ids []string) error {
+	for _, id := range ids {
+		if err := stabilize.CheckID("workflow id", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // CheckPrune returns ErrInvalid for headers that WorkflowStore.Prune must refuse.
 func CheckPrune(finished []*stabilize.Header) error {
 	for i, h := range finished {

@@ -45,7 +45,8 @@ type WorkflowStore interface {
 	Delete(ctx context.Context, ids ...string) error
 
 	// Prune removes finished workflows as Delete does, all in one step, and returns
-	// how many. Each is named by its header as it was read, and stays if anything
+	// how many. After an error the number means
+	// nothing. Each is named by its header as it was read, and stays if anything
 	// has happened since: it has another Version or CreatedAt, is gone, or is being
 	// changed by a commit at this moment. It stays too while there is a message or a
 	// dead letter addressed to it. One that is not finished is ErrInvalid; see

@@ -19,10 +19,8 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := stabilize.CheckID("workflow id", id); err != nil {
-			return err
-		}
+	if err := persistence.CheckDelete(ids); err != nil {
+		return err
 	}
 	return s.write(ctx, "delete", func(tx *wtx) error {
 		if len(ids) == 0 {

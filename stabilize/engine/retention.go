@@ -179,7 +179,9 @@ func (p *pruning) batch(ctx context.Context, found []*stabilize.Header) error {
 		return nil
 	}
 	n, err := p.store.Prune(ctx, old...)
-	p.removed += n
+	if err == nil {
+		p.removed += n
+	}
 	return err
 }
 

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -107,11 +106,7 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 
 // Delete implements persistence.WorkflowStore.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	var bad error
-	for _, id := range ids {
-		bad = cmp.Or(bad, stabilize.CheckID("workflow id", id))
-	}
-	return s.run(ctx, "delete", writing, bad, func(t *txn) error {
+	return s.run(ctx, "delete", writing, persistence.CheckDelete(ids), func(t *txn) error {
 		for _, id := range ids {
 			remove(t, id)
 		}
@@ -124,22 +119,15 @@ func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (remov
 	err = s.run(ctx, "prune", writing, persistence.CheckPrune(finished), func(t *txn) error {
 		for _, h := range finished {
 			w, found := read[row](t, "workflows", []byte(h.ID))
-			left := false
-			for range t.list("owned", key(h.ID), nil) {
-				left = true
-				break
-			}
-			if found && !left && persistence.IsAsRead(h, w.Version, w.Created) {
+			k, _ := t.bucket("owned").Cursor().Seek(key(h.ID))
+			if found && persistence.IsAsRead(h, w.Version, w.Created) && (k == nil || text(k) != h.ID) {
 				remove(t, h.ID)
 				removed++
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	return removed, nil
+	return removed, err
 }
 
 // remove removes all there is of a workflow, also if there is none of that id:
