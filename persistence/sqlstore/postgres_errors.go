@@ -26,6 +26,7 @@ const (
 	stateNoSchema      = "3F000"
 	stateDuplicate     = "42P07"
 	stateReplan        = "0A000"
+	stateMoved         = "22012" // division by zero: see setTexts
 )
 
 func sqlState(err error) (string, bool) {
@@ -41,7 +42,7 @@ func sqlState(err error) (string, bool) {
 // took after we looked.
 func mayRetry(err error) bool {
 	switch code, _ := sqlState(err); code {
-	case stateSerialization, stateDeadlock, stateUnique, stateLock:
+	case stateSerialization, stateDeadlock, stateUnique, stateLock, stateMoved:
 		return true
 	}
 	return false
@@ -59,7 +60,7 @@ func refusesUs(code string) bool {
 
 func classOfState(code string) error {
 	switch code {
-	case statePrivilege, stateUnique, stateReplan:
+	case statePrivilege, stateUnique, stateReplan, stateMoved:
 		return stabilize.ErrTransient // it may be granted, or freed
 	case "XX001", "XX002":
 		return stabilize.ErrCorrupt

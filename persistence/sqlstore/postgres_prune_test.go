@@ -111,7 +111,7 @@ func TestDeletionsUseAnIndex(t *testing.T) {
 	inPostgres.SetMaxOpenConns(1)
 	run(t, inPostgres, "SET enable_seqscan = off")
 	for table, column := range map[string]string{
-		"workflows": "id", "headers": "workflow_id", "stages": "workflow_id", "messages": "workflow_id",
+		"workflows": "id", "headers": "workflow_id", "stages": "workflow_id", "messages": "id",
 		"dead_letters": "workflow_id", "places": "workflow_id",
 	} {
 		text := fmt.Sprintf("DELETE FROM %s WHERE %s IN ('a', 'b')", table, column)
