@@ -13,8 +13,10 @@ import (
 const deletePass = 200
 
 // Delete implements persistence.WorkflowStore; all of it or nothing.
-func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	if err := s.begin(ctx); err != nil {
+func (s *Store) Delete(ctx context.Context, ids ...string) error { return s.delete(ctx, s, ids) }
+
+func (s *Store) delete(ctx context.Context, on access, ids []string) error {
+	if err := on.begin(ctx); err != nil {
 		return err
 	}
 	for _, id := range ids {
@@ -22,7 +24,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 			return err
 		}
 	}
-	return s.write(ctx, "delete", func(tx *wtx) error {
+	return on.write(ctx, "delete", func(tx *wtx) error {
 		if len(ids) == 0 {
 			return errNothingToWrite
 		}

@@ -64,7 +64,7 @@ func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, e
 	if len(work) == 0 {
 		return false, nil
 	}
-	s.followClock(inner)
+	s.followClock(inner, s.r)
 	err = s.again(inner, func() error {
 		set := newCommitSet(work, micros(s.now()))
 		err := s.send(inner, "commit", func(b *pgx.Batch) { set.queue(b, s.pg) })

@@ -7,18 +7,32 @@ import (
 	"strings"
 )
 
-// textQuery is a querier that the driver prepares by itself.
+// textQuery is a querier that the driver prepares by itself, if at all.
 type textQuery struct {
-	db   *sql.DB
+	db   queries
 	text string
+	pg   bool
+}
+
+// queries is a *sql.DB or *sql.Tx.
+type queries interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (q textQuery) args(args []any) []any {
+	if q.pg {
+		return textArgs(args)
+	}
+	return args
 }
 
 func (q textQuery) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
-	return q.db.QueryContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
-	return q.db.QueryRowContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryRowContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) Close() error { return nil }

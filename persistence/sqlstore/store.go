@@ -119,7 +119,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 			return s.pathError(ctx, "migrate", err)
 		}
 	}
-	switch err := s.checkSchema(ctx); {
+	switch err := s.checkSchema(ctx, s.r); {
 	case err == nil:
 	case isMissing(err):
 		return nil // every call will say so
