@@ -14,6 +14,17 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 	return errs
 }
 
+// TryBatch implements persistence.Trier.
+func (s *Store) TryBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	do := s.commitWork
+	if s.pg != nil {
+		do = s.tryWork
+	}
+	errs, claimable := s.commitBatch(ctx, commits, do)
+	s.ping(claimable)
+	return errs
+}
+
 // commitBatch has the commits applied that can be encoded.
 func (s *Store) commitBatch(ctx context.Context, commits []*persistence.Commit,
 	do func(context.Context, []change) (claimable bool, err error),
@@ -45,7 +56,7 @@ func (s *Store) commitBatch(ctx context.Context, commits []*persistence.Commit,
 // commitWork applies the batch and leaves in each change what became of it.
 func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, err error) {
 	if s.pg != nil && plain(work) {
-		return s.commitSet(ctx, work)
+		return s.commitSet(ctx, work, false)
 	}
 	return s.commitEach(ctx, s, work)
 }

@@ -145,6 +145,7 @@ type setTexts struct {
 	headers                      string
 	remove, put                  string
 	drop, add                    string
+	held                         string // which workflows others have locked
 	take                         string // of a claim
 }
 
@@ -227,6 +228,10 @@ func newSetTexts(c *Config) setTexts {
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		held: text(`WITH free AS MATERIALIZED (
+				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),

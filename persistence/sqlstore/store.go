@@ -37,6 +37,8 @@ var (
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
 	_ persistence.Clocked     = (*Store)(nil)
+	_ persistence.Pipelined   = (*Store)(nil)
+	_ persistence.Trier       = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
