@@ -33,7 +33,6 @@ func (s *Store) delete(ctx context.Context, on access, ids []string) error {
 				{"workflows", "id"},
 				{"headers", "workflow_id"},
 				{"stages", "workflow_id"},
-				{"messages", "workflow_id"},
 				{"dead_letters", "workflow_id"},
 				{"places", "workflow_id"},
 			} {
@@ -43,7 +42,21 @@ func (s *Store) delete(ctx context.Context, on access, ids []string) error {
 					return err
 				}
 			}
+			_, err := tx.NewDelete().TableExpr("?", s.table("messages")).Where("id IN (?)", s.addressed(pass...)).Exec(tx.ctx)
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	})
+}
+
+// addressed selects the ids of the messages to workflows. The index by workflow has
+// those that are free, the others are found by their workers.
+func (s *Store) addressed(workflows ...string) *bun.SelectQuery {
+	some := func(leased string) *bun.SelectQuery {
+		return s.r.NewSelect().TableExpr("?", s.table("messages")).Column("id").
+			Where("worker IS "+leased).Where("workflow_id IN (?)", bun.List(workflows))
+	}
+	return some("NULL").UnionAll(some("NOT NULL"))
 }

@@ -29,6 +29,7 @@ const (
 	stateReplan        = "0A000"
 	stateAborted       = "25P02"
 	stateNoTransaction = "25P01"
+	stateMoved         = "22012" // division by zero: see setTexts
 )
 
 func sqlState(err error) (string, bool) {
@@ -44,7 +45,7 @@ func sqlState(err error) (string, bool) {
 // took after we looked.
 func mayRetry(err error) bool {
 	switch code, _ := sqlState(err); code {
-	case stateSerialization, stateDeadlock, stateUnique, stateLock:
+	case stateSerialization, stateDeadlock, stateUnique, stateLock, stateMoved:
 		return true
 	}
 	return false
@@ -62,7 +63,7 @@ func refusesUs(code string) bool {
 
 func classOfState(code string) error {
 	switch code {
-	case statePrivilege, stateUnique, stateReplan:
+	case statePrivilege, stateUnique, stateReplan, stateMoved:
 		return stabilize.ErrTransient // it may be granted, or freed
 	case "XX001", "XX002":
 		return stabilize.ErrCorrupt
