@@ -37,11 +37,12 @@ import (
 // Locks, which the transaction holds to its end; so keep it short, and within it ask
 // nothing of the engine or the store but through the view:
 //
-//   - In PostgreSQL Load and CommitBatch lock the workflow's row, and a commit with a
-//     place under a concurrency limit the limit. Whoever else commits about them waits;
-//     what a worker has to say about others goes on (see TryBatch), and what it has to
-//     say about these is tried again until they are free. Transactions that name several
-//     workflows in different orders deadlock, one of them fails as ErrTransient.
+//   - In PostgreSQL Load and CommitBatch lock the workflow's row, a start with a key that
+//     key, and a commit with a place under a concurrency limit the limit. Whoever else
+//     commits about them waits until the transaction ends, engine.Requests included;
+//     what workers have to commit about others goes on (see TryBatch). Transactions that
+//     name several workflows in different orders deadlock, one of them fails as
+//     ErrTransient.
 //   - In SQLite Load, CommitBatch and Delete take the write lock, of which there is one
 //     for the file: nobody else writes until the transaction ends. A transaction that
 //     will write begins better with it (BEGIN IMMEDIATE), and its connection wants a

@@ -1,3 +1,5 @@
+//go:build !race
+
 package sqlstore_test
 
 import (
@@ -20,7 +22,9 @@ import (
 )
 
 // The contract of a store holds within transactions of the caller's: each call in one
-// of its own, which is committed whatever the call refused.
+// of its own, which is committed whatever the call refused. The second handle beside
+// it tries its batches, as an engine does. Not under the race detector, as
+// TestStoreGivenDatabase.
 func TestStoreWithin(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness {
 		folder := t.TempDir()
@@ -57,23 +61,29 @@ type backend interface {
 	conformance.Lacking
 }
 
-// withinHarness has its handles within transactions.
+// withinHarness has its first handle within transactions, and its second trying.
 type withinHarness struct {
 	backend
 
-	db            *bun.DB
-	first, second persistence.Store
+	db     *bun.DB
+	first  *withinStore
+	second *tryingStore
 }
 
-func (h *withinHarness) handle(kept *persistence.Store, s persistence.Store) persistence.Store {
-	if of, ok := (*kept).(*withinStore); !ok || of.Store != s {
-		*kept = &withinStore{s.(*sqlstore.Store), h.db}
+func (h *withinHarness) Store() persistence.Store {
+	if s := h.backend.Store().(*sqlstore.Store); h.first == nil || h.first.Store != s {
+		h.first = &withinStore{s, h.db}
 	}
-	return *kept
+	return h.first
 }
 
-func (h *withinHarness) Store() persistence.Store  { return h.handle(&h.first, h.backend.Store()) }
-func (h *withinHarness) Second() persistence.Store { return h.handle(&h.second, h.backend.Second()) }
+func (h *withinHarness) Second() persistence.Store {
+	if s := h.backend.Second().(*sqlstore.Store); h.second == nil || h.second.Store != s {
+		h.second = &tryingStore{s}
+	}
+	return h.second
+}
+
 func (h *withinHarness) Reopen() persistence.Store {
 	h.backend.Reopen()
 	return h.Store()
@@ -84,6 +94,19 @@ func (h *withinHarness) Reopen() persistence.Store {
 func (h *withinHarness) Lacks() []conformance.Power {
 	return append(h.backend.Lacks(), conformance.CanIntercept, conformance.CanRestart, conformance.CanMigrate,
 		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries)
+}
+
+// tryingStore is a store that tries its batches.
+type tryingStore struct{ *sqlstore.Store }
+
+func (s *tryingStore) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	errs := s.TryBatch(ctx, commits)
+	for i, err := range errs {
+		if _, blocked := errors.AsType[*persistence.BlockedError](err); blocked {
+			errs[i] = s.Store.CommitBatch(ctx, commits[i:i+1])[0]
+		}
+	}
+	return errs
 }
 
 // withinStore is a store whose workflows are changed and read in transactions.
