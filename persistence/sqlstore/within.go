@@ -25,8 +25,9 @@ import (
 //		return err
 //	})
 //
-// The transaction is of any *bun.DB on the database that holds the store's tables,
-// and of the store's dialect. What is changed through the view is durable, and seen
+// The transaction is of any *bun.DB on the database that holds the store's tables, with
+// the driver of github.com/jackc/pgx/v5/stdlib, or in SQLite one whose errors
+// Config.ErrorCode can read. What is changed through the view is durable, and seen
 // by others, when the caller commits; a rollback leaves nothing of it. Every call
 // is all or nothing by a savepoint of its own: after an error the transaction is as
 // it was before the call and may be committed, but for the errors below that say

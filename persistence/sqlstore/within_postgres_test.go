@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -234,6 +235,8 @@ func TestPostgresWithinHoldsNobodyUp(t *testing.T) {
 	s.eng = s.engine(s.store)
 	var runs atomic.Int64
 	begun, release := make(chan struct{}, held), make(chan struct{})
+	finish := sync.OnceFunc(func() { close(release) })
+	defer finish()
 	s.must(s.eng.RegisterTask("slow", stabilize.Func(func(context.Context, struct{}) (struct{}, error) {
 		runs.Add(1)
 		begun <- struct{}{}
@@ -255,7 +258,7 @@ func TestPostgresWithinHoldsNobodyUp(t *testing.T) {
 	}
 	_, err := s.within(tx).Start(t.Context(), spec("key", "count"), engine.WithKey("key"))
 	s.must(err)
-	close(release) // their results cannot be committed now
+	finish() // their results cannot be committed now
 	waits, stop := context.WithCancel(t.Context())
 	defer stop()
 	type started struct {

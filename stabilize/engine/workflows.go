@@ -121,7 +121,8 @@ func (e *Engine) request(ctx context.Context, id string, req *handlers.Request) 
 	}
 }
 
-// Get returns a workflow with all its stages as of now. ErrNotFound.
+// Get returns a workflow with all its stages as of now. ErrNotFound. Within a
+// transaction of the caller's it keeps others from changing it, as a change does.
 func (q *Requests) Get(ctx context.Context, id string) (*stabilize.Workflow, error) {
 	return q.store.Load(ctx, id)
 }
