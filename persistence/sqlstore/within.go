@@ -31,9 +31,8 @@ import (
 // by others, when the caller commits; a rollback leaves nothing of it. Every call
 // is all or nothing by a savepoint of its own: after an error the transaction is as
 // it was before the call and may be committed, but for the errors below that say
-// otherwise. The view ends with the transaction, its Close does nothing, and the
-// store's must not come before the commit. Like the transaction it is for one
-// goroutine at a time. Times are those of the store's Clock.
+// otherwise. The view ends with the transaction, and its Close does nothing. Like the
+// transaction it is for one goroutine at a time. Times are those of the store's Clock.
 //
 // Locks, which the transaction holds to its end; so keep it short, and within it ask
 // nothing of the engine or the store but through the view:
