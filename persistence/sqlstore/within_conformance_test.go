@@ -22,9 +22,8 @@ import (
 )
 
 // The contract of a store holds within transactions of the caller's: each call in one
-// of its own, which is committed whatever the call refused. The second handle beside
-// it tries its batches, as an engine does. Not under the race detector, as
-// TestStoreGivenDatabase.
+// of its own, which is committed whatever the call refused. Not under the race
+// detector, as TestStoreGivenDatabase.
 func TestStoreWithin(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness {
 		folder := t.TempDir()
@@ -33,6 +32,7 @@ func TestStoreWithin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		db.SetMaxOpenConns(8)
 		t.Cleanup(func() { _ = db.Close() })
 		return &withinHarness{backend: h, db: bun.NewDB(db, sqlitedialect.New())}
 	})
@@ -44,6 +44,7 @@ func TestPostgresStoreWithin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		db.SetMaxOpenConns(8)
 		t.Cleanup(func() { _ = db.Close() })
 		return &withinHarness{backend: newPostgresHarness(t).(backend), db: bun.NewDB(db, pgdialect.New())}
 	})
@@ -61,13 +62,12 @@ type backend interface {
 	conformance.Lacking
 }
 
-// withinHarness has its first handle within transactions, and its second trying.
+// withinHarness has its handles within transactions.
 type withinHarness struct {
 	backend
 
-	db     *bun.DB
-	first  *withinStore
-	second *tryingStore
+	db            *bun.DB
+	first, second *withinStore
 }
 
 func (h *withinHarness) Store() persistence.Store {
@@ -79,7 +79,7 @@ func (h *withinHarness) Store() persistence.Store {
 
 func (h *withinHarness) Second() persistence.Store {
 	if s := h.backend.Second().(*sqlstore.Store); h.second == nil || h.second.Store != s {
-		h.second = &tryingStore{s}
+		h.second = &withinStore{s, h.db}
 	}
 	return h.second
 }
@@ -94,19 +94,6 @@ func (h *withinHarness) Reopen() persistence.Store {
 func (h *withinHarness) Lacks() []conformance.Power {
 	return append(h.backend.Lacks(), conformance.CanIntercept, conformance.CanRestart, conformance.CanMigrate,
 		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries)
-}
-
-// tryingStore is a store that tries its batches.
-type tryingStore struct{ *sqlstore.Store }
-
-func (s *tryingStore) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
-	errs := s.TryBatch(ctx, commits)
-	for i, err := range errs {
-		if _, blocked := errors.AsType[*persistence.BlockedError](err); blocked {
-			errs[i] = s.Store.CommitBatch(ctx, commits[i:i+1])[0]
-		}
-	}
-	return errs
 }
 
 // withinStore is a store whose workflows are changed and read in transactions.
