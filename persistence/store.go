@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -43,6 +44,15 @@ type WorkflowStore interface {
 	// all in one step. Unknown ids are no error; messages and dead letters addressed
 	// to a workflow that does not exist are removed too.
 	Delete(ctx context.Context, ids ...string) error
+
+	// Prune removes finished workflows as Delete does, all in one step, and returns
+	// how many. After an error the number means
+	// nothing. Each is named by its header as it was read, and stays if anything
+	// has happened since: it has another Version or CreatedAt, is gone, or is being
+	// changed by a commit at this moment. It stays too while there is a message or a
+	// dead letter addressed to it. One that is not finished is ErrInvalid; see
+	// CheckPrune.
+	Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error)
 
 	// Admissions returns who holds a place and who waits under a key, those left
 	// out that no longer count (see Admission).
@@ -100,6 +110,24 @@ type Pipelined interface {
 	// Batches is how many are worth sending at a time, from 1.
 	Batches() int
 }
+
+// Trier is an optional power of a WorkflowStore: not letting one commit of a batch
+// keep the others waiting. A Group uses it.
+type Trier interface {
+	// TryBatch is CommitBatch, except that a commit which a transaction of somebody
+	// else's blocks, for longer than the others can wait, is refused with a
+	// BlockedError: a caller may hold a workflow as long as its own transaction lasts.
+	TryBatch(ctx context.Context, commits []*Commit) (errs []error)
+}
+
+// BlockedError is the refusal of a commit whose workflow, or what else it depends on,
+// another transaction has locked. It matches ErrTransient.
+type BlockedError struct{ WorkflowID string }
+
+func (e *BlockedError) Error() string {
+	return fmt.Sprintf("workflow %q is locked by another transaction", e.WorkflowID)
+}
+func (e *BlockedError) Unwrap() error { return stabilize.ErrTransient }
 
 // Clocked is an optional power of a WorkflowStore: saying what time it goes by. An
 // engine that is given no clock takes it, so that both agree.

@@ -235,12 +235,13 @@ const (
 
 // Stored is a message in the queue.
 type Stored struct {
-	ID       string
-	Message  Message // nil if it cannot be decoded
-	Kind     string
-	Due      time.Time
-	Leased   bool
-	Attempts int
+	ID          string
+	Message     Message // nil if it cannot be decoded
+	Kind        string
+	Due         time.Time
+	Leased      bool
+	Attempts    int
+	MaxAttempts int
 }
 
 // Depth counts messages.

@@ -12,7 +12,7 @@ func counts() []check {
 	return []check{
 		clause("VL-27", "Depth is read-your-writes over all handles, and split into ready, delayed, leased and dead; Oldest is when the oldest ready message of either lane became due; what has no attempts left counts as ready until a claim buries it.", vl27),
 		clause("VL-28", "Live is 0 once all messages are acknowledged, even when there are dead letters, so that a drain loop ends.", vl28),
-		clause("VL-30", "Pending matches the workflow id exactly and lists ready, delayed, leased and undecodable messages in order; the empty id lists those that belong to none.", vl30),
+		clause("VL-30", "Pending matches the workflow id exactly and lists ready, delayed, leased and undecodable messages in order, with all that is known of them; the empty id lists those that belong to none.", vl30),
 		clause("VL-40", "When the worker has been silent for its TTL, what it held is counted as ready and listed as not leased, also before anyone claims; it holds it again when it heartbeats or claims first: a claim renews before it frees.", vl40),
 	}
 }
@@ -96,21 +96,21 @@ func vl30(e *env) {
 	e.Claim(e.a, "worker")
 	for _, id := range ids {
 		delayed, odd := about(id, "delayed "+id), poison(id)[0]
-		delayed.At, odd.ID = e.Now().Add(time.Hour), "odd "+id
+		delayed.At, delayed.MaxAttempts, odd.ID = e.Now().Add(time.Hour), 3, "odd "+id
 		e.Push(e.b, delayed, about(id, "ready "+id), odd)
 	}
 	e.Push(e.a, kit.Send("loose"))
 	for _, id := range ids {
 		e.List([]string{"leased " + id, "ready " + id, "odd " + id, "delayed " + id}, e.Pending(e.b, id), "what is pending for %q", id)
 		for i, s := range e.stored(id) {
-			want := queue.Stored{ID: s.ID, Kind: "CancelRegion", Due: e.Now(), Message: about(id, s.ID).Message}
+			want := queue.Stored{ID: s.ID, Kind: "CancelRegion", Due: e.Now(), Message: about(id, s.ID).Message, MaxAttempts: queue.DefaultMaxAttempts}
 			switch i {
 			case 0:
 				want.Leased, want.Attempts = true, 1
 			case 2:
 				want.Kind, want.Message = stranger{}.Kind(), nil
 			case 3:
-				want.Due = e.Now().Add(time.Hour)
+				want.Due, want.MaxAttempts = e.Now().Add(time.Hour), 3
 			}
 			e.Same(want, s, "the pending message %q", s.ID)
 		}

@@ -288,6 +288,15 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return list, err
 			}}
 		}},
+		{Clause: "VL-30", Does: "does not tell how often a message may be delivered", Hooks: func() *hooks {
+			return &hooks{Pending: func(s store, ctx ctxt, id string) ([]queue.Stored, error) {
+				list, err := s.Pending(ctx, id)
+				for i := range list {
+					list[i].MaxAttempts = 0
+				}
+				return list, err
+			}}
+		}},
 		{Clause: "VL-31", Does: "takes the room of one lane for the other", Hooks: func() *hooks {
 			return &hooks{Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 				if room.Control == 4 && room.Work == 2 {
@@ -296,7 +305,7 @@ func mutantsOfVisibility() []mutant.Mutation {
 				return s.Claim(ctx, w, room)
 			}}
 		}},
-		{Clause: "VL-32", Does: "ignores max attempts", Also: []string{"VL-02"}, Hooks: pushed(func(o *queue.Outgoing) {
+		{Clause: "VL-32", Does: "ignores max attempts", Also: []string{"VL-02", "VL-30"}, Hooks: pushed(func(o *queue.Outgoing) {
 			if o.MaxAttempts == 3 {
 				o.MaxAttempts = 0
 			}

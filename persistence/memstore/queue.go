@@ -248,7 +248,10 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 	out := make([]queue.Stored, len(list))
 	for i, m := range list {
 		msg, _ := s.decoded(m) // nil if it cannot be decoded, as documented
-		out[i] = queue.Stored{ID: m.id, Message: msg, Kind: m.kind, Due: m.due, Leased: m.worker != nil && !m.worker.lapsed(now), Attempts: m.attempts}
+		out[i] = queue.Stored{
+			ID: m.id, Message: msg, Kind: m.kind, Due: m.due, Leased: m.worker != nil && !m.worker.lapsed(now),
+			Attempts: m.attempts, MaxAttempts: m.maxAttempts,
+		}
 	}
 	return out, nil
 }

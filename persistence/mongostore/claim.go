@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -24,12 +25,21 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		return nil, err
 	}
 	defer leave()
+	// One after the other within a handle: they would only meet at the same messages.
+	unlock, err := s.keys.lock(call, claiming)
+	if err != nil {
+		return nil, s.classify(ctx, "claim", err)
+	}
+	defer unlock()
 	out, err := s.claim(call, w, room)
 	if err != nil {
 		return nil, s.classify(ctx, "claim", err)
 	}
 	return out, nil
 }
+
+// claiming is a name that no admission key has.
+const claiming = "\x00claim"
 
 func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 	now := s.now()
@@ -211,6 +221,7 @@ type delivery struct {
 func (s *Store) take(ctx context.Context, w worker, q string, room int, found []message, now time.Time) (taken []*delivery, err error) {
 	for room > 0 && len(found) > 0 {
 		more := len(found) >= room // there may be more behind them
+		lost := 0
 		groups := map[[2]int64][]*delivery{}
 		for i := range found {
 			m := &found[i]
@@ -227,7 +238,7 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 		for _, group := range groups {
 			got, err := s.lease(ctx, w, q, group)
 			taken = append(taken, got...)
-			room -= len(got)
+			room, lost = room-len(got), lost+len(group)-len(got)
 			if err != nil {
 				return taken, err
 			}
@@ -235,12 +246,25 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 		if room == 0 || !more {
 			return taken, nil
 		}
-		if found, err = s.due(ctx, now, q, room); err != nil {
+		if lost == 0 {
+			if found, err = s.due(ctx, now, q, room); err != nil {
+				return taken, err
+			}
+			continue
+		}
+		// Others are at the same messages. In the order of their places all would meet
+		// at the first ones again and again.
+		if found, err = s.due(ctx, now, q, room+crowd); err != nil {
 			return taken, err
 		}
+		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+		found = found[:min(room, len(found))]
 	}
 	return taken, nil
 }
+
+// crowd is among how many more a claim that lost some looks for others.
+const crowd = 32
 
 // lease takes messages of equal attempts, those of them that nobody took before.
 func (s *Store) lease(ctx context.Context, w worker, q string, group []*delivery) (taken []*delivery, err error) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
+	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
+	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
@@ -25,20 +27,45 @@ func TestMain(m *testing.M) {
 // patience: FerretDB 1 does one thing at a time, and slowly.
 func patience() conformance.Option { return conformance.Within(15 * time.Minute) }
 
+// effort is short, unless STABILIZE_TEST_FULL is set.
+func effort() conformance.Option {
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		return conformance.At(conformance.Full)
+	}
+	return conformance.At(conformance.Short)
+}
+
 func TestStore(t *testing.T) {
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
-		storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience())
+		storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience(), effort())
 	})
 }
 
 func TestQueue(t *testing.T) {
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
-		queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, server)) }, patience())
+		queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t, server)) }, patience(), effort())
 	})
 }
 
 func TestControl(t *testing.T) {
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
-		controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience())
+		controltest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience(), effort())
+	})
+}
+
+func TestDifferential(t *testing.T) {
+	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
+		difftest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience(), effort())
+	})
+}
+
+// TestPatterns is brief, unless STABILIZE_TEST_FULL is set.
+func TestPatterns(t *testing.T) {
+	depth := patterns.Brief
+	if os.Getenv("STABILIZE_TEST_FULL") != "" {
+		depth = patterns.Normal
+	}
+	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
+		patterns.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patterns.WithDepth(depth), patterns.RealTime(), patience(), effort())
 	})
 }

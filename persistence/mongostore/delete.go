@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -16,11 +17,7 @@ import (
 // of steps decides, and then it is removed: a reader who meets a mark asks whether
 // it is decided.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	var bad error
-	for _, id := range ids {
-		bad = errors.Join(bad, stabilize.CheckID("workflow id", id))
-	}
-	call, leave, err := s.enter(ctx, bad)
+	call, leave, err := s.enter(ctx, persistence.CheckDelete(ids))
 	if err != nil {
 		return err
 	}
@@ -54,14 +51,38 @@ func (s *Store) delete(ctx context.Context, ids []string) (done bool, blocked []
 	if err != nil || !there {
 		return err == nil, nil, err
 	}
-	m := mark{Tx: s.token(), Of: ofSteps}
-	m.At, m.Exp = m.Tx, m.Tx+"-"
-	w := &work{attempt: attempt{mark: m, placed: true}}
-	if _, err := s.steps.InsertOne(ctx, primary{ID: m.At, Rev: m.Exp, Txs: []string{}}); err != nil {
+	m, err := s.newStep(ctx)
+	if err != nil {
 		return false, nil, err
 	}
 	blocked, err = s.markAll(ctx, ids, m)
-	if err == nil && len(blocked) == 0 && len(ids) > 1 {
+	if err != nil || len(blocked) > 0 {
+		s.undoStep(ctx, m)
+		return false, blocked, err
+	}
+	done, err = s.remove(ctx, m, len(ids) > 1)
+	return done, nil, err
+}
+
+// newStep makes the document that decides about a deletion.
+func (s *Store) newStep(ctx context.Context) (mark, error) {
+	m := mark{Tx: s.token(), Of: ofSteps}
+	m.At, m.Exp = m.Tx, m.Tx+"-"
+	_, err := s.steps.InsertOne(ctx, primary{ID: m.At, Rev: m.Exp, Txs: []string{}})
+	return m, err
+}
+
+func (s *Store) undoStep(ctx context.Context, m mark) {
+	on, cancel := lasting(ctx)
+	defer cancel()
+	_ = s.undo(on, []string{m.Tx})
+}
+
+// remove decides that what is marked is gone, and removes it. It is not done if
+// somebody lost patience with it.
+func (s *Store) remove(ctx context.Context, m mark, several bool) (done bool, err error) {
+	w := &work{attempt: attempt{mark: m, placed: true}}
+	if several {
 		// From here on a listing that began before is read again.
 		_, err = s.count(ctx, metaDeletions, 1)
 	}
@@ -70,9 +91,9 @@ func (s *Store) delete(ctx context.Context, ids []string) (done bool, blocked []
 	}
 	on, cancel := lasting(ctx)
 	defer cancel()
-	if err != nil || len(blocked) > 0 {
+	if err != nil {
 		_ = s.undo(on, []string{m.Tx})
-		return false, blocked, err
+		return false, err
 	}
 	s.decideUpdates(on, s.steps, []*work{w}, func(w *work) bson.D {
 		return set(eq("rev", m.Tx), eq("txs", []string{m.Tx}))
@@ -81,13 +102,13 @@ func (s *Store) delete(ctx context.Context, ids []string) (done bool, blocked []
 	case w.state == going:
 		// What is not finished here, whoever meets it finishes.
 		_ = s.finish(on, []string{m.Tx})
-		return true, nil, nil
+		return true, nil
 	case w.err != nil && !errors.Is(w.err, stabilize.ErrUnknownOutcome):
 		_ = s.undo(on, []string{m.Tx})
 	case w.state == again: // somebody lost patience with it
 		_ = s.undo(on, []string{m.Tx})
 	}
-	return false, nil, w.err
+	return false, w.err
 }
 
 // anything reports whether there is anything to delete.

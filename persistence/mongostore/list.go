@@ -46,7 +46,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 		m := &found[i]
 		msg, _ := s.cfg.Messages.Decode(m.ID, m.Kind, []byte(m.Body)) // nil if it cannot be decoded, as documented
 		out = append(out, queue.Stored{
-			ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Attempts: int(m.Attempts),
+			ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Attempts: int(m.Attempts), MaxAttempts: int(m.Max),
 			Leased: m.Q == qLeased && !slices.Contains(lapsed, m.Worker),
 		})
 	}

@@ -37,7 +37,7 @@ type Store struct {
 	opening  sync.Mutex
 
 	known  *cache
-	keys   *locks   // of admission keys, within this handle
+	keys   *locks   // of admission keys, and of claiming, within this handle
 	flying sync.Map // tokens of this handle's commits that are on their way
 	wake   chan struct{}
 	gate   *persistence.Gate

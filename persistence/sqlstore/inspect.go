@@ -22,9 +22,9 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 	err := s.read(ctx, "pending", func(ctx context.Context, _ *prepared) error {
 		var rows []messageRow
 		err := s.r.NewSelect().Model(&rows).ModelTableExpr("? AS m", s.table("messages")).
-			Column("m.id", "m.kind", "m.due", "m.attempts", "m.body").
+			Column("m.id", "m.kind", "m.due", "m.attempts", "m.max_attempts", "m.body").
 			ColumnExpr("EXISTS (SELECT 1 FROM ? AS k WHERE k.fence = m.worker AND k.expires > ?) AS leased", s.table("workers"), micros(s.now())).
-			Where("m.workflow_id = ?", workflowID).
+			Where("m.id IN (?)", s.addressed(workflowID)).
 			Order("m.due", "m.seq").Scan(ctx)
 		if err != nil {
 			return err
@@ -32,7 +32,10 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 		out = make([]queue.Stored, len(rows))
 		for i := range rows {
 			r := &rows[i]
-			out[i] = queue.Stored{ID: r.ID, Kind: r.Kind, Due: fromMicros(r.Due), Leased: r.Leased, Attempts: r.Attempts}
+			out[i] = queue.Stored{
+				ID: r.ID, Kind: r.Kind, Due: fromMicros(r.Due), Leased: r.Leased,
+				Attempts: r.Attempts, MaxAttempts: r.MaxAttempts,
+			}
 			if m, err := s.cfg.Messages.Decode(r.ID, r.Kind, r.Body); err == nil {
 				out[i].Message = m
 			}

@@ -19,12 +19,13 @@ func (s *Store) table(name string) bun.Ident {
 type messageRow struct {
 	bun.BaseModel `bun:"table:messages,alias:m"`
 
-	ID       string
-	Kind     string
-	Due      int64
-	Leased   bool `bun:",scanonly"`
-	Attempts int
-	Body     []byte
+	ID          string
+	Kind        string
+	Due         int64
+	Leased      bool `bun:",scanonly"`
+	Attempts    int
+	MaxAttempts int
+	Body        []byte
 }
 
 type deadRow struct {

@@ -51,8 +51,8 @@ func plain(work []change) bool {
 	return true
 }
 
-// commitSet applies a plain batch.
-func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, err error) {
+// commitSet applies a plain batch; hasty: it does not wait for locks for long.
+func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claimable bool, err error) {
 	inner, leave, err := s.enter(ctx)
 	if err != nil {
 		return false, err
@@ -64,11 +64,19 @@ func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, e
 	if len(work) == 0 {
 		return false, nil
 	}
-	s.followClock(inner)
+	s.followClock(inner, s.r)
 	err = s.again(inner, func() error {
 		set := newCommitSet(work, micros(s.now()))
-		err := s.send(inner, "commit", func(b *pgx.Batch) { set.queue(b, s.pg) })
+		err := s.send(inner, "commit", func(b *pgx.Batch) {
+			if hasty {
+				b.Queue(limitWait, lockWait)
+			}
+			set.queue(b, s.pg)
+		})
 		claimable = set.claimable
+		if hasty {
+			err = asBlocked(err)
+		}
 		return err
 	})
 	return claimable, s.classify(ctx, "commit", err)
@@ -104,9 +112,7 @@ type commitSet struct {
 	now       int64
 	claimable bool
 
-	workflows []string // to be locked
-	workers   []string
-	locked    []string // messages
+	workers []string
 
 	commit  []int32
 	id      []string
@@ -131,13 +137,10 @@ type commitSet struct {
 	known stageColumns // stages of workflows that exist
 	put   stageColumns
 
-	bump struct {
-		commit []int32
-		id     []string
-	}
 	change struct {
 		commit              []int32
 		id                  []string
+		expect              []int64
 		removes, headed     []bool
 		application, config []string
 		status              []string
@@ -201,10 +204,10 @@ func (set *commitSet) collect(n int32) {
 		set.handled.id = append(set.handled.id, textForm(r.ID))
 		set.handled.token = append(set.handled.token, textForm(r.Token))
 		set.handled.receipt = append(set.handled.receipt, r.ID)
-		set.collectDrop(n, r.ID)
 	}
 	for _, id := range ch.Discard {
-		set.collectDrop(n, id)
+		set.drop.commit = append(set.drop.commit, n)
+		set.drop.id = append(set.drop.id, textForm(id))
 	}
 	for i := range ch.enc.Messages {
 		m := &ch.enc.Messages[i]
@@ -231,13 +234,6 @@ func (set *commitSet) collect(n int32) {
 	}
 }
 
-func (set *commitSet) collectDrop(n int32, id string) {
-	id = textForm(id)
-	set.locked = append(set.locked, id)
-	set.drop.commit = append(set.drop.commit, n)
-	set.drop.id = append(set.drop.id, id)
-}
-
 func (set *commitSet) collectWorkflow(n int32, ch *change) {
 	h := ch.Header
 	created := int64(absent)
@@ -259,16 +255,12 @@ func (set *commitSet) collectWorkflow(n int32, ch *change) {
 		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
 		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
 		c.created = append(c.created, created)
-	case h == nil && len(ch.Removed) == 0:
-		set.workflows = append(set.workflows, ch.WorkflowID)
-		set.bump.commit, set.bump.id = append(set.bump.commit, n), append(set.bump.id, ch.WorkflowID)
 	default:
-		set.workflows = append(set.workflows, ch.WorkflowID)
 		if h == nil {
 			h = &stabilize.Header{} // its columns are not looked at
 		}
 		c := &set.change
-		c.commit, c.id = append(c.commit, n), append(c.id, ch.WorkflowID)
+		c.commit, c.id, c.expect = append(c.commit, n), append(c.id, ch.WorkflowID), append(c.expect, ch.Expect)
 		c.removes, c.headed = append(c.removes, len(ch.Removed) > 0), append(c.headed, ch.Header != nil)
 		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
 		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
@@ -294,8 +286,8 @@ func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte
 	c.position, c.body = append(c.position, int64(st.Position)), append(c.body, body)
 }
 
-// queue adds the statements to what is sent: locks in one order (workers,
-// workflows, messages), the verdict, and the writes of the commits that it leaves.
+// queue adds the statements to what is sent: the verdict, and the writes of the
+// commits that it leaves.
 func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 	t := &pg.set
 	when := func(n int, text string, args ...any) {
@@ -304,22 +296,20 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 		}
 	}
 	when(len(set.workers), t.workers, set.workers)
-	when(len(set.workflows), t.workflows, set.workflows)
-	when(len(set.locked), t.messages, set.locked)
 	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
 	b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
 		h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
 		k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
 
-	when(len(set.bump.commit), t.bump, set.bump.commit, set.bump.id)
 	c := &set.change
-	when(len(c.commit), t.change, c.commit, c.id, c.removes, c.headed, c.application, c.config, c.status, c.sort)
+	when(len(c.commit), t.change, c.commit, c.id, c.expect, c.removes, c.headed, c.application, c.config, c.status, c.sort)
 	n := &set.create
 	when(len(n.commit), t.create, n.commit, n.id, n.application, n.config, n.status, n.sort, n.created)
 	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.body)
 	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
 	p := &set.put
 	when(len(p.commit), t.put, p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body)
+	when(len(h.commit), t.handled, h.commit, h.id, h.token)
 	when(len(set.drop.commit), t.drop, set.drop.commit, set.drop.id)
 	if a := &set.add; len(a.commit) > 0 {
 		b.Queue(t.add, a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body,

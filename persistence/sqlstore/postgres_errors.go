@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/uptrace/bun"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -26,6 +27,9 @@ const (
 	stateNoSchema      = "3F000"
 	stateDuplicate     = "42P07"
 	stateReplan        = "0A000"
+	stateAborted       = "25P02"
+	stateNoTransaction = "25P01"
+	stateMoved         = "22012" // division by zero: see setTexts
 )
 
 func sqlState(err error) (string, bool) {
@@ -41,7 +45,7 @@ func sqlState(err error) (string, bool) {
 // took after we looked.
 func mayRetry(err error) bool {
 	switch code, _ := sqlState(err); code {
-	case stateSerialization, stateDeadlock, stateUnique, stateLock:
+	case stateSerialization, stateDeadlock, stateUnique, stateLock, stateMoved:
 		return true
 	}
 	return false
@@ -59,7 +63,7 @@ func refusesUs(code string) bool {
 
 func classOfState(code string) error {
 	switch code {
-	case statePrivilege, stateUnique, stateReplan:
+	case statePrivilege, stateUnique, stateReplan, stateMoved:
 		return stabilize.ErrTransient // it may be granted, or freed
 	case "XX001", "XX002":
 		return stabilize.ErrCorrupt
@@ -75,10 +79,10 @@ func classOfState(code string) error {
 
 // classifyPostgres is the part of classify that knows the database. ctx is the
 // caller's, and has not ended.
-func (s *Store) classifyPostgres(ctx context.Context, doing string, err error) error {
+func (s *Store) classifyPostgres(ctx context.Context, db bun.IDB, doing string, err error) error {
 	if code, ok := sqlState(err); ok {
 		if code == stateNoTable || code == stateNoSchema || code == stateNoColumn {
-			if missing := s.checkSchema(ctx); isMissing(missing) {
+			if missing := s.checkSchema(ctx, db); isMissing(missing) {
 				s.statements.Store(nil)
 				return missing
 			}
@@ -107,7 +111,8 @@ func lostConnection(err error) bool {
 // outcome tells what is known of a transaction whose end was answered with err.
 // A server that says no has rolled back; one that goes away may have committed. The
 // driver's word that it sent nothing is not taken: it says so of a COMMIT whose
-// answer was lost.
+// answer was lost. Nor is the context's error: it is the same whether the context
+// ended before or while the answer was waited for.
 func outcome(doing string, err error) error {
 	var pe *pgconn.PgError
 	switch {
@@ -116,8 +121,6 @@ func outcome(doing string, err error) error {
 	case errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR":
 		return err
 	case errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn):
-		return err
-	case err == context.Canceled || err == context.DeadlineExceeded: //nolint:errorlint // database/sql's own: it sent nothing
 		return err
 	}
 	return &failure{stabilize.ErrUnknownOutcome, doing, err}

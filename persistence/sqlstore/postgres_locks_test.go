@@ -60,7 +60,7 @@ func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			waitsForLock(t, db)
+			waitsForLock(t, db, "workers")
 			if err := tx.Commit(); err != nil {
 				t.Fatal(err)
 			}
@@ -79,17 +79,74 @@ func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
 	}
 }
 
-// waitsForLock returns when a transaction waits for another's lock.
-func waitsForLock(t *testing.T, db *sql.DB) {
+// waitsForLock returns when a statement with that word waits for another
+// transaction's lock.
+func waitsForLock(t *testing.T, db *sql.DB, word string) {
 	t.Helper()
 	for {
 		var n int
-		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%workers%'").Scan(&n); err != nil {
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+word+"%").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		if n > 0 {
 			return
 		}
+	}
+}
+
+// What another transaction changes between a batch's verdict and its writes is
+// found: the batch is judged anew, and only the commit that lost is refused.
+func TestPostgresOvertaken(t *testing.T) {
+	for name, of := range map[string]struct {
+		change string // what it writes, and of which table
+		table  string
+		want   error
+	}{
+		"a version":         {"UPDATE workflows SET version = version + 1 WHERE id = 'w'", "workflows", stabilize.ErrConflict},
+		"a workflow's end":  {"DELETE FROM workflows WHERE id = 'w'", "workflows", stabilize.ErrNotFound},
+		"a lease":           {"UPDATE messages SET lease = 'another' WHERE id = 'm'", "messages", stabilize.ErrLeaseLost},
+		"a message's end":   {"DELETE FROM messages WHERE id = 'm'", "messages", stabilize.ErrLeaseLost},
+		"nothing after all": {"UPDATE messages SET due = due WHERE id = 'm'", "messages", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := server.Schema(t)
+			s := openPostgres(t, schema)
+			first := creation("w")
+			first.Messages = []queue.Outgoing{message("m", "w")}
+			commit(t, s, first, creation("other"))
+			held := claim(t, s, "worker", 1)
+			db := rawPostgres(t, schema)
+			tx, err := db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = tx.Rollback() }()
+			if _, err := tx.ExecContext(t.Context(), of.change); err != nil {
+				t.Fatal(err)
+			}
+			var errs []error
+			var done sync.WaitGroup
+			done.Go(func() {
+				errs = s.CommitBatch(t.Context(), []*persistence.Commit{
+					{WorkflowID: "w", Expect: 1, Handled: []queue.Receipt{held[0].Receipt()}}, {WorkflowID: "other", Expect: 1},
+				})
+			})
+			waitsForLock(t, db, of.table)
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			done.Wait()
+			if !errors.Is(errs[0], of.want) || errs[1] != nil {
+				t.Errorf("the commits came to: %v", errs)
+			}
+			if h, err := s.Summary(t.Context(), "other"); err != nil || h.Version != 2 {
+				t.Errorf("the other workflow: %+v, %v", h, err)
+			}
+			left, err := s.Pending(t.Context(), "w")
+			if err != nil || (len(left) == 1) != (name == "a lease" || of.table == "workflows") {
+				t.Errorf("messages left: %+v, %v", left, err)
+			}
+		})
 	}
 }
 

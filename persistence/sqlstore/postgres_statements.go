@@ -7,18 +7,32 @@ import (
 	"strings"
 )
 
-// textQuery is a querier that the driver prepares by itself.
+// textQuery is a querier that the driver prepares by itself, if at all.
 type textQuery struct {
-	db   *sql.DB
+	db   queries
 	text string
+	pg   bool
+}
+
+// queries is a *sql.DB or *sql.Tx.
+type queries interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (q textQuery) args(args []any) []any {
+	if q.pg {
+		return textArgs(args)
+	}
+	return args
 }
 
 func (q textQuery) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
-	return q.db.QueryContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
-	return q.db.QueryRowContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryRowContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) Close() error { return nil }
@@ -88,6 +102,14 @@ func postgresTexts() map[statement]string {
 		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
 			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = $1 AND p.waiting = $2 AND p.seq > $3 ORDER BY p.seq LIMIT 200`,
 
+		stPrunable: `SELECT w.id FROM unnest($1::text[], $2::bigint[], $3::bigint[]) p (id, version, created)
+			JOIN {}workflows w ON w.id = p.id
+			WHERE w.version = p.version AND w.created_at IS NOT DISTINCT FROM nullif(p.created, -9223372036854775808)
+			AND NOT EXISTS (SELECT FROM {}messages m WHERE m.worker IS NULL AND m.workflow_id = w.id)
+			AND w.id NOT IN (SELECT workflow_id FROM {}messages WHERE worker IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.workflow_id = w.id)
+			FOR UPDATE OF w SKIP LOCKED`,
+
 		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
@@ -123,29 +145,36 @@ func postgresTexts() map[statement]string {
 
 // setTexts are the statements over a set of commits, sent together. What they
 // return of the verdict is kept in a setting that ends with the transaction; so
-// none of them waits for an answer.
+// none of them waits for an answer. The verdict locks nothing: each write asks
+// again for the version or the lease, and where it finds less than the verdict
+// said, another transaction came between: it fails (stateMoved), and all is done
+// anew. Rows are taken in the order of their keys.
 type setTexts struct {
-	workers, workflows, messages string // lock what the commits name
-	verdict                      string
-	bump, change, create         string
-	headers                      string
-	remove, put                  string
-	drop, add                    string
-	take                         string // of a claim
+	workers        string // locks them
+	verdict        string
+	change, create string
+	headers        string
+	remove, put    string
+	handled, drop  string
+	add            string
+	held           string // which workflows others have locked
+	take           string // of a claim
 }
 
 func newSetTexts(c *Config) setTexts {
-	const lost = `((SELECT current_setting('stabilize.lost')::int[])::int[])`
+	const (
+		lost = `((SELECT current_setting('stabilize.lost')::int[])::int[])`
+		// Of the commits in $1 that are left each has a row in done.
+		complete = `SELECT 1 / ((SELECT count(*) FROM done) = (SELECT count(*) FROM unnest($1::int[]) n WHERE n <> ALL {lost}))::int`
+	)
 	text := func(s string) string {
+		s = strings.ReplaceAll(s, "{complete}", complete)
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
 	return setTexts{
-		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
-		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
-		messages:  text(`SELECT 1 FROM {}messages WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE`),
-
-		// Everything named is locked, or not there. Each row is a reason why the
-		// commit is refused; the first of a commit, by step and item, is its error.
+		workers: text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		// Each row is a reason why the commit is refused; the first of a commit, by step
+		// and item, is its error.
 		verdict: text(`WITH bad (commit, step, item, fact) AS (
 			SELECT c.commit, 1, 0::bigint, w.version
 				FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bigint[]) c (commit, workflow, expect, headed, created)
@@ -172,36 +201,44 @@ func newSetTexts(c *Config) setTexts {
 				array_agg(commit), array_agg(step), array_agg(item), array_agg(coalesce(fact, 0))
 			FROM bad`),
 
-		bump: text(`UPDATE {}workflows w SET version = w.version + 1
-			FROM unnest($1::int[], $2::text[]) c (commit, workflow)
-			WHERE w.id = c.workflow AND c.commit <> ALL {lost}`),
-		change: text(`UPDATE {}workflows w SET version = w.version + 1,
+		change: text(`WITH done AS (
+			UPDATE {}workflows w SET version = w.version + 1,
 				removed_at = CASE WHEN c.removes THEN w.version + 1 ELSE w.removed_at END,
 				application = CASE WHEN c.headed THEN c.application ELSE w.application END,
 				config_id = CASE WHEN c.headed THEN c.config ELSE w.config_id END,
 				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
 				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
-			FROM unnest($1::int[], $2::text[], $3::bool[], $4::bool[], $5::text[], $6::text[], $7::text[], $8::bigint[])
-				c (commit, workflow, removes, headed, application, config, status, sort)
-			WHERE w.id = c.workflow AND c.commit <> ALL {lost}`),
+			FROM (SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bool[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+				c (commit, workflow, expect, removes, headed, application, config, status, sort) ORDER BY workflow) c
+			WHERE w.id = c.workflow AND w.version = c.expect AND c.commit <> ALL {lost}
+			RETURNING 1) {complete}`),
 		create: text(`INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
 			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
 				c (commit, workflow, application, config, status, sort, created)
 			WHERE c.commit <> ALL {lost} ORDER BY c.workflow`),
-		headers: text(`INSERT INTO {}headers (workflow_id, body)
-			SELECT c.workflow, c.body FROM unnest($1::int[], $2::text[], $3::bytea[]) c (commit, workflow, body)
-			WHERE c.commit <> ALL {lost}
-			ON CONFLICT (workflow_id) DO UPDATE SET body = excluded.body`),
+		// Not ON CONFLICT: that writes more to the log, for a conflict that the lock
+		// on the workflow's row excludes.
+		headers: text(`WITH h AS (SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[]) h (commit, workflow, body)
+				WHERE h.commit <> ALL {lost}),
+			known AS (UPDATE {}headers s SET body = h.body FROM h WHERE s.workflow_id = h.workflow)
+			INSERT INTO {}headers (workflow_id, body)
+			SELECT h.workflow, h.body FROM h WHERE NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)`),
 		remove: text(`DELETE FROM {}stages s USING unnest($1::int[], $2::text[], $3::text[]) r (commit, workflow, id)
 			WHERE s.workflow_id = r.workflow AND s.id = r.id AND r.commit <> ALL {lost}`),
-		put: text(`INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
-			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body
-			FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bytea[])
+		put: text(`WITH p AS (SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bytea[])
 				p (commit, workflow, id, version, ref, round, position, body)
-			WHERE p.commit <> ALL {lost}
-			ON CONFLICT (workflow_id, id) DO UPDATE SET version = excluded.version, body = excluded.body`),
-		drop: text(`DELETE FROM {}messages m USING unnest($1::int[], $2::text[]) d (commit, id)
+				WHERE p.commit <> ALL {lost}),
+			known AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE s.workflow_id = p.workflow AND s.id = p.id)
+			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
+			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
+			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE s.workflow_id = p.workflow AND s.id = p.id)`),
+		handled: text(`WITH done AS (
+			DELETE FROM {}messages m USING (
+				SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) h (commit, id, token) ORDER BY id) h
+			WHERE m.id = h.id AND m.lease = h.token AND h.commit <> ALL {lost}
+			RETURNING 1) {complete}`),
+		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id) d
 			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
 		add: text(`WITH added AS (
 			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
@@ -213,6 +250,10 @@ func newSetTexts(c *Config) setTexts {
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		held: text(`WITH free AS MATERIALIZED (
+				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),

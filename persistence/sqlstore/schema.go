@@ -36,7 +36,7 @@ func (s *Store) migrations() (migrate.MigrationSlice, error) {
 }
 
 // checkSchema compares the migrations applied with those known.
-func (s *Store) checkSchema(ctx context.Context) error {
+func (s *Store) checkSchema(ctx context.Context, db bun.IDB) error {
 	known, err := s.migrations()
 	if err != nil {
 		return err
@@ -44,11 +44,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	var applied []string
 	err = s.retryBusy(ctx, func() error {
 		applied = applied[:0]
-		found, err := s.hasTable(ctx, "migrations")
+		found, err := s.hasTable(ctx, db, "migrations")
 		if err != nil || !found {
 			return err
 		}
-		return s.r.NewSelect().TableExpr("?", s.table("migrations")).Column("name").Scan(ctx, &applied)
+		return db.NewSelect().TableExpr("?", s.table("migrations")).Column("name").Scan(ctx, &applied)
 	})
 	if err != nil {
 		return err
@@ -69,11 +69,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
+func (s *Store) hasTable(ctx context.Context, db bun.IDB, name string) (bool, error) {
 	if s.pg != nil {
-		return s.pg.hasTable(ctx, s, name)
+		return s.pg.hasTable(ctx, s, db, name)
 	}
-	return s.r.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", s.cfg.Prefix+name).Exists(ctx)
+	return db.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", s.cfg.Prefix+name).Exists(ctx)
 }
 
 // migrate applies what is missing, each migration with its record in one
@@ -81,7 +81,7 @@ func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
 // others find the work done, and a crash leaves nothing half-made. bun's own
 // lock table would stay locked after a crash.
 func (s *Store) migrate(ctx context.Context) error {
-	err := s.checkSchema(ctx)
+	err := s.checkSchema(ctx, s.r)
 	if !isMissing(err) {
 		return err
 	}
@@ -168,3 +168,20 @@ type lent struct{ conn driver.Conn }
 func (l lent) Prepare(query string) (driver.Stmt, error) { return l.conn.Prepare(query) }
 func (l lent) Begin() (driver.Tx, error)                 { return nil, driver.ErrSkip }
 func (l lent) Close() error                              { return nil }
+
+// ExecContext implements driver.ExecerContext: what is prepared stays with a
+// connection, and a pooler may give another one to close it on.
+func (l lent) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if c, ok := l.conn.(driver.ExecerContext); ok {
+		return c.ExecContext(ctx, query, args)
+	}
+	return nil, driver.ErrSkip
+}
+
+// QueryContext implements driver.QueryerContext, as above.
+func (l lent) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c, ok := l.conn.(driver.QueryerContext); ok {
+		return c.QueryContext(ctx, query, args)
+	}
+	return nil, driver.ErrSkip
+}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+
+	"github.com/uptrace/bun"
 )
 
 // statement names one of the prepared statements of the hot path.
@@ -28,6 +30,7 @@ const (
 	stDropPlace
 	stAddPlace
 	stAskAgain
+	stPrunable
 
 	// Commits, many rows at a time: each stands for one statement per size.
 	stBump
@@ -106,6 +109,12 @@ func statementTexts(prefix string) [stCount]string {
 		stDropPlace: `DELETE FROM {}places WHERE seq = ?`,
 		stAddPlace:  `INSERT INTO {}places (key, workflow_id, waiting, lim) VALUES (?, ?, ?, ?)`,
 		stAskAgain:  `UPDATE {}places SET lim = ? WHERE seq = ?`,
+
+		stPrunable: `SELECT w.id FROM json_each(?) j CROSS JOIN {}workflows w ON w.id = json_extract(j.value, '$[0]')
+			WHERE w.version = json_extract(j.value, '$[1]') AND w.created_at IS json_extract(j.value, '$[2]')
+			AND NOT EXISTS (SELECT 1 FROM {}messages m WHERE m.worker IS NULL AND m.workflow_id = w.id)
+			AND w.id NOT IN (SELECT workflow_id FROM {}messages WHERE worker IS NOT NULL)
+			AND NOT EXISTS (SELECT 1 FROM {}dead_letters d WHERE d.workflow_id = w.id)`,
 
 		stPeek: `SELECT (SELECT expires FROM {}workers WHERE id = ?1),
 			EXISTS (SELECT 1 FROM {}workers WHERE expires <= ?2)
@@ -187,8 +196,11 @@ func manyTexts() map[statement]many {
 	}
 }
 
-// prepared holds the statements, each on the pool it is used on.
+// prepared holds the statements, each on the pool it is used on, and what other
+// reading goes through.
 type prepared struct {
+	db    bun.IDB // for what bun writes
+	sql   queries // for texts
 	write [stCount]*sql.Stmt
 	read  [stCount]querier
 }
@@ -205,14 +217,14 @@ func (s *Store) ready(ctx context.Context) (*prepared, error) {
 	if st := s.statements.Load(); st != nil {
 		return st, nil
 	}
-	if err := s.checkSchema(ctx); err != nil {
+	if err := s.checkSchema(ctx, s.r); err != nil {
 		return nil, err
 	}
-	st := &prepared{}
+	st := &prepared{db: s.r, sql: s.r.DB}
 	for id := range statement(stCount) {
 		if s.pg != nil { // its driver prepares on each connection what is used there
 			if id.reads() {
-				st.read[id] = textQuery{s.r.DB, s.texts[id]}
+				st.read[id] = textQuery{s.r.DB, s.texts[id], true}
 			}
 			continue
 		}

@@ -122,7 +122,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) (list []queue.St
 			m, _ := find(t, string(id), live)
 			msg, _ := s.messages.Decode(m.ID, m.Kind, m.Body)
 			list = append(list, queue.Stored{
-				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: leases(t, m.Worker), Attempts: m.Attempts,
+				ID: m.ID, Message: msg, Kind: m.Kind, Due: instant(m.Due), Leased: leases(t, m.Worker), Attempts: m.Attempts, MaxAttempts: m.MaxAttempts,
 			})
 		}
 		return nil

@@ -81,7 +81,8 @@ CREATE INDEX {{.Prefix}}messages_leased ON {{.Prefix}}messages (worker) WHERE wo
 
 --bun:split
 
-CREATE INDEX {{.Prefix}}messages_workflow ON {{.Prefix}}messages (workflow_id)
+-- Those that are leased are few, and found by their workers.
+CREATE INDEX {{.Prefix}}messages_workflow ON {{.Prefix}}messages (workflow_id) WHERE worker IS NULL
 
 --bun:split
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
 
@@ -62,6 +63,7 @@ func run(ctx context.Context, in io.Reader, out, logs io.Writer) (err error) {
 			return d.DialContext(ctx, "tcp", server.Host)
 		},
 		OneAtATime: true,
+		Slow:       time.Minute, // a command of hundreds of updates is never answered
 		Logger:     slog.New(slog.NewTextHandler(logs, nil)),
 	})
 	if err != nil {

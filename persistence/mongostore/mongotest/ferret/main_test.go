@@ -2,7 +2,12 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"io"
+	"net"
+	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -11,38 +16,37 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-func start(t *testing.T) string {
-	in, stop := io.Pipe()
+// serve runs the program until the test ends and returns what it wrote: a URI.
+func serve(ctx context.Context, t *testing.T, in io.Reader) (uri string, ended <-chan error) {
+	t.Helper()
 	lines, out := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- run(t.Context(), in, out, t.Output()) }()
-	t.Cleanup(func() {
-		_ = stop.Close()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	go func() { done <- run(ctx, in, out, t.Output()) }()
 	line, err := bufio.NewReader(lines).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	return line[:len(line)-1]
+	return strings.TrimSuffix(line, "\n"), done
 }
 
-func TestServer(t *testing.T) {
-	client, err := mongo.Connect(options.Client().ApplyURI(start(t)))
+// Every compare-and-set that is said to have matched was one, whoever else does the
+// same. Without turns, of 160 some 30 are.
+func TestCompareAndSet(t *testing.T) {
+	in, stop := io.Pipe()
+	uri, ended := serve(t.Context(), t, in)
+	client, err := mongo.Connect(options.Client().ApplyURI(uri))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Disconnect(t.Context())
 	c := client.Database("d").Collection("c")
 	if _, err := c.InsertOne(t.Context(), bson.M{"_id": "w", "rev": 0, "n": 0}); err != nil {
 		t.Fatal(err)
 	}
+	const workers, each = 16, 10
 	var all sync.WaitGroup
-	for range 16 {
+	for range workers {
 		all.Go(func() {
-			for done := 0; done < 10; {
+			for done := 0; done < each; {
 				var doc struct{ Rev int }
 				if err := c.FindOne(t.Context(), bson.M{"_id": "w"}).Decode(&doc); err != nil {
 					t.Error(err)
@@ -58,8 +62,49 @@ func TestServer(t *testing.T) {
 		})
 	}
 	all.Wait()
-	var doc struct{ N int }
-	if err := c.FindOne(t.Context(), bson.M{"_id": "w"}).Decode(&doc); err != nil || doc.N != 160 {
-		t.Errorf("%d increments, %v", doc.N, err)
+	var doc struct{ Rev, N int }
+	if err := c.FindOne(t.Context(), bson.M{"_id": "w"}).Decode(&doc); err != nil || doc.N != workers*each || doc.Rev != doc.N {
+		t.Errorf("%+v after %d increments, %v", doc, workers*each, err)
+	}
+	if err := client.Disconnect(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = stop.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// The program ends with its input or its context, and takes its connections along.
+func TestEnds(t *testing.T) {
+	for _, by := range []string{"input", "context"} {
+		t.Run(by, func(t *testing.T) {
+			in, stop := io.Pipe()
+			defer stop.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			uri, ended := serve(ctx, t, in)
+			u, err := url.Parse(uri)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := net.Dial("tcp", u.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if by == "input" {
+				_ = stop.Close()
+			} else {
+				cancel()
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			var op *net.OpError
+			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.As(err, &op) {
+				t.Errorf("the connection goes on: %v", err)
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -21,8 +22,11 @@ type Config struct {
 	// OneAtATime: a command is sent to the server when the one before, of whatever
 	// connection, was answered. Only hello, ping and getMore go at any time.
 	OneAtATime bool
-	// Logger is told, on level Warn, of connections that were given up because
-	// something other than their ends failed. Default: nobody.
+	// Slow is after how long the Logger is told of a command that the server has not
+	// answered: it may hang, and with OneAtATime all others with it. Default: never.
+	Slow time.Duration
+	// Logger is told, on level Warn, of slow commands, and of connections that were
+	// given up because something other than their ends failed. Default: nobody.
 	Logger *slog.Logger
 }
 
@@ -85,8 +89,9 @@ type Proxy struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	turn   chan struct{} // holds one element while a command that is alone runs
-	// intercept is nil or what Intercept was given.
+	// nil or what Intercept and Watch were given.
 	intercept atomic.Pointer[func(Call) Fault]
+	watch     atomic.Pointer[func(Command)]
 	serving   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -124,6 +129,16 @@ func (p *Proxy) Intercept(f func(Call) Fault) {
 		return
 	}
 	p.intercept.Store(&f)
+}
+
+// Watch shows f every command before anything else happens to it, those in the
+// background included. It is called by several goroutines at once. nil ends it.
+func (p *Proxy) Watch(f func(Command)) {
+	if f == nil {
+		p.watch.Store(nil)
+		return
+	}
+	p.watch.Store(&f)
 }
 
 // Freeze stops everything without ending a connection: nothing is sent to the
@@ -201,7 +216,7 @@ func (p *Proxy) accept() {
 // gone tells whether the error says no more than that an end of a connection is.
 func gone(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && op.Op != "dial"
 }
 
 func (p *Proxy) add(k *link) bool {
@@ -317,6 +332,9 @@ func (k *link) exchange(request message) ([]message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := k.p.watch.Load(); f != nil {
+		(*f)(command)
+	}
 	if f := k.p.fault(Call{Command: command}); f.Break {
 		return nil, io.EOF
 	} else if f.Answer != nil {
@@ -348,6 +366,12 @@ func (k *link) ask(command Command, request message) ([]message, error) {
 			return nil, k.p.ctx.Err()
 		}
 		defer func() { <-k.p.turn }()
+	}
+	if k.p.cfg.Slow > 0 {
+		slow := time.AfterFunc(k.p.cfg.Slow, func() {
+			k.p.cfg.Logger.Warn("a command is not answered", "command", command.Name, "database", command.Database, "bytes", len(request), "after", k.p.cfg.Slow)
+		})
+		defer slow.Stop()
 	}
 	if _, err := k.server.Write(request.expectOneReply()); err != nil {
 		return nil, err

@@ -1,0 +1,81 @@
+//go:build unix
+
+package mongostore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+func refusal(t *testing.T, code int32) bson.Raw {
+	t.Helper()
+	raw, err := bson.Marshal(bson.D{{Key: "ok", Value: 0}, {Key: "code", Value: code}, {Key: "errmsg", Value: "so it was asked for"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// A server that cannot give a majority is told from one that is broken.
+func TestNoMajority(t *testing.T) {
+	server := servers.One()
+	database := server.Database(t)
+	for _, command := range []string{"find", "createIndexes", "insert"} {
+		for _, code := range []int32{79, 100, 148} {
+			link := server.Link(t)
+			link.Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+				if c.Name == command && !c.Executed() {
+					return mongoproxy.Fault{Answer: refusal(t, code)}
+				}
+				return mongoproxy.Fault{}
+			})
+			_, err := mongostore.Open(t.Context(), mongostore.Config{URI: link.URI(), Database: database, Migrate: true})
+			if !errors.Is(err, stabilize.ErrInvalid) || !strings.Contains(err.Error(), "majority") {
+				t.Errorf("%s, code %d: %v", command, code, err)
+			}
+		}
+	}
+}
+
+// A primary that steps down in a commit, before or after the deciding write, leaves
+// no doubt: what the commit returned is so.
+func TestStepDown(t *testing.T) {
+	h := newHarness(t, servers.One())
+	for _, executed := range []bool{false, true} {
+		for _, code := range []int32{10107, 189, 112} {
+			id := strings.Join([]string{"w", string(rune('a' + code%26)), map[bool]string{true: "after", false: "before"}[executed]}, "-")
+			c := h.scene(t, id)
+			var once atomic.Bool
+			h.links[0].Intercept(func(call mongoproxy.Call) mongoproxy.Fault {
+				collection, _ := call.Body.Lookup(call.Name).StringValueOK()
+				if call.Name == "update" && collection == "workflows" && call.Executed() == executed && !once.Swap(true) {
+					return mongoproxy.Fault{Answer: refusal(t, code)}
+				}
+				return mongoproxy.Fault{}
+			})
+			err := h.first.CommitBatch(context.WithoutCancel(t.Context()), []*persistence.Commit{c})[0]
+			h.links[0].Intercept(nil)
+			applied := strings.HasPrefix(h.seen(t, id), "version 2")
+			switch {
+			case !once.Load():
+				t.Fatal("no deciding write was seen")
+			case executed && err != nil, applied != (err == nil):
+				t.Errorf("code %d, executed %v: the commit returned %v, applied is %v", code, executed, err, applied)
+			case err != nil && !errors.Is(err, stabilize.ErrTransient):
+				t.Errorf("code %d: %v is not transient", code, err)
+			}
+			h.must(t, h.second.Delete(t.Context(), id))
+			h.must(t, h.first.Retire(t.Context(), "worker of "+id))
+		}
+	}
+}
