@@ -74,8 +74,13 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 			return nil, err
 		}
 	}
-	if err := s.buryAll(ctx, found[qSpent], now); err != nil {
-		return nil, err
+	if len(found[qSpent]) > 0 {
+		if err := s.buryAll(ctx, found[qSpent], now); err != nil {
+			return nil, err
+		}
+		if found, err = s.look(ctx, now, room); err != nil { // their notices
+			return nil, err
+		}
 	}
 	var taken []*delivery
 	for q, n := range map[string]int{qControl: room.Control, qWork: room.Work} {
@@ -230,6 +235,7 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 				if err := s.bury(ctx, m, queue.DeadUndecodable, err.Error(), now); err != nil {
 					return taken, err
 				}
+				more = true // its notice
 				continue
 			}
 			tries := [2]int64{m.Attempts, m.Max}

@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -35,13 +36,13 @@ func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (remov
 }
 
 func (s *Store) prune(ctx context.Context, finished []*stabilize.Header) (removed int, done bool, err error) {
-	heads := make(map[string]*stabilize.Header, len(finished))
+	heads := make(map[string][]*stabilize.Header, len(finished))
 	var ids []string
 	for _, h := range finished {
 		if heads[h.ID] == nil {
 			ids = append(ids, h.ID)
 		}
-		heads[h.ID] = h
+		heads[h.ID] = append(heads[h.ID], h)
 	}
 	docs, err := all[workflow](ctx, s.workflows, d("_id", in(ids)), options.Find().SetProjection(headerOnly()))
 	if err != nil {
@@ -50,7 +51,8 @@ func (s *Store) prune(ctx context.Context, finished []*stabilize.Header) (remove
 	var step mark
 	for i := range docs {
 		doc := &docs[i]
-		if doc.Mark.Tx != "" || doc.Version == 0 || !persistence.IsAsRead(heads[doc.ID], doc.Version, instant(doc.Created)) {
+		asRead := func(h *stabilize.Header) bool { return persistence.IsAsRead(h, doc.Version, instant(doc.Created)) }
+		if doc.Mark.Tx != "" || doc.Version == 0 || !slices.ContainsFunc(heads[doc.ID], asRead) {
 			continue
 		}
 		if step.Tx == "" {

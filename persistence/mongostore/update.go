@@ -13,7 +13,7 @@ import (
 // d is short for a document with one field.
 func d(key string, value any) bson.D { return bson.D{{Key: key, Value: value}} }
 
-func in[V any](values []V) bson.D { return d("$in", values) }
+func in[V any](values []V) bson.D { return d("$in", append([]V{}, values...)) } // never null
 
 func set(fields ...bson.E) bson.D { return d("$set", bson.D(fields)) }
 
