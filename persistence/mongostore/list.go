@@ -63,7 +63,11 @@ func (s *Store) lapsed(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// Depth implements queue.Queue. It counts by index.
+// counted is up to how many messages are counted one by one, as of one instant; more
+// are counted by index, each kind on its own.
+const counted = 10_000
+
+// Depth implements queue.Queue.
 func (s *Store) Depth(ctx context.Context) (queue.Depth, error) {
 	call, leave, err := s.enter(ctx)
 	if err != nil {
@@ -86,6 +90,27 @@ func (s *Store) depth(ctx context.Context) (out queue.Depth, err error) {
 	if err != nil {
 		return out, err
 	}
+	found, err := all[message](ctx, s.messages, bson.D{}, options.Find().SetLimit(counted+1).
+		SetProjection(bson.D{eq("_id", int32(1)), eq("q", int32(1)), eq("due", int32(1)), eq("worker", int32(1))}))
+	if err != nil {
+		return out, err
+	}
+	if len(found) <= counted {
+		for i := range found {
+			switch m := &found[i]; m.Q {
+			case qUnborn:
+			case qDead:
+				out.Dead++
+			default:
+				out.Add(instant(m.Due), m.Q == qLeased && !slices.Contains(lapsed, m.Worker), instant(now))
+			}
+		}
+		return out, nil
+	}
+	return s.depthByIndex(ctx, now, lapsed)
+}
+
+func (s *Store) depthByIndex(ctx context.Context, now int64, lapsed []string) (out queue.Depth, err error) {
 	of := func(n *int, filter bson.D) func() error {
 		return func() (err error) { *n, err = s.number(ctx, filter); return err }
 	}
