@@ -142,3 +142,87 @@ func TestCrashInCommit(t *testing.T) {
 		}
 	}
 }
+
+// A process that dies at any moment of a deletion of several workflows leaves all of
+// them with what is theirs, or nothing.
+func TestCrashInDelete(t *testing.T) {
+	h := newHarness(t, servers.One())
+	for n, died := 0, true; died; n++ {
+		ids := []string{fmt.Sprint("a", n), fmt.Sprint("b", n)}
+		for _, id := range ids {
+			message := queue.Outgoing{Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(id)}}
+			h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
+				WorkflowID: id, Header: &stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Running, CreatedAt: h.clock.Now()},
+				Messages: []queue.Outgoing{message, message}, Admission: &persistence.Admission{Op: persistence.TakePlace, Key: id, Limit: 1},
+			}})[0])
+		}
+		died = h.dies(t, n, func(ctx context.Context) { _ = h.first.Delete(ctx, ids...) })
+		there := 0
+		page, err := h.second.Query(t.Context(), persistence.Query{})
+		h.must(t, err)
+		for _, id := range ids {
+			pending, err := h.second.Pending(t.Context(), id)
+			h.must(t, err)
+			there += len(pending)
+		}
+		if len(page.Workflows) != there/2 || there%4 != 0 || !died && there > 0 {
+			t.Errorf("moment %d: %d workflows and %d messages are there", n, len(page.Workflows), there)
+		}
+		h.clock.Advance(2 * time.Minute)
+		h.must(t, h.second.Delete(t.Context(), ids...))
+		rows, err := h.Rows(t.Context())
+		h.must(t, err)
+		for collection, left := range rows {
+			if left > 0 && collection != "steps" {
+				t.Errorf("moment %d: %d documents are left in %s", n, left, collection)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// A process that dies while it buries a message leaves it a dead letter with its
+// notice, or neither.
+func TestCrashInBurial(t *testing.T) {
+	h := newHarness(t, servers.One())
+	for n, died := 0, true; died; n++ {
+		id := fmt.Sprint("w", n)
+		h.must(t, h.second.Push(t.Context(), queue.Outgoing{
+			ID: "doomed", Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(id)}, MaxAttempts: 1,
+		}))
+		got, err := h.first.Claim(t.Context(), queue.Worker{ID: id, TTL: time.Minute}, queue.Room{Control: 10})
+		h.must(t, err)
+		h.must(t, h.first.Release(t.Context(), got[0].Receipt(), time.Time{}, errors.New("it failed")))
+		died = h.dies(t, n, func(ctx context.Context) {
+			_, _ = h.first.Claim(ctx, queue.Worker{ID: id, TTL: time.Minute}, queue.Room{})
+		})
+		look := func() (dead, told int) {
+			t.Helper()
+			letters, err := h.second.ListDead(t.Context(), "", 10)
+			h.must(t, err)
+			pending, err := h.second.Pending(t.Context(), id)
+			h.must(t, err)
+			for _, m := range pending {
+				if m.Kind == (queue.DeadLettered{}).Kind() {
+					told++
+				}
+			}
+			return len(letters), told
+		}
+		if dead, told := look(); dead != told || !died && dead != 1 {
+			t.Errorf("moment %d: %d dead letters and %d notices", n, dead, told)
+		}
+		h.clock.Advance(2 * time.Minute)
+		_, err = h.second.Claim(t.Context(), queue.Worker{ID: "heir", TTL: time.Minute}, queue.Room{})
+		h.must(t, err)
+		if dead, told := look(); dead != 1 || told != 1 {
+			t.Errorf("moment %d: after the next claim %d dead letters and %d notices", n, dead, told)
+		}
+		h.must(t, h.second.Delete(t.Context(), id))
+		if t.Failed() {
+			return
+		}
+	}
+}

@@ -172,7 +172,7 @@ const settleAtOnce = 1000
 const stale = time.Minute
 
 // settle finishes and undoes what crashes have left among the messages that a
-// filter finds. done tells whether it finished anything.
+// filter finds. done tells whether anything changed by it.
 func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error) {
 	found, err := s.left(ctx, filter)
 	if err != nil || len(found) == 0 {
@@ -229,7 +229,7 @@ func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err er
 	if err := s.finish(ctx, finish); err != nil {
 		return false, err
 	}
-	return len(finish) > 0, s.undo(ctx, undo)
+	return len(finish)+len(undo) > 0, s.undo(ctx, undo)
 }
 
 func (s *Store) old(tx string) bool {
