@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -43,6 +44,9 @@ func (h *harness) dies(t *testing.T, n int, f func(context.Context)) bool {
 	defer mu.Unlock()
 	return dead
 }
+
+// impatient: whoever is in the way is dead.
+func impatient(cfg *mongostore.Config) { cfg.Patience = 20 * time.Millisecond }
 
 func (h *harness) must(t *testing.T, err error) {
 	t.Helper()
@@ -96,7 +100,7 @@ func (h *harness) seen(t *testing.T, id string) string {
 // A process that dies at any moment of a commit leaves all of it or nothing, for
 // whoever looks at once, and the next at the same documents goes on.
 func TestCrashInCommit(t *testing.T) {
-	h := newHarness(t, servers.One())
+	h := newHarness(t, servers.One(), impatient)
 	for n, died := 0, true; died; n++ {
 		id := fmt.Sprint("w", n)
 		c := h.scene(t, id)
@@ -146,7 +150,7 @@ func TestCrashInCommit(t *testing.T) {
 // A process that dies at any moment of a deletion of several workflows leaves all of
 // them with what is theirs, or nothing.
 func TestCrashInDelete(t *testing.T) {
-	h := newHarness(t, servers.One())
+	h := newHarness(t, servers.One(), impatient)
 	for n, died := 0, true; died; n++ {
 		ids := []string{fmt.Sprint("a", n), fmt.Sprint("b", n)}
 		for _, id := range ids {
@@ -186,7 +190,7 @@ func TestCrashInDelete(t *testing.T) {
 // A process that dies while it buries a message leaves it a dead letter with its
 // notice, or neither.
 func TestCrashInBurial(t *testing.T) {
-	h := newHarness(t, servers.One())
+	h := newHarness(t, servers.One(), impatient)
 	for n, died := 0, true; died; n++ {
 		id := fmt.Sprint("w", n)
 		h.must(t, h.second.Push(t.Context(), queue.Outgoing{

@@ -32,6 +32,7 @@ import (
 // own, and a third way past both.
 type harness struct {
 	t             testing.TB
+	changes       []func(*mongostore.Config)
 	server        *mongotest.Server
 	clock         *stabilize.ManualClock
 	database      string
@@ -66,10 +67,10 @@ var (
 
 const largest = 12 << 20
 
-func newHarness(t testing.TB, server *mongotest.Server) *harness {
+func newHarness(t testing.TB, server *mongotest.Server, changes ...func(*mongostore.Config)) *harness {
 	t.Helper()
 	h := &harness{
-		t: t, server: server, database: server.Database(t),
+		t: t, server: server, changes: changes, database: server.Database(t),
 		clock: stabilize.NewManualClock(time.Date(2025, 5, 6, 7, 8, 9, 0, time.UTC)),
 	}
 	h.db = server.Client(t).Database(h.database)
@@ -90,7 +91,7 @@ func newHarness(t testing.TB, server *mongotest.Server) *harness {
 }
 
 func (h *harness) config(i int) mongostore.Config {
-	return mongostore.Config{
+	cfg := mongostore.Config{
 		URI: h.links[i].URI(), Database: h.database, Clock: h.clock, MaxPayload: largest, Inline: 700, Migrate: true,
 		CallTimeout: 2 * time.Minute, // FerretDB 1 does one thing at a time
 		Options: options.Client().SetPoolMonitor(&event.PoolMonitor{Event: func(e *event.PoolEvent) {
@@ -102,6 +103,10 @@ func (h *harness) config(i int) mongostore.Config {
 			}
 		}}),
 	}
+	for _, change := range h.changes {
+		change(&cfg)
+	}
+	return cfg
 }
 
 func (h *harness) open() (err error) {
