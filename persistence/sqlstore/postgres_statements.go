@@ -128,13 +128,15 @@ func postgresTexts() map[statement]string {
 // said, another transaction came between: it fails (stateMoved), and all is done
 // anew. Rows are taken in the order of their keys.
 type setTexts struct {
-	workers        string // locks them
+	keys, workers  string // lock them
+	workflows      string // locks them, where admissions break their order
 	verdict        string
 	change, create string
 	headers        string
 	remove, put    string
 	handled, drop  string
 	add            string
+	judge          string // an admission
 	take           string // of a claim
 }
 
@@ -149,7 +151,9 @@ func newSetTexts(c *Config) setTexts {
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
 	return setTexts{
-		workers: text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
+		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
 		// Each row is a reason why the commit is refused; the first of a commit, by step
 		// and item, is its error.
 		verdict: text(`WITH bad (commit, step, item, fact) AS (
@@ -227,6 +231,8 @@ func newSetTexts(c *Config) setTexts {
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		judge: text(judgeText()),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),
