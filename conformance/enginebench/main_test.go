@@ -45,6 +45,67 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 	}
 }
 
+// The test binary is its own worker process, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		MainDSN()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Worker processes run every step, and the process that starts the workflows none.
+func TestWorkerProcesses(t *testing.T) {
+	dsn := postgresDSN(t)
+	check := func(dsn, scenarios, workers string, want ...turn) {
+		t.Helper()
+		results := runJSON(t, tiny(dsn, "-json", "-scenario", scenarios, "-workers", workers))
+		if len(results) != len(want) {
+			t.Fatalf("%d results, want %d", len(results), len(want))
+		}
+		for i, r := range results {
+			if n, _ := r["workers"].(float64); int(n) != want[i].workers {
+				t.Errorf("%s: the result is of %v workers", want[i], n)
+			}
+			if by, _ := r["wait_p50_ms"].(float64); by > 0 != (want[i].scenario == "B4") {
+				t.Errorf("%s: Wait returned after p50 %v ms", want[i], by)
+			}
+			delete(r, "workers")
+			delete(r, "wait_p50_ms")
+			checkResult(t, want[i].scenario, r, true)
+		}
+	}
+	check("sqlite://"+t.TempDir(), "B1", "2", turn{"B1", 2})
+	check(dsn, "B2,B4,B6", "1,2", turn{"B2", 1}, turn{"B2", 2}, turn{"B4", 1}, turn{"B4", 2}, turn{"B6", 0})
+	var out bytes.Buffer
+	if err := run(t.Context(), nil, tiny(dsn, "-scenario", "B1", "-workers", "0,2"), &out, testLog{t}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "B1, 2 workers ") || !strings.Contains(out.String(), "\nB1, 2 workers: ") {
+		t.Errorf("the table says\n%s", &out)
+	}
+}
+
+// A worker that ends before it is told to ends the measuring with an error.
+func TestWorkerThatDies(t *testing.T) {
+	c, err := hire(t.Context(), 2, order{DSN: "sqlite://" + filepath.Join(t.TempDir(), "x.db"), Concurrency: 1, GOGC: 100}, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.workers[1].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.wait(t.Context(), "none"); !errors.Is(err, stabilize.ErrInternal) {
+		t.Errorf("waiting: %v", err)
+	}
+	if err := c.dismiss(); err == nil {
+		t.Error("all ended well")
+	}
+	if _, err := hire(t.Context(), 1, order{DSN: "sqlite://" + t.TempDir(), Concurrency: 1, GOGC: 100}, testLog{t}); err == nil {
+		t.Error("a worker without a database is ready")
+	}
+}
+
 // postgresDSN starts a server for the test.
 func postgresDSN(t *testing.T) string {
 	server := &pgtest.Server{}
@@ -212,6 +273,10 @@ func TestBadArguments(t *testing.T) {
 		{"-dsn", "memory:", "-concurrency", "0"},
 		{"-dsn", "memory:", "-long", "50", "-messages", "50"},
 		{"-dsn", "memory:", "B1"},
+		{"-dsn", "memory:", "-workers", "1"},
+		{"-dsn", "sqlite://", "-workers", "-1"},
+		{"-dsn", "sqlite://", "-workers", "1,1"},
+		{"-dsn", "sqlite://", "-workers", "many"},
 		{"-dsn", "memory:x"},
 		{"-dsn", "nosuch://"},
 		{"-dsn", "sqlite:x.db"},

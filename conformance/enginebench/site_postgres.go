@@ -19,6 +19,7 @@ type postgresSite struct {
 	dsn     *url.URL
 	prefix  string
 	schemas []string
+	opened  string // DSN of the last store
 }
 
 func openPostgresSite(dsn string) (site, error) {
@@ -53,8 +54,12 @@ func (s *postgresSite) open(ctx context.Context, clock stabilize.Clock) (persist
 	q := u.Query()
 	q.Set("schema", s.schema())
 	u.RawQuery = q.Encode()
-	return stores.DSN(u.String())(ctx, persistence.Settings{Clock: clock})
+	s.opened = u.String()
+	return stores.DSN(s.opened)(ctx, persistence.Settings{Clock: clock})
 }
+
+// shared counts no bytes: the server's are those of all.
+func (s *postgresSite) shared() (string, bool, error) { return s.opened, false, nil }
 
 func (s *postgresSite) limit(ctx context.Context) (limit, error) {
 	return openPostgresLimit(ctx, s.db, s.schema())

@@ -88,6 +88,14 @@ func postgresTexts() map[statement]string {
 		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
 			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = $1 AND p.waiting = $2 AND p.seq > $3 ORDER BY p.seq LIMIT 200`,
 
+		stPrunable: `SELECT w.id FROM unnest($1::text[], $2::bigint[], $3::bigint[]) p (id, version, created)
+			JOIN {}workflows w ON w.id = p.id
+			WHERE w.version = p.version AND w.created_at IS NOT DISTINCT FROM nullif(p.created, -9223372036854775808)
+			AND NOT EXISTS (SELECT FROM {}messages m WHERE m.worker IS NULL AND m.workflow_id = w.id)
+			AND w.id NOT IN (SELECT workflow_id FROM {}messages WHERE worker IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.workflow_id = w.id)
+			FOR UPDATE OF w SKIP LOCKED`,
+
 		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
