@@ -85,7 +85,7 @@ type postgresDatabase struct {
 
 // Open implements conformance.Database.
 func (d *postgresDatabase) Open(_ context.Context, migrate bool) (persistence.Store, error) {
-	return d.h.extra(d.h.handle(d.h.schema, func(c *sqlstore.Config) { c.Schema, c.Migrate, c.Connections = d.schema, migrate, 2 }))
+	return d.h.extra(d.h.handle(func(c *sqlstore.Config) { c.Schema, c.Migrate, c.Connections = d.schema, migrate, 2 }))
 }
 
 // Schema implements conformance.Database.
