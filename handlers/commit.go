@@ -219,6 +219,8 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 	case errors.Is(err, stabilize.ErrConflict):
 		t.stale = true
 		return err
+	case errors.Is(err, stabilize.ErrUnknownOutcome) && t.r.guest:
+		return err // nobody tries again
 	case errors.Is(err, stabilize.ErrUnknownOutcome):
 		// If it was applied, the version and the leases refuse it now.
 		t.stale = true

@@ -30,9 +30,14 @@ func (p ConflictPolicy) orDefault() ConflictPolicy {
 // the clock in between. decide must look at a fresh snapshot each time. When the
 // tries are used up the last error is returned; when ctx ends, its cause.
 func RetryOnConcurrencyError(ctx context.Context, clock stabilize.Clock, policy ConflictPolicy, decide func(context.Context) error) error {
+	return retryOn(ctx, clock, policy, concurrencyErrors(), decide)
+}
+
+func concurrencyErrors() []error { return []error{stabilize.ErrConflict, stabilize.ErrTransient} }
+
+func retryOn(ctx context.Context, clock stabilize.Clock, policy ConflictPolicy, passing []error, decide func(context.Context) error) error {
 	policy = policy.orDefault()
 	return resilience.Retry(ctx, clock, resilience.Policy{
-		Tries: policy.Attempts, Backoff: resilience.Jitter{Backoff: policy.Backoff},
-		When: resilience.Any(stabilize.ErrConflict, stabilize.ErrTransient),
+		Tries: policy.Attempts, Backoff: resilience.Jitter{Backoff: policy.Backoff}, When: resilience.Any(passing...),
 	}, decide)
 }

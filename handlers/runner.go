@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/resilience"
@@ -21,6 +22,7 @@ import (
 type Runner struct {
 	env   *Env
 	cache *cache
+	guest bool // the store is within a caller's transaction
 }
 
 // NewRunner makes a Runner; the error is ErrInvalid.
@@ -30,6 +32,19 @@ func NewRunner(env Env) (*Runner, error) {
 		return nil, err
 	}
 	return &Runner{env: full, cache: newCache(full.CacheSize)}, nil
+}
+
+// Within returns a Runner that decides requests on the store as it is within a
+// caller's transaction: it keeps nothing in memory, tells nobody but recorder, and
+// begins again only after a conflict; what else is in the way is the transaction's
+// trouble. Its Handle is called with a nil Box.
+func (r *Runner) Within(store persistence.WorkflowStore, recorder events.Recorder) *Runner {
+	env := *r.env
+	env.Store, env.Recorder, env.Ended = store, recorder, nil
+	env.Commit = func(ctx context.Context, c *persistence.Commit) error {
+		return store.CommitBatch(ctx, []*persistence.Commit{c})[0]
+	}
+	return &Runner{env: &env, cache: newCache(-1), guest: true}
 }
 
 // Env returns what the runner works with, defaults filled in. Read it only.
@@ -98,7 +113,7 @@ func (r *Runner) workflowOf(in *input) string {
 // decide brings the inputs to an end: committed, given back, or answered.
 func (r *Runner) decide(ctx context.Context, box *queue.Box, id string, inputs []*input) {
 	t := &turn{r: r, box: box, id: id, inputs: inputs}
-	err := RetryOnConcurrencyError(ctx, r.env.Clock, r.env.Conflicts, t.try)
+	err := retryOn(ctx, r.env.Clock, r.env.Conflicts, r.passing(), t.try)
 	if err == nil {
 		return
 	}
@@ -114,6 +129,14 @@ func (r *Runner) decide(ctx context.Context, box *queue.Box, id string, inputs [
 		}
 		box.Return(ctx, in.delivery)
 	}
+}
+
+// passing are the errors after which a decision is made again.
+func (r *Runner) passing() []error {
+	if r.guest {
+		return []error{stabilize.ErrConflict}
+	}
+	return concurrencyErrors()
 }
 
 // turn is the decision of one batch of inputs, over all its tries.

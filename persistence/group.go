@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -9,12 +10,14 @@ import (
 
 // Group is group commit, once above all stores: commits that arrive while a
 // batch is in flight (as many as the store likes, see Pipelined) travel together
-// in the next. Nothing is added when there is only one: no goroutine, no timer, no
+// in the next. What another transaction blocks (see Trier) is taken out, and sent again
+// beside the rest until it is blocked no more. Nothing is added when there is only one: no goroutine, no timer, no
 // delay. Safe for concurrent use.
 type Group struct {
-	store WorkflowStore
-	max   int
-	lanes int // batches that may be in flight
+	send    func(ctx context.Context, commits []*Commit) []error
+	max     int
+	lanes   int    // batches that may be in flight
+	blocked *Group // sends what is blocked; nil: nothing ever is
 
 	mu      sync.Mutex
 	busy    int // batches in flight
@@ -38,9 +41,13 @@ func NewGroup(store WorkflowStore, max int) *Group {
 	if max <= 0 {
 		max = 512
 	}
-	g := &Group{store: store, max: max, lanes: 1}
+	g := &Group{send: store.CommitBatch, max: max, lanes: 1}
 	if p, ok := store.(Pipelined); ok {
 		g.lanes = p.Batches()
+	}
+	if t, ok := store.(Trier); ok {
+		g.send = t.TryBatch
+		g.blocked = &Group{send: t.TryBatch, max: max, lanes: 1}
 	}
 	return g
 }
@@ -48,8 +55,23 @@ func NewGroup(store WorkflowStore, max int) *Group {
 // Commit applies c with the next batch and returns what became of it; see
 // WorkflowStore.CommitBatch. If ctx ends before the batch has left, c is
 // withdrawn, nothing was done and the context's error is returned; afterwards
-// the batch's answer is awaited.
+// the batch's answer is awaited. As long as c is blocked by another transaction it is
+// tried again.
 func (g *Group) Commit(ctx context.Context, c *Commit) error {
+	err := g.commit(ctx, c)
+	for g.blocked != nil && isBlocked(err) {
+		err = g.blocked.commit(ctx, c)
+	}
+	return err
+}
+
+func isBlocked(err error) bool {
+	_, ok := errors.AsType[*BlockedError](err)
+	return ok
+}
+
+// commit sends c once.
+func (g *Group) commit(ctx context.Context, c *Commit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -126,12 +148,15 @@ func (g *Group) lead(ctx context.Context, leader *groupEntry) {
 			}
 		}
 	}()
-	errs = g.store.CommitBatch(context.WithoutCancel(ctx), commits)
+	errs = g.send(context.WithoutCancel(ctx), commits)
 }
 
 // Counts returns how many batches and commits have been sent.
 func (g *Group) Counts() (batches, commits int64) {
+	if g.blocked != nil {
+		batches, commits = g.blocked.Counts()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.batches, g.commits
+	return batches + g.batches, commits + g.commits
 }

@@ -164,3 +164,68 @@ func TestGroupOutlivesAPanicOfItsStore(t *testing.T) {
 		}
 	})
 }
+
+// blockedStore has a workflow "x" that is blocked until free is closed.
+type blockedStore struct {
+	slowStore
+	free chan struct{}
+	with []int // sizes of the batches that x was in
+}
+
+func (s *blockedStore) TryBatch(_ context.Context, commits []*persistence.Commit) []error {
+	time.Sleep(time.Second)
+	errs := make([]error, len(commits))
+	for i, c := range commits {
+		if c.WorkflowID != "x" {
+			continue
+		}
+		s.mu.Lock()
+		s.with = append(s.with, len(commits))
+		s.mu.Unlock()
+		select {
+		case <-s.free:
+		default:
+			errs[i] = &persistence.BlockedError{WorkflowID: "x"}
+		}
+	}
+	return errs
+}
+
+func TestGroupTakesAsideWhatIsBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &blockedStore{free: make(chan struct{})}
+		g := persistence.NewGroup(store, 0)
+		var wg sync.WaitGroup
+		commit := func(ctx context.Context, id string, want error) {
+			wg.Go(func() {
+				if err := g.Commit(ctx, &persistence.Commit{WorkflowID: id}); !errors.Is(err, want) {
+					t.Errorf("%s: %v, want %v", id, err, want)
+				}
+			})
+		}
+		commit(t.Context(), "first", nil)
+		synctest.Wait()
+		impatient, cancel := context.WithCancel(t.Context())
+		commit(t.Context(), "x", nil)
+		commit(impatient, "x", context.Canceled)
+		commit(t.Context(), "second", nil)
+		began := time.Now()
+		for range 10 { // the others go on as if x were not there
+			if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: "other"}); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); took > 12*time.Second {
+			t.Errorf("ten commits beside a blocked one took %s", took)
+		}
+		cancel()
+		time.Sleep(5 * time.Second)
+		close(store.free)
+		wg.Wait()
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		if n := len(store.with); n < 10 || store.with[n-1] != 1 {
+			t.Errorf("x was sent in batches of %v", store.with)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -109,6 +110,24 @@ type Pipelined interface {
 	// Batches is how many are worth sending at a time, from 1.
 	Batches() int
 }
+
+// Trier is an optional power of a WorkflowStore: not letting one commit of a batch
+// keep the others waiting. A Group uses it.
+type Trier interface {
+	// TryBatch is CommitBatch, except that a commit which a transaction of somebody
+	// else's blocks, for longer than the others can wait, is refused with a
+	// BlockedError: a caller may hold a workflow as long as its own transaction lasts.
+	TryBatch(ctx context.Context, commits []*Commit) (errs []error)
+}
+
+// BlockedError is the refusal of a commit whose workflow, or what else it depends on,
+// another transaction has locked. It matches ErrTransient.
+type BlockedError struct{ WorkflowID string }
+
+func (e *BlockedError) Error() string {
+	return fmt.Sprintf("workflow %q is locked by another transaction", e.WorkflowID)
+}
+func (e *BlockedError) Unwrap() error { return stabilize.ErrTransient }
 
 // Clocked is an optional power of a WorkflowStore: saying what time it goes by. An
 // engine that is given no clock takes it, so that both agree.

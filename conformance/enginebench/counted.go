@@ -57,6 +57,14 @@ func (c *counted) Wake() <-chan struct{} {
 	return nil
 }
 
+// TryBatch implements persistence.Trier.
+func (c *counted) TryBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	if t, ok := c.Store.(persistence.Trier); ok {
+		return t.TryBatch(ctx, commits)
+	}
+	return c.Store.CommitBatch(ctx, commits)
+}
+
 // Batches implements persistence.Pipelined.
 func (c *counted) Batches() int {
 	if p, ok := c.Store.(persistence.Pipelined); ok {

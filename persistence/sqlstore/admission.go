@@ -156,16 +156,20 @@ func (b *batch) admit(ch *change, v seat) error {
 
 // Admissions implements persistence.WorkflowStore.
 func (s *Store) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {
+	return s.admissions(ctx, s, key)
+}
+
+func (s *Store) admissions(ctx context.Context, on access, key string) (persistence.Admissions, error) {
 	var out persistence.Admissions
-	if err := s.begin(ctx); err != nil {
+	if err := on.begin(ctx); err != nil {
 		return out, err
 	}
 	if err := stabilize.CheckID("admission key", key); err != nil {
 		return out, err
 	}
-	err := s.read(ctx, "admissions", func(ctx context.Context, _ *prepared) error {
+	err := on.read(ctx, "admissions", func(ctx context.Context, st *prepared) error {
 		out = persistence.Admissions{}
-		return s.eachPlace(ctx, func(q *bun.SelectQuery) { q.Where("p.key = ?", key).Order("p.seq") }, func(p placeRow) {
+		return s.eachPlace(ctx, st.db, func(q *bun.SelectQuery) { q.Where("p.key = ?", key).Order("p.seq") }, func(p placeRow) {
 			if p.Waiting {
 				out.Waiting = append(out.Waiting, p.WorkflowID)
 			} else {
@@ -179,9 +183,9 @@ func (s *Store) Admissions(ctx context.Context, key string) (persistence.Admissi
 // WaitingKeys implements persistence.WaitingKeys; the keys are sorted.
 func (s *Store) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, error) {
 	var keys []persistence.WaitingKey
-	err := s.read(ctx, "waiting keys", func(ctx context.Context, _ *prepared) error {
+	err := s.read(ctx, "waiting keys", func(ctx context.Context, st *prepared) error {
 		keys = nil
-		return s.eachPlace(ctx, func(q *bun.SelectQuery) { q.Where("p.waiting").Order("p.key", "p.seq") }, func(p placeRow) {
+		return s.eachPlace(ctx, st.db, func(q *bun.SelectQuery) { q.Where("p.waiting").Order("p.key", "p.seq") }, func(p placeRow) {
 			if n := len(keys); n == 0 || keys[n-1].Key != p.Key {
 				keys = append(keys, persistence.WaitingKey{Key: p.Key, Limit: p.Lim})
 			}
@@ -191,9 +195,9 @@ func (s *Store) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, erro
 }
 
 // eachPlace calls fn with the places that count.
-func (s *Store) eachPlace(ctx context.Context, narrow func(*bun.SelectQuery), fn func(placeRow)) error {
+func (s *Store) eachPlace(ctx context.Context, db bun.IDB, narrow func(*bun.SelectQuery), fn func(placeRow)) error {
 	var rows []placeRow
-	q := s.r.NewSelect().Model(&rows).ModelTableExpr("? AS p", s.table("places")).
+	q := db.NewSelect().Model(&rows).ModelTableExpr("? AS p", s.table("places")).
 		Join("JOIN ? AS w ON w.id = p.workflow_id", s.table("workflows")).
 		Column("p.key", "p.workflow_id", "p.waiting", "p.lim", "w.status")
 	narrow(q)

@@ -57,7 +57,7 @@ type peeked struct {
 
 func (s *Store) peek(ctx context.Context, w queue.Worker) (p peeked, err error) {
 	err = s.read(ctx, "claim", func(ctx context.Context, st *prepared) error {
-		s.followClock(ctx)
+		s.followClock(ctx, st.db)
 		p.now = micros(s.now())
 		return st.read[stPeek].QueryRowContext(ctx, w.ID, p.now).Scan(&p.expires, &p.others, &p.control, &p.work)
 	})

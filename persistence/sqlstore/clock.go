@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/uptrace/bun"
+
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -59,7 +61,7 @@ func (c *databaseClock) set(sent, received, there time.Time) {
 // followClock measures the database's clock, if the store follows it and has not
 // lately. Without an answer the clock goes on as it was; the call that follows
 // will say what is wrong.
-func (s *Store) followClock(ctx context.Context) {
+func (s *Store) followClock(ctx context.Context, db bun.IDB) {
 	c, ok := s.cfg.Clock.(*databaseClock)
 	if !ok || !c.stale() {
 		return
@@ -68,7 +70,7 @@ func (s *Store) followClock(ctx context.Context) {
 	for range 3 {
 		var us int64
 		sent := time.Now()
-		err := s.r.DB.QueryRowContext(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&us)
+		err := db.QueryRowContext(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&us)
 		received := time.Now()
 		if err != nil {
 			return

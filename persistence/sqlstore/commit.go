@@ -9,10 +9,30 @@ import (
 // CommitBatch implements persistence.WorkflowStore. The batch is one
 // transaction: readers see its commits together.
 func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
-	if len(commits) == 0 {
-		return nil
+	errs, claimable := s.commitBatch(ctx, commits, s.commitWork)
+	s.ping(claimable)
+	return errs
+}
+
+// TryBatch implements persistence.Trier.
+func (s *Store) TryBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	do := s.commitWork
+	if s.pg != nil {
+		do = s.tryWork
 	}
-	errs := make([]error, len(commits))
+	errs, claimable := s.commitBatch(ctx, commits, do)
+	s.ping(claimable)
+	return errs
+}
+
+// commitBatch has the commits applied that can be encoded.
+func (s *Store) commitBatch(ctx context.Context, commits []*persistence.Commit,
+	do func(context.Context, []change) (claimable bool, err error),
+) (errs []error, claimable bool) {
+	if len(commits) == 0 {
+		return nil, false
+	}
+	errs = make([]error, len(commits))
 	work := make([]change, 0, len(commits))
 	for i, c := range commits {
 		ch := change{Commit: c, slot: i}
@@ -20,28 +40,32 @@ func (s *Store) CommitBatch(ctx context.Context, commits []*persistence.Commit) 
 			work = append(work, ch)
 		}
 	}
-	claimable, err := s.commitWork(ctx, work)
+	claimable, err := do(ctx, work)
 	if err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
-		return errs
+		return errs, false
 	}
 	for i := range work {
 		errs[work[i].slot] = work[i].err
 	}
-	s.ping(claimable)
-	return errs
+	return errs, claimable
 }
 
 // commitWork applies the batch and leaves in each change what became of it.
 func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, err error) {
 	if s.pg != nil && plain(work) {
-		return s.commitSet(ctx, work)
+		return s.commitSet(ctx, work, false)
 	}
+	return s.commitEach(ctx, s, work)
+}
+
+// commitEach applies one commit after the other, in one transaction.
+func (s *Store) commitEach(ctx context.Context, on access, work []change) (claimable bool, err error) {
 	for {
 		doomed := false
-		err = s.write(ctx, "commit", func(tx *wtx) error {
+		err = on.write(ctx, "commit", func(tx *wtx) error {
 			// Without work too: that the store is closed comes before what is wrong with a commit.
 			if len(work) == 0 {
 				return errNothingToWrite
@@ -54,7 +78,7 @@ func (s *Store) commitWork(ctx context.Context, work []change) (claimable bool, 
 			if b.doomed || b.applied == 0 {
 				return errNothingToWrite
 			}
-			return nil
+			return tx.notify(claimable)
 		})
 		if err != nil || !doomed {
 			return claimable, err

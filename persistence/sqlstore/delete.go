@@ -15,14 +15,16 @@ import (
 const deletePass = 200
 
 // Delete implements persistence.WorkflowStore; all of it or nothing.
-func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	if err := s.begin(ctx); err != nil {
+func (s *Store) Delete(ctx context.Context, ids ...string) error { return s.delete(ctx, s, ids) }
+
+func (s *Store) delete(ctx context.Context, on access, ids []string) error {
+	if err := on.begin(ctx); err != nil {
 		return err
 	}
 	if err := persistence.CheckDelete(ids); err != nil {
 		return err
 	}
-	return s.write(ctx, "delete", func(tx *wtx) error {
+	return on.write(ctx, "delete", func(tx *wtx) error {
 		if len(ids) == 0 {
 			return errNothingToWrite
 		}
@@ -57,13 +59,17 @@ func (s *Store) remove(tx *wtx, ids []string) error {
 // Prune implements persistence.WorkflowStore. In PostgreSQL it waits for no
 // commit, and no two of them for each other: what is locked stays.
 func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error) {
-	if err := s.begin(ctx); err != nil {
+	return s.prune(ctx, s, finished)
+}
+
+func (s *Store) prune(ctx context.Context, on access, finished []*stabilize.Header) (removed int, err error) {
+	if err := on.begin(ctx); err != nil {
 		return 0, err
 	}
 	if err := persistence.CheckPrune(finished); err != nil {
 		return 0, err
 	}
-	err = s.write(ctx, "prune", func(tx *wtx) error {
+	err = on.write(ctx, "prune", func(tx *wtx) error {
 		ids, err := tx.prunable(finished)
 		if err != nil {
 			return err

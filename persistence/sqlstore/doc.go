@@ -2,8 +2,8 @@
 // queue in one SQLite file, shared by any number of goroutines and processes on one
 // host, or in PostgreSQL, by any number on any number of hosts. It implements
 // persistence.Store and the optional powers persistence.Refresher,
-// persistence.WaitingKeys, persistence.Clocked, persistence.Pipelined and
-// queue.Notifier.
+// persistence.WaitingKeys, persistence.Clocked, persistence.Pipelined,
+// persistence.Trier and queue.Notifier.
 //
 // A batch of commits is one database transaction. What every SQL database does
 // alike is in commit.go, apply.go and the queue's files, the statements in
@@ -11,6 +11,8 @@
 // lock, what an error code means) is in sqlite.go. What is PostgreSQL's is in the
 // files named so: how a database is opened, errors by SQLSTATE, statements where the
 // dialects differ, commits and claims as sets in one round trip, notifications.
+//
+// Store.Within, in within.go, is the store within a transaction of the caller's.
 //
 // It may import stabilize, queue, persistence, bun, pgx and modernc.org/sqlite.
 //

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/uptrace/bun"
+
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -46,6 +48,11 @@ func classified(err error) bool {
 
 // classify gives a driver's error its class. ctx is the caller's.
 func (s *Store) classify(ctx context.Context, doing string, err error) error {
+	return s.classifyOn(ctx, s.r, doing, err)
+}
+
+// classifyOn is classify for an error of db, which is asked about its schema.
+func (s *Store) classifyOn(ctx context.Context, db bun.IDB, doing string, err error) error {
 	if err == nil || classified(err) {
 		return err
 	}
@@ -56,7 +63,7 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 		return &failure{stabilize.ErrClosed, doing, err}
 	}
 	if s.pg != nil {
-		return s.classifyPostgres(ctx, doing, err)
+		return s.classifyPostgres(ctx, db, doing, err)
 	}
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
 		return &failure{stabilize.ErrTransient, doing, err}
@@ -69,7 +76,7 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 		return &failure{stabilize.ErrInternal, doing, err}
 	}
 	if primary(code) == codeError {
-		if missing := s.checkSchema(ctx); errors.Is(missing, stabilize.ErrSchemaMissing) {
+		if missing := s.checkSchema(ctx, db); errors.Is(missing, stabilize.ErrSchemaMissing) {
 			s.statements.Store(nil)
 			return missing
 		}

@@ -40,6 +40,6 @@ func NewDatabaseClock() (c stabilize.Clock, set func(sent, received, there time.
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
-	texts := append(s.texts[:], t.workers, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.take)
+	texts := append(s.texts[:], t.workers, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.held, t.take)
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

@@ -12,17 +12,22 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// Load implements persistence.WorkflowStore. One statement reads header and
-// stages, so they are of one instant.
+// Load implements persistence.WorkflowStore.
 func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error) {
-	if err := s.begin(ctx); err != nil {
+	return load(ctx, s, id)
+}
+
+// load reads a workflow. One statement reads header and stages, so they are of one
+// instant.
+func load(ctx context.Context, on access, id string) (*stabilize.Workflow, error) {
+	if err := on.begin(ctx); err != nil {
 		return nil, err
 	}
 	if err := stabilize.CheckID("workflow id", id); err != nil {
 		return nil, err
 	}
 	var w *stabilize.Workflow
-	err := s.read(ctx, "load", func(ctx context.Context, st *prepared) error {
+	err := on.read(ctx, "load", func(ctx context.Context, st *prepared) error {
 		w = nil
 		rows, err := st.read[stLoad].QueryContext(ctx, id)
 		if err != nil {
@@ -71,14 +76,18 @@ func (s *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error
 
 // Summary implements persistence.WorkflowStore.
 func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, error) {
-	if err := s.begin(ctx); err != nil {
+	return summary(ctx, s, id)
+}
+
+func summary(ctx context.Context, on access, id string) (*stabilize.Header, error) {
+	if err := on.begin(ctx); err != nil {
 		return nil, err
 	}
 	if err := stabilize.CheckID("workflow id", id); err != nil {
 		return nil, err
 	}
 	var h *stabilize.Header
-	err := s.read(ctx, "summary", func(ctx context.Context, st *prepared) error {
+	err := on.read(ctx, "summary", func(ctx context.Context, st *prepared) error {
 		r := aggregateRow{id: id}
 		err := st.read[stSummary].QueryRowContext(ctx, id).Scan(&r.version, &r.body, &r.status)
 		if errors.Is(err, sql.ErrNoRows) {

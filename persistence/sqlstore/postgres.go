@@ -29,8 +29,7 @@ import (
 
 // postgres is what a Store in PostgreSQL has beside that in SQLite.
 type postgres struct {
-	texts [stCount]string
-	set   setTexts
+	set setTexts
 
 	own     bool            // the connections are ours: each is set up when it is made
 	config  *pgx.ConnConfig // of a connection of the same kind
@@ -62,7 +61,7 @@ const tuning = `SELECT set_config('plan_cache_mode', 'force_generic_plan', $1),
 
 func (s *Store) connectPostgres() error {
 	p := &postgres{
-		texts: s.texts, set: newSetTexts(&s.cfg), channel: channelName(&s.cfg), self: rand.Text(),
+		set: newSetTexts(&s.cfg), channel: channelName(&s.cfg), self: rand.Text(),
 	}
 	var db *sql.DB
 	switch {
@@ -118,7 +117,7 @@ func (s *Store) preparePostgres(ctx context.Context) error {
 	if err := s.inspectPostgres(inner); err != nil {
 		return s.openError(ctx, "open", err)
 	}
-	s.followClock(inner)
+	s.followClock(inner, s.r)
 	if s.cfg.Migrate {
 		if err := s.migrate(inner); err != nil {
 			return s.openError(ctx, "migrate", err)
@@ -231,7 +230,7 @@ func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wt
 			return err
 		}
 	}
-	if err := fn(&wtx{Tx: tx, ctx: ctx, pg: s.pg}); err != nil {
+	if err := fn(&wtx{Tx: tx, ctx: ctx, texts: &s.texts, pg: s.pg, self: s.pg.self}); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -334,8 +333,8 @@ func leaseToken(m *queue.Encoded) string {
 }
 
 // hasTable reports whether a table of ours is there.
-func (p *postgres) hasTable(ctx context.Context, s *Store, name string) (found bool, err error) {
-	err = s.r.DB.QueryRowContext(ctx, "SELECT to_regclass($1::text) IS NOT NULL", s.cfg.qualifier()+s.cfg.Prefix+name).Scan(&found)
+func (p *postgres) hasTable(ctx context.Context, s *Store, db bun.IDB, name string) (found bool, err error) {
+	err = db.QueryRowContext(ctx, "SELECT to_regclass(?::text) IS NOT NULL", s.cfg.qualifier()+s.cfg.Prefix+name).Scan(&found)
 	return found, err
 }
 

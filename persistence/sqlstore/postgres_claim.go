@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
 
@@ -235,15 +236,22 @@ func (b *batch) lockOthers(work []change) error {
 	}
 	var keys []int64
 	var workers []string
+	taking := false
 	for i := range work {
 		ch := &work[i]
-		if ch.Admission != nil {
+		if a := ch.Admission; a != nil {
+			taking = taking || a.Op != persistence.LeavePlace
 			keys = append(keys, lockNumber("key", b.tx.pg.channel, ch.Admission.Key))
 		}
 		for j := range ch.enc.Messages {
 			if l := ch.enc.Messages[j].Lease; l != nil {
 				workers = append(workers, textForm(l.Worker))
 			}
+		}
+	}
+	if taking {
+		if err := b.tx.checkIsolation(); err != nil {
+			return err
 		}
 	}
 	if len(keys) > 0 {

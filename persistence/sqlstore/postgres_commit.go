@@ -51,8 +51,8 @@ func plain(work []change) bool {
 	return true
 }
 
-// commitSet applies a plain batch.
-func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, err error) {
+// commitSet applies a plain batch; hasty: it does not wait for locks for long.
+func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claimable bool, err error) {
 	inner, leave, err := s.enter(ctx)
 	if err != nil {
 		return false, err
@@ -64,11 +64,19 @@ func (s *Store) commitSet(ctx context.Context, work []change) (claimable bool, e
 	if len(work) == 0 {
 		return false, nil
 	}
-	s.followClock(inner)
+	s.followClock(inner, s.r)
 	err = s.again(inner, func() error {
 		set := newCommitSet(work, micros(s.now()))
-		err := s.send(inner, "commit", func(b *pgx.Batch) { set.queue(b, s.pg) })
+		err := s.send(inner, "commit", func(b *pgx.Batch) {
+			if hasty {
+				b.Queue(limitWait, lockWait)
+			}
+			set.queue(b, s.pg)
+		})
 		claimable = set.claimable
+		if hasty {
+			err = asBlocked(err)
+		}
 		return err
 	})
 	return claimable, s.classify(ctx, "commit", err)

@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/uptrace/bun"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -26,6 +27,8 @@ const (
 	stateNoSchema      = "3F000"
 	stateDuplicate     = "42P07"
 	stateReplan        = "0A000"
+	stateAborted       = "25P02"
+	stateNoTransaction = "25P01"
 	stateMoved         = "22012" // division by zero: see setTexts
 )
 
@@ -76,10 +79,10 @@ func classOfState(code string) error {
 
 // classifyPostgres is the part of classify that knows the database. ctx is the
 // caller's, and has not ended.
-func (s *Store) classifyPostgres(ctx context.Context, doing string, err error) error {
+func (s *Store) classifyPostgres(ctx context.Context, db bun.IDB, doing string, err error) error {
 	if code, ok := sqlState(err); ok {
 		if code == stateNoTable || code == stateNoSchema || code == stateNoColumn {
-			if missing := s.checkSchema(ctx); isMissing(missing) {
+			if missing := s.checkSchema(ctx, db); isMissing(missing) {
 				s.statements.Store(nil)
 				return missing
 			}

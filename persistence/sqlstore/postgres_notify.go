@@ -16,6 +16,16 @@ func channelName(c *Config) string {
 	return "stabilize_" + hex.EncodeToString(sum[:8])
 }
 
+// notify tells other stores, when the transaction commits, that a message may have
+// become claimable.
+func (t *wtx) notify(claimable bool) error {
+	if t.pg == nil || !claimable {
+		return nil
+	}
+	_, err := t.Tx.Tx.ExecContext(t.ctx, "SELECT pg_notify($1::text, $2::text)", t.pg.channel, t.self)
+	return err
+}
+
 // listen begins to wait for the notifications of other stores, once, until the
 // store is closed: on a connection of its own, a pool of one could not spare it.
 func (p *postgres) listen(s *Store) {

@@ -7,18 +7,32 @@ import (
 	"strings"
 )
 
-// textQuery is a querier that the driver prepares by itself.
+// textQuery is a querier that the driver prepares by itself, if at all.
 type textQuery struct {
-	db   *sql.DB
+	db   queries
 	text string
+	pg   bool
+}
+
+// queries is a *sql.DB or *sql.Tx.
+type queries interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (q textQuery) args(args []any) []any {
+	if q.pg {
+		return textArgs(args)
+	}
+	return args
 }
 
 func (q textQuery) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
-	return q.db.QueryContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
-	return q.db.QueryRowContext(ctx, q.text, textArgs(args)...)
+	return q.db.QueryRowContext(ctx, q.text, q.args(args)...)
 }
 
 func (q textQuery) Close() error { return nil }
@@ -143,6 +157,7 @@ type setTexts struct {
 	remove, put    string
 	handled, drop  string
 	add            string
+	held           string // which workflows others have locked
 	take           string // of a claim
 }
 
@@ -235,6 +250,10 @@ func newSetTexts(c *Config) setTexts {
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		held: text(`WITH free AS MATERIALIZED (
+				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),

@@ -11,7 +11,11 @@ import (
 
 // Query implements persistence.WorkflowStore.
 func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Page, error) {
-	if err := s.begin(ctx); err != nil {
+	return s.query(ctx, s, q)
+}
+
+func (s *Store) query(ctx context.Context, on access, q persistence.Query) (persistence.Page, error) {
+	if err := on.begin(ctx); err != nil {
 		return persistence.Page{}, err
 	}
 	after, err := q.Check()
@@ -20,9 +24,9 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 	}
 	text, args := s.queryText(&q, after)
 	var page persistence.Page
-	err = s.read(ctx, "query", func(ctx context.Context, _ *prepared) error {
+	err = on.read(ctx, "query", func(ctx context.Context, st *prepared) error {
 		page = persistence.Page{Workflows: make([]*stabilize.Header, 0, min(q.Limit, persistence.DefaultLimit))}
-		rows, err := s.r.DB.QueryContext(ctx, text, args...)
+		rows, err := st.sql.QueryContext(ctx, text, args...)
 		if err != nil {
 			return err
 		}

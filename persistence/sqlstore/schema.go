@@ -36,7 +36,7 @@ func (s *Store) migrations() (migrate.MigrationSlice, error) {
 }
 
 // checkSchema compares the migrations applied with those known.
-func (s *Store) checkSchema(ctx context.Context) error {
+func (s *Store) checkSchema(ctx context.Context, db bun.IDB) error {
 	known, err := s.migrations()
 	if err != nil {
 		return err
@@ -44,11 +44,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	var applied []string
 	err = s.retryBusy(ctx, func() error {
 		applied = applied[:0]
-		found, err := s.hasTable(ctx, "migrations")
+		found, err := s.hasTable(ctx, db, "migrations")
 		if err != nil || !found {
 			return err
 		}
-		return s.r.NewSelect().TableExpr("?", s.table("migrations")).Column("name").Scan(ctx, &applied)
+		return db.NewSelect().TableExpr("?", s.table("migrations")).Column("name").Scan(ctx, &applied)
 	})
 	if err != nil {
 		return err
@@ -69,11 +69,11 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
+func (s *Store) hasTable(ctx context.Context, db bun.IDB, name string) (bool, error) {
 	if s.pg != nil {
-		return s.pg.hasTable(ctx, s, name)
+		return s.pg.hasTable(ctx, s, db, name)
 	}
-	return s.r.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", s.cfg.Prefix+name).Exists(ctx)
+	return db.NewSelect().Table("sqlite_master").Where("type = 'table' AND name = ?", s.cfg.Prefix+name).Exists(ctx)
 }
 
 // migrate applies what is missing, each migration with its record in one
@@ -81,7 +81,7 @@ func (s *Store) hasTable(ctx context.Context, name string) (bool, error) {
 // others find the work done, and a crash leaves nothing half-made. bun's own
 // lock table would stay locked after a crash.
 func (s *Store) migrate(ctx context.Context) error {
-	err := s.checkSchema(ctx)
+	err := s.checkSchema(ctx, s.r)
 	if !isMissing(err) {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 	codeError     = 1
 	codePerm      = 3
 	codeBusy      = 5
+	codeSnapshot  = 5 | 2<<8 // extended: a transaction that has read wants to write, and others wrote since
 	codeLocked    = 6
 	codeNoMem     = 7
 	codeReadOnly  = 8
@@ -72,6 +73,13 @@ func (s *Store) isBusy(err error) bool {
 	return ok && (primary(code) == codeBusy || primary(code) == codeLocked)
 }
 
+// isOutdated reports that a transaction reads what others have changed since, so
+// that it never gets the write lock.
+func (s *Store) isOutdated(err error) bool {
+	code, ok := s.cfg.ErrorCode(err)
+	return ok && code == codeSnapshot
+}
+
 // patience is how long a call goes on asking for a lock. It waits in real
 // time, whatever the Clock says: so does whoever holds the lock.
 type patience struct {
@@ -105,7 +113,7 @@ func (p *patience) wait(ctx context.Context) bool {
 func (s *Store) lockWrite(ctx context.Context, tx *wtx, p *patience) error {
 	for {
 		_, err := tx.exec(stLock)
-		if err == nil || !s.isBusy(err) || !p.wait(ctx) {
+		if err == nil || !s.isBusy(err) || s.isOutdated(err) || !p.wait(ctx) {
 			return err
 		}
 		tx.used[stLock] = nil // one that could not be prepared, on a new connection, keeps its error

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+
+	"github.com/uptrace/bun"
 )
 
 // statement names one of the prepared statements of the hot path.
@@ -194,8 +196,11 @@ func manyTexts() map[statement]many {
 	}
 }
 
-// prepared holds the statements, each on the pool it is used on.
+// prepared holds the statements, each on the pool it is used on, and what other
+// reading goes through.
 type prepared struct {
+	db    bun.IDB // for what bun writes
+	sql   queries // for texts
 	write [stCount]*sql.Stmt
 	read  [stCount]querier
 }
@@ -212,14 +217,14 @@ func (s *Store) ready(ctx context.Context) (*prepared, error) {
 	if st := s.statements.Load(); st != nil {
 		return st, nil
 	}
-	if err := s.checkSchema(ctx); err != nil {
+	if err := s.checkSchema(ctx, s.r); err != nil {
 		return nil, err
 	}
-	st := &prepared{}
+	st := &prepared{db: s.r, sql: s.r.DB}
 	for id := range statement(stCount) {
 		if s.pg != nil { // its driver prepares on each connection what is used there
 			if id.reads() {
-				st.read[id] = textQuery{s.r.DB, s.texts[id]}
+				st.read[id] = textQuery{s.r.DB, s.texts[id], true}
 			}
 			continue
 		}

@@ -37,6 +37,8 @@ var (
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
 	_ persistence.Clocked     = (*Store)(nil)
+	_ persistence.Pipelined   = (*Store)(nil)
+	_ persistence.Trier       = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
@@ -119,7 +121,7 @@ func (s *Store) prepareDatabase(ctx context.Context) error {
 			return s.pathError(ctx, "migrate", err)
 		}
 	}
-	switch err := s.checkSchema(ctx); {
+	switch err := s.checkSchema(ctx, s.r); {
 	case err == nil:
 	case isMissing(err):
 		return nil // every call will say so

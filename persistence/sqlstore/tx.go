@@ -19,10 +19,13 @@ var errNothingToWrite = errors.New("nothing to write")
 type wtx struct {
 	bun.Tx
 
-	ctx  context.Context
-	st   *prepared
-	pg   *postgres // nil: SQLite
-	used [stCount]*sql.Stmt
+	ctx   context.Context
+	st    *prepared
+	texts *[stCount]string // sent as they are; nil: prepared in st
+	pg    *postgres        // nil: SQLite
+	self  string           // what a notification says of its sender
+	guest bool             // the transaction is the caller's
+	used  [stCount]*sql.Stmt
 }
 
 func (t *wtx) stmt(id statement) *sql.Stmt {
@@ -32,9 +35,17 @@ func (t *wtx) stmt(id statement) *sql.Stmt {
 	return t.used[id]
 }
 
-func (t *wtx) exec(id statement, args ...any) (sql.Result, error) {
+// args brings arguments to the form of the database.
+func (t *wtx) args(args []any) []any {
 	if t.pg != nil {
-		return t.Tx.Tx.ExecContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+		return textArgs(args)
+	}
+	return args
+}
+
+func (t *wtx) exec(id statement, args ...any) (sql.Result, error) {
+	if t.texts != nil {
+		return t.Tx.Tx.ExecContext(t.ctx, t.texts[id], t.args(args)...)
 	}
 	return t.stmt(id).ExecContext(t.ctx, args...)
 }
@@ -49,17 +60,25 @@ func (t *wtx) change(id statement, args ...any) (int64, error) {
 }
 
 func (t *wtx) query(id statement, args ...any) (*sql.Rows, error) {
-	if t.pg != nil {
-		return t.Tx.Tx.QueryContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	if t.texts != nil {
+		return t.Tx.Tx.QueryContext(t.ctx, t.texts[id], t.args(args)...)
 	}
 	return t.stmt(id).QueryContext(t.ctx, args...)
 }
 
 func (t *wtx) row(id statement, args ...any) *sql.Row {
-	if t.pg != nil {
-		return t.Tx.Tx.QueryRowContext(t.ctx, t.pg.texts[id], textArgs(args)...)
+	if t.texts != nil {
+		return t.Tx.Tx.QueryRowContext(t.ctx, t.texts[id], t.args(args)...)
 	}
 	return t.stmt(id).QueryRowContext(t.ctx, args...)
+}
+
+// access is where a call of the store runs: on connections of the store's own, or
+// in a caller's transaction.
+type access interface {
+	begin(ctx context.Context) error
+	read(ctx context.Context, doing string, fn func(ctx context.Context, st *prepared) error) error
+	write(ctx context.Context, doing string, fn func(*wtx) error) error
 }
 
 // write runs fn in a write transaction and commits it. fn may run more than

@@ -35,13 +35,13 @@ func TestSkip(t *testing.T) {
 			stage("last", "later").Do("ok"),
 		)
 		synctest.Wait()
-		r.must(r.Skip(r.Context(), id, "later")) // before its turn
-		r.must(r.Skip(r.Context(), id, "runs"))
+		r.must(r.Engine.Skip(r.Context(), id, "later")) // before its turn
+		r.must(r.Engine.Skip(r.Context(), id, "runs"))
 		if cause := <-told; !errors.Is(cause, stabilize.ErrCanceled) {
 			t.Errorf("the running code was told %v", cause)
 		}
 		synctest.Wait()
-		r.must(r.Skip(r.Context(), id, "family"))
+		r.must(r.Engine.Skip(r.Context(), id, "family"))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		for _, ref := range []string{"runs", "family", "family/one", "family/two", "later"} {
@@ -65,7 +65,7 @@ func TestSkipInTheMiddleOfABody(t *testing.T) {
 		r.gates()
 		id := r.begin(stage("family").Do("ok").Body(stage("one").Do("gate"), stage("two", "one").Do("ok")))
 		synctest.Wait()
-		r.must(r.Skip(r.Context(), id, "family/one"))
+		r.must(r.Engine.Skip(r.Context(), id, "family/one"))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "family", stabilize.Succeeded, "")
@@ -162,7 +162,7 @@ func TestCancelRegion(t *testing.T) {
 		// Where nobody cancels it, what waits for that is dead.
 		id = net()
 		synctest.Wait()
-		r.must(r.Skip(r.Context(), id, "e2"))
+		r.must(r.Engine.Skip(r.Context(), id, "e2"))
 		<-told
 		r.signal(id, "e1", "1")
 		r.signal(id, "u", "1")

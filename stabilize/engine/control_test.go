@@ -31,7 +31,7 @@ func operations() []operation {
 		{"resume stage", func(ctx context.Context, r *rig, id, ref string) error { return r.ResumeStage(ctx, id, ref) }, false},
 		{"restart", func(ctx context.Context, r *rig, id, ref string) error { return r.Restart(ctx, id, ref, "u") }, false},
 		{"retry", func(ctx context.Context, r *rig, id, _ string) error { return r.Retry(ctx, id, "u") }, true},
-		{"skip", func(ctx context.Context, r *rig, id, ref string) error { return r.Skip(ctx, id, ref) }, false},
+		{"skip", func(ctx context.Context, r *rig, id, ref string) error { return r.Engine.Skip(ctx, id, ref) }, false},
 		{"withdraw", func(ctx context.Context, r *rig, id, ref string) error { return r.Withdraw(ctx, id, ref) }, false},
 		{"cancel stage", func(ctx context.Context, r *rig, id, ref string) error { return r.CancelStage(ctx, id, ref) }, false},
 		{"abort", func(ctx context.Context, r *rig, id, ref string) error { return r.Abort(ctx, id, ref, "why") }, false},
@@ -99,7 +99,7 @@ func TestMisuse(t *testing.T) {
 			"restarting a stage that waits":       r.Restart(r.Context(), id, "a", "u"),
 			"restarting one that has not begun":   r.Restart(r.Context(), id, "b", "u"),
 			"retrying what runs":                  r.Retry(r.Context(), id, "u"),
-			"skipping what has ended":             r.Skip(r.Context(), id, "done"),
+			"skipping what has ended":             r.Engine.Skip(r.Context(), id, "done"),
 			"withdrawing what has ended":          r.Withdraw(r.Context(), id, "done"),
 			"cancelling what has ended":           r.CancelStage(r.Context(), id, "done"),
 			"aborting what has ended":             r.Abort(r.Context(), id, "done", "why"),
@@ -146,7 +146,7 @@ func TestControlWithoutWorkers(t *testing.T) {
 			t.Error("the signal was not delivered")
 		}
 		time.Sleep(time.Second)
-		asks.must(asks.Skip(t.Context(), id, "b"))
+		asks.must(asks.Engine.Skip(t.Context(), id, "b"))
 		w := works.wait(id)
 		works.wantStatus(w, stabilize.Succeeded)
 		works.wantStage(w, "b", stabilize.Skipped, stabilize.ReasonManualSkip)

@@ -16,9 +16,14 @@ import (
 // data, in any order. After a crash nothing needs to be called: what a dead
 // worker held is taken over by any that runs.
 //
+// What can be asked about workflows (Start, Signal, Cancel and the rest) is listed at
+// Requests.
+//
 // Safe for concurrent use, except that registering must be done before Run and
 // Start.
 type Engine struct {
+	Requests
+
 	cfg      Config
 	store    persistence.Store
 	owned    bool // opened by Open, so closed by Close
@@ -95,6 +100,7 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 		return nil, err
 	}
 	e.runner = runner
+	e.Requests.e, e.Requests.store, e.Requests.decide = e, store, e.request
 	return e, nil
 }
 

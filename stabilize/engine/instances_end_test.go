@@ -219,7 +219,7 @@ func TestInstancesAreEndedFromOutside(t *testing.T) {
 	})
 	both(t, func(r *rig) {
 		id := begin(r)
-		r.must(r.Skip(r.Context(), id, "w"))
+		r.must(r.Engine.Skip(r.Context(), id, "w"))
 		w := r.wait(id)
 		r.wantStatus(w, stabilize.Succeeded)
 		r.wantStage(w, "w", stabilize.Skipped, stabilize.ReasonManualSkip)

@@ -16,7 +16,7 @@ func TestMixedAnInstanceWithdrawnBeforeItsTurn(t *testing.T) {
 			id := r.begin(stage("m").Do("work").Instances(stabilize.Multi{Count: 3, Limit: 1}))
 			settle()
 			if ask == "skip" {
-				r.must(r.Skip(r.Context(), id, "m[2]"))
+				r.must(r.Engine.Skip(r.Context(), id, "m[2]"))
 			} else {
 				r.must(r.Withdraw(r.Context(), id, "m[2]"))
 			}

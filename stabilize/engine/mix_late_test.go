@@ -57,7 +57,7 @@ func TestMixedSkipOfAFamilyThenCancel(t *testing.T) {
 			id := r.begin(stage("p").Body(stage("a").Do("wait")), stage("z").Do("wait"))
 			settle()
 			r.stop()
-			r.must(r.Skip(r.Context(), id, "p"))
+			r.must(r.Engine.Skip(r.Context(), id, "p"))
 			r.must(r.Cancel(r.Context(), id, "me", "no"))
 			r.start()
 			defer r.close()
@@ -70,11 +70,11 @@ func TestMixedSkipOfAFamilyThenCancel(t *testing.T) {
 func TestMixedWhatComesTooLateIsRefused(t *testing.T) {
 	for name, ask := range map[string]func(r *rig, id string) error{
 		"cancel a stage being skipped": func(r *rig, id string) error {
-			r.must(r.Skip(r.Context(), id, "a"))
+			r.must(r.Engine.Skip(r.Context(), id, "a"))
 			return r.CancelStage(r.Context(), id, "a")
 		},
 		"abort a stage being skipped": func(r *rig, id string) error {
-			r.must(r.Skip(r.Context(), id, "a"))
+			r.must(r.Engine.Skip(r.Context(), id, "a"))
 			return r.Abort(r.Context(), id, "a", "no")
 		},
 		"cancel a stage being withdrawn": func(r *rig, id string) error {
@@ -83,11 +83,11 @@ func TestMixedWhatComesTooLateIsRefused(t *testing.T) {
 		},
 		"skip a stage being withdrawn": func(r *rig, id string) error {
 			r.must(r.Withdraw(r.Context(), id, "a"))
-			return r.Skip(r.Context(), id, "a")
+			return r.Engine.Skip(r.Context(), id, "a")
 		},
 		"skip in a workflow being canceled": func(r *rig, id string) error {
 			r.must(r.Cancel(r.Context(), id, "me", "no"))
-			return r.Skip(r.Context(), id, "z")
+			return r.Engine.Skip(r.Context(), id, "z")
 		},
 		"restart in a workflow that is failing": func(r *rig, id string) error {
 			r.must(r.Abort(r.Context(), id, "z", "no"))

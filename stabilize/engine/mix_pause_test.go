@@ -124,7 +124,7 @@ func TestMixedRequestsToABufferedWorkflow(t *testing.T) {
 		ask  func(r *rig, id string) error
 		want stabilize.Status
 	}{
-		"skip":     {func(r *rig, id string) error { return r.Skip(r.Context(), id, "a") }, stabilize.Succeeded},
+		"skip":     {func(r *rig, id string) error { return r.Engine.Skip(r.Context(), id, "a") }, stabilize.Succeeded},
 		"withdraw": {func(r *rig, id string) error { return r.Withdraw(r.Context(), id, "a") }, stabilize.Succeeded},
 		"abort":    {func(r *rig, id string) error { return r.Abort(r.Context(), id, "a", "no") }, stabilize.Terminal},
 		"cancel":   {func(r *rig, id string) error { return r.CancelStage(r.Context(), id, "a") }, stabilize.Canceled},
@@ -178,7 +178,7 @@ func TestMixedSkipOfAPausedFamily(t *testing.T) {
 		settle()
 		r.must(r.PauseStage(r.Context(), id, "p"))
 		r.must(r.Pause(r.Context(), id, "me"))
-		r.must(r.Skip(r.Context(), id, "p"))
+		r.must(r.Engine.Skip(r.Context(), id, "p"))
 		r.pass(3 * time.Hour)
 		r.must(r.Resume(r.Context(), id, "me"))
 		w := r.wait(id)

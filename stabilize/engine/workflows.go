@@ -38,7 +38,7 @@ func AllowUnsound() StartOption { return func(c *startConfig) { c.unsound = true
 // is not registered here, and stabilize.UnsoundError (of the same class) for a
 // graph in which something can never work, before anything is stored. What may go
 // wrong is logged as a warning.
-func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts ...StartOption) (string, error) {
+func (q *Requests) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts ...StartOption) (string, error) {
 	if spec == nil {
 		return "", stabilize.Invalid("workflow spec", "is nil")
 	}
@@ -46,14 +46,14 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 	for _, o := range opts {
 		o(&cfg)
 	}
-	w, err := spec.Build(e.cfg.ids, e.cfg.clock.Now())
+	w, err := spec.Build(q.e.cfg.ids, q.e.cfg.clock.Now())
 	if err != nil {
 		return "", fmt.Errorf("starting a workflow: %w", err)
 	}
-	if err := e.registry.Check(w); err != nil {
+	if err := q.e.registry.Check(w); err != nil {
 		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
 	}
-	if err := e.checkSound(w, cfg.unsound); err != nil {
+	if err := q.e.checkSound(w, cfg.unsound); err != nil {
 		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
 	}
 	if cfg.keyed {
@@ -66,7 +66,7 @@ func (e *Engine) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts .
 		w.Key, w.ID = cfg.key, keyedID(w.Application, w.Name, cfg.key)
 	}
 	id := w.ID
-	err = e.request(ctx, id, &handlers.Request{Create: w})
+	err = q.decide(ctx, id, &handlers.Request{Create: w})
 	if errors.Is(err, stabilize.ErrExists) {
 		err = nil // by this key; or our own commit, whose reply was lost
 	}
@@ -121,33 +121,34 @@ func (e *Engine) request(ctx context.Context, id string, req *handlers.Request) 
 	}
 }
 
-// Get returns a workflow with all its stages as of now. ErrNotFound.
-func (e *Engine) Get(ctx context.Context, id string) (*stabilize.Workflow, error) {
-	return e.store.Load(ctx, id)
+// Get returns a workflow with all its stages as of now. ErrNotFound. Within a
+// transaction of the caller's it keeps others from changing it, as a change does.
+func (q *Requests) Get(ctx context.Context, id string) (*stabilize.Workflow, error) {
+	return q.store.Load(ctx, id)
 }
 
 // List returns workflows' headers by application, configuration, status and
 // time, page by page.
-func (e *Engine) List(ctx context.Context, q persistence.Query) (persistence.Page, error) {
-	return e.store.Query(ctx, q)
+func (q *Requests) List(ctx context.Context, query persistence.Query) (persistence.Page, error) {
+	return q.store.Query(ctx, query)
 }
 
 // Cancel asks a workflow to end. One that has not begun ends at once; in a
 // running one, everything under way is told, and Wait returns when it has
 // ended. Cancelling again changes nothing: the first user and reason are kept.
 // Errors: ErrNotFound, ErrFinished.
-func (e *Engine) Cancel(ctx context.Context, id, user, reason string) error {
-	return e.ask(ctx, "cancelling", queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user, Reason: reason}, user, reason)
+func (q *Requests) Cancel(ctx context.Context, id, user, reason string) error {
+	return q.ask(ctx, "cancelling", queue.CancelWorkflow{OfWorkflow: queue.ToWorkflow(id), User: user, Reason: reason}, user, reason)
 }
 
 // ask has a message decided and waits for its commit.
-func (e *Engine) ask(ctx context.Context, doing string, m queue.Addressed, texts ...string) error {
-	_, err := e.answer(ctx, doing, m, texts...)
+func (q *Requests) ask(ctx context.Context, doing string, m queue.Addressed, texts ...string) error {
+	_, err := q.answer(ctx, doing, m, texts...)
 	return err
 }
 
 // answer is ask for a message that is answered. The texts are checked first.
-func (e *Engine) answer(ctx context.Context, doing string, m queue.Addressed, texts ...string) (any, error) {
+func (q *Requests) answer(ctx context.Context, doing string, m queue.Addressed, texts ...string) (any, error) {
 	id := m.Workflow()
 	fail := func(err error) (any, error) { return nil, fmt.Errorf("%s workflow %q: %w", doing, id, err) }
 	if err := stabilize.CheckID("workflow id", id); err != nil {
@@ -159,7 +160,7 @@ func (e *Engine) answer(ctx context.Context, doing string, m queue.Addressed, te
 		}
 	}
 	req := &handlers.Request{Message: m}
-	if err := e.request(ctx, id, req); err != nil {
+	if err := q.decide(ctx, id, req); err != nil {
 		return fail(err)
 	}
 	return req.Answer, nil
