@@ -340,6 +340,7 @@ func TestWithinPoolOfOne(t *testing.T) {
 			c.Path, c.DSN, c.Schema, c.Bun, c.Migrate = "", "", "", s.db, false
 		})
 		s.store, s.eng = store, s.engine(store)
+		sqlstore.MeasureAgain(store)
 		tx := s.tx()
 		s.insert(tx, "a")
 		view := s.within(tx)
