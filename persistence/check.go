@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -97,6 +98,38 @@ func (a *Admission) Check(workflowID string, now Admissions) error {
 	return &stabilize.AdmissionError{
 		Key: a.Key, WorkflowID: workflowID, Limit: a.Limit, Holding: len(now.Holding), Free: a.Op == WaitForPlace,
 	}
+}
+
+// CheckDelete returns ErrInvalid for ids that WorkflowStore.Delete must refuse.
+func CheckDelete(ids []string) error {
+	for _, id := range ids {
+		if err := stabilize.CheckID("workflow id", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckPrune returns ErrInvalid for headers that WorkflowStore.Prune must refuse.
+func CheckPrune(finished []*stabilize.Header) error {
+	for i, h := range finished {
+		if h == nil {
+			return stabilize.Invalid(fmt.Sprintf("headers[%d] to prune", i), "is nil")
+		}
+		if err := stabilize.CheckID(fmt.Sprintf("headers[%d] to prune", i), h.ID); err != nil {
+			return err
+		}
+		if !h.Status.IsComplete() {
+			return stabilize.Invalid(fmt.Sprintf("headers[%d] to prune", i), "workflow %q is not finished, but %s", h.ID, h.Status)
+		}
+	}
+	return nil
+}
+
+// IsAsRead reports whether a stored workflow, by its version and creation time, is
+// the one whose header was read, and unchanged.
+func IsAsRead(h *stabilize.Header, version int64, createdAt time.Time) bool {
+	return h.Version == version && stabilize.Instant(h.CreatedAt).Equal(stabilize.Instant(createdAt))
 }
 
 // CheckRefresh returns ErrInvalid for arguments that a Refresher must refuse.

@@ -45,6 +45,15 @@ type WorkflowStore interface {
 	// to a workflow that does not exist are removed too.
 	Delete(ctx context.Context, ids ...string) error
 
+	// Prune removes finished workflows as Delete does, all in one step, and returns
+	// how many. After an error the number means
+	// nothing. Each is named by its header as it was read, and stays if anything
+	// has happened since: it has another Version or CreatedAt, is gone, or is being
+	// changed by a commit at this moment. It stays too while there is a message or a
+	// dead letter addressed to it. One that is not finished is ErrInvalid; see
+	// CheckPrune.
+	Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error)
+
 	// Admissions returns who holds a place and who waits under a key, those left
 	// out that no longer count (see Admission).
 	Admissions(ctx context.Context, key string) (Admissions, error)

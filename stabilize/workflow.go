@@ -223,6 +223,20 @@ func (h *Header) ConcurrencyKey() string {
 	return key
 }
 
+// FinishedAt is when a finished workflow ended: of one that never began, when
+// cancelling was requested, or else when it was created. Zero if it is not finished.
+func (h *Header) FinishedAt() time.Time {
+	switch {
+	case !h.Status.IsComplete():
+		return time.Time{}
+	case !h.EndedAt.IsZero():
+		return h.EndedAt
+	case h.Cancel != nil && h.Cancel.At.After(h.CreatedAt):
+		return h.Cancel.At
+	}
+	return h.CreatedAt
+}
+
 // IsCanceled reports whether cancelling was requested.
 func (h *Header) IsCanceled() bool { return h.Cancel != nil }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,72 +23,91 @@ type bench struct {
 	site  site
 	clock stabilize.Clock
 	log   *slog.Logger
+
+	stderr io.Writer // of worker processes
 }
 
 // measure runs one scenario on a fresh database, between two halves of the raw
 // limit, where there is one.
-func (b *bench) measure(ctx context.Context, name string) (_ result, err error) {
+func (b *bench) measure(ctx context.Context, name string, workers int) (_ result, err error) {
 	l, err := b.site.limit(ctx)
 	if err != nil {
 		return result{}, err
 	}
 	if l == nil {
-		return b.play(ctx, name)
+		return b.play(ctx, name, workers)
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	var raw rates
-	single, groups := (b.opts.rawSingle+1)/2, (b.opts.rawGroups+1)/2
-	if err := raw.measure(ctx, l, b.clock, single, groups); err != nil {
+	single, groups, crowded := (b.opts.rawSingle+1)/2, (b.opts.rawGroups+1)/2, (b.opts.rawCrowd+1)/2
+	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
 		return result{}, err
 	}
-	r, err := b.play(ctx, name)
+	r, err := b.play(ctx, name, workers)
 	if err != nil {
 		return result{}, err
 	}
-	if err := raw.measure(ctx, l, b.clock, single, groups); err != nil {
+	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
 		return result{}, err
 	}
 	r.RawSingle, r.RawGrouped = raw.single.perSecond(), raw.grouped.perSecond()
+	r.RawCrowded = raw.crowded.perSecond()
 	r.rawCPUPerStep = raw.grouped.cpuOfOne()
 	return r, nil
 }
 
 // play runs one scenario on a fresh database.
-func (b *bench) play(ctx context.Context, name string) (result, error) {
+func (b *bench) play(ctx context.Context, name string, workers int) (result, error) {
 	if name == "B6" {
 		return b.sizes(ctx)
 	}
-	return b.load(ctx, b.opts.scenario(name))
+	return b.load(ctx, b.opts.scenario(name), workers)
 }
 
-// load runs B1 to B5.
-func (b *bench) load(ctx context.Context, sc scenario) (result, error) {
+// load runs B1 to B5, in so many worker processes or, with 0, in this one.
+func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, error) {
 	var ran atomic.Int64
-	work := taskFunc(func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-		ran.Add(1)
-		return stabilize.Success(), nil
-	})
-	var latencies []time.Duration
+	var latencies, seen []time.Duration
 	var used usage
-	err := b.withStore(ctx, func(store *counted) error {
+	err := b.withStore(ctx, func(store *counted) (err error) {
 		if err := b.fillQueue(ctx, store, sc.delayed); err != nil {
 			return err
 		}
-		e, stop, err := b.startEngine(ctx, store, work)
-		if err != nil {
+		m := &meter{b: b, store: store, steps: ran.Load}
+		var e *engine.Engine
+		look := func(ctx context.Context, id string) error { return succeeded(e.Wait(ctx, id)) }
+		wait := look
+		if workers == 0 {
+			var stop func()
+			if e, stop, err = b.startEngine(ctx, store, noop(&ran)); err != nil {
+				return err
+			}
+			defer stop()
+		} else {
+			c, err := b.hire(ctx, workers)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, c.dismiss()) }()
+			if e, err = b.newEngine(store, noop(&ran)); err != nil {
+				return err
+			}
+			wait, m.others = c.wait, func() (counts, error) { return c.counts(ctx) }
+		}
+		m.engines = []*engine.Engine{e}
+		if _, err := b.runWorkflows(ctx, e, wait, sc, b.opts.warmup); err != nil {
 			return err
 		}
-		defer stop()
-		if _, err := b.runWorkflows(ctx, e, sc, b.opts.warmup); err != nil {
-			return err
-		}
-		m := &meter{b: b, store: store, engines: []*engine.Engine{e}, steps: ran.Load}
-		return b.profiled(sc.name, func() error {
+		err = b.profiled(sc.name, func() error {
 			from := m.begin()
-			latencies, err = b.runWorkflows(ctx, e, sc, sc.workflows)
+			latencies, err = b.runWorkflows(ctx, e, wait, sc, sc.workflows)
 			used = m.end(from)
-			return err
+			return errors.Join(err, m.err)
 		})
+		if err == nil && workers > 0 && sc.starters == 1 {
+			seen, err = b.runWorkflows(ctx, e, look, sc, (sc.workflows+9)/10)
+		}
+		return err
 	})
 	if err != nil {
 		return result{}, err
@@ -98,7 +119,9 @@ func (b *bench) load(ctx context.Context, sc scenario) (result, error) {
 	repeated := used.steps - want // a lease was lost on the way; it is paid for, but is no step
 	used.steps = want
 	r := newResult(sc.name, sc.workflows, used, latencies)
-	r.repeated = float64(repeated)
+	r.repeated, r.Workers = float64(repeated), float64(workers)
+	slices.Sort(seen)
+	r.WaitP50 = milliseconds(quantile(seen, 0.50))
 	return r, nil
 }
 
@@ -121,8 +144,8 @@ func (b *bench) withStore(ctx context.Context, fn func(*counted) error) error {
 }
 
 // startEngine makes an engine on the store and runs its workers until stop.
-func (b *bench) startEngine(ctx context.Context, store *counted, work stabilize.TaskType) (e *engine.Engine, stop func(), err error) {
-	if e, err = b.newEngine(store, work); err != nil {
+func (b *bench) startEngine(ctx context.Context, store *counted, work stabilize.TaskType, more ...engine.Option) (e *engine.Engine, stop func(), err error) {
+	if e, err = b.newEngine(store, work, more...); err != nil {
 		return nil, nil, err
 	}
 	done := make(chan struct{})
@@ -140,8 +163,8 @@ func (b *bench) startEngine(ctx context.Context, store *counted, work stabilize.
 	}, nil
 }
 
-func (b *bench) newEngine(store *counted, work stabilize.TaskType) (*engine.Engine, error) {
-	e, err := engine.New(store, engine.WithClock(b.clock), engine.WithLogger(b.log), engine.WithConcurrency(b.opts.concurrency))
+func (b *bench) newEngine(store *counted, work stabilize.TaskType, more ...engine.Option) (*engine.Engine, error) {
+	e, err := engine.New(store, append(more, engine.WithClock(b.clock), engine.WithLogger(b.log), engine.WithConcurrency(b.opts.concurrency))...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +193,7 @@ func (b *bench) fillQueue(ctx context.Context, store *counted, n int) error {
 // runWorkflows starts n workflows from the scenario's goroutines, as a server
 // would, and waits for each. With one starter the next begins when the one
 // before has ended.
-func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, sc scenario, n int) ([]time.Duration, error) {
+func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, await func(context.Context, string) error, sc scenario, n int) ([]time.Duration, error) {
 	runtime.GC() // what came before is not paid for here
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -191,7 +214,7 @@ func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, sc scenario,
 					return
 				}
 				wait := func() {
-					if err := succeeded(e.Wait(ctx, id)); err != nil {
+					if err := await(ctx, id); err != nil {
 						cancel(err)
 						return
 					}

@@ -23,6 +23,16 @@
 //     of the short one; StepRatio is the same from the first task's run to the
 //     last's, without them.
 //
+// With -workers N, on SQLite and PostgreSQL, N more processes of the program run the
+// tasks of B1 to B5, and the one that measures only starts workflows; with several
+// numbers the scenarios are measured with each in turn and compared with the first.
+// The end of a workflow is told by the worker that committed it, through a pipe,
+// because a process that runs no workers learns of it by looking; what Engine.Wait
+// makes of that is measured beside, in B4. SQLite tells no other process of new
+// messages either: what B4 measures there is the interval of polling.
+//
+//	go run ./conformance/cmd/enginebench -dsn postgres://user:password@localhost/bench -scenario B1,B2,B4 -workers 1,2 -runs 5
+//
 // What the numbers are:
 //
 //   - A step is one run of a task. Workflows and steps per second count from the
@@ -32,7 +42,8 @@
 //   - The raw limit does the writes of one step without an engine: compare and
 //     set a workflow's version, put two stages of about 600 bytes, delete a
 //     message, add one. Single: one step per commit, one after the other.
-//     Grouped: 200 steps per commit. Half of it is measured before the scenario
+//     Grouped: 200 steps per commit. PostgreSQL also: single over 10 connections at
+//     once, each on workflows of its own. Half of it is measured before the scenario
 //     and half after. SQLite: database/sql with prepared statements on a file of
 //     its own in the same directory, same pragmas, tables with nothing but their
 //     keys. Memory: CommitBatch of an empty memstore.
@@ -46,7 +57,7 @@
 //     the server's write-ahead log, whoever writes to it. Memory: 0.
 //   - Allocations (runtime.MemStats.Mallocs) and CPU time (getrusage, user and
 //     system, garbage collection included) are of the whole process, which also
-//     starts and waits; a server's are not among them. The table has the CPU time of a step of the grouped raw
+//     starts and waits, and of all worker processes; a server's are not among them. The table has the CPU time of a step of the grouped raw
 //     limit beside it: on a busy machine these two say more than any rate.
 //
 // Each run has a database of its own in a new directory, removed afterwards: in
@@ -57,6 +68,7 @@
 //
 // The package may import everything but contrib.
 //
-// Where to start reading: scenario.go, then bench.go. A store of this module is
+// Where to start reading: scenario.go, then bench.go; crew.go and worker.go for
+// worker processes. A store of this module is
 // added in site.go, with its raw limit beside limit_sqlite.go.
 package enginebench

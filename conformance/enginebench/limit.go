@@ -69,8 +69,12 @@ func (r *rawSteps) step() rawStep {
 // rawMessage is the id of the message that step number round of w handles.
 func rawMessage(w *stabilize.Workflow, round int) string { return fmt.Sprintf("%s-%06d", w.ID, round) }
 
-// rates measures a limit: n single steps and n groups, in steps per second.
-type rates struct{ single, grouped rate }
+// rawConnections are those of a crowd.
+const rawConnections = 10
+
+// rates measures a limit, in steps per second: single steps, groups, and single steps
+// of a crowd, if it is one.
+type rates struct{ single, grouped, crowded rate }
 
 // rate is work over time, and the CPU time it took.
 type rate struct {
@@ -78,21 +82,36 @@ type rate struct {
 	took, cpu time.Duration
 }
 
-func (r rate) perSecond() float64 { return perSecond(r.count, r.took) }
-func (r rate) cpuOfOne() float64  { return milliseconds(r.cpu) / float64(r.count) }
+func (r rate) perSecond() float64 {
+	if r.count == 0 {
+		return 0
+	}
+	return perSecond(r.count, r.took)
+}
 
-func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, single, groups int) error {
-	for _, part := range []struct {
-		of      *rate
-		n, size int
-	}{{&r.single, single, 1}, {&r.grouped, groups * rawGroup, rawGroup}} {
+func (r rate) cpuOfOne() float64 { return milliseconds(r.cpu) / float64(r.count) }
+
+func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, single, groups, crowded int) error {
+	type part struct {
+		of *rate
+		n  int
+		do func(n int) error
+	}
+	parts := []part{
+		{&r.single, single, func(n int) error { return l.steps(ctx, n, 1) }},
+		{&r.grouped, groups * rawGroup, func(n int) error { return l.steps(ctx, n, rawGroup) }},
+	}
+	if c, ok := l.(crowd); ok {
+		parts = append(parts, part{&r.crowded, crowded, func(n int) error { return c.single(ctx, n) }})
+	}
+	for _, p := range parts {
 		began, cpu := clock.Now(), processCPU()
-		if err := l.steps(ctx, part.n, part.size); err != nil {
+		if err := p.do(p.n); err != nil {
 			return fmt.Errorf("raw limit: %w", err)
 		}
-		part.of.count += part.n
-		part.of.took += clock.Now().Sub(began)
-		part.of.cpu += processCPU() - cpu
+		p.of.count += p.n
+		p.of.took += clock.Now().Sub(began)
+		p.of.cpu += processCPU() - cpu
 	}
 	return nil
 }

@@ -3,24 +3,34 @@ package enginebench
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// postgresLimit is one statement for all the writes of one commit, on one
-// connection of the driver that package sqlstore uses.
+// postgresLimit is one statement for all the writes of one commit, on connections of
+// the driver that package sqlstore uses: one, or those of a crowd.
 type postgresLimit struct {
-	conn *sql.Conn
-	work rawSteps
-	text string
+	postgresWriter
+
+	crowd []*postgresWriter
 
 	// bodies are encoded before: the limit is that of writing.
 	bodies  map[string][]byte // by stage id
 	message []byte
+}
+
+// postgresWriter has a connection and workflows of its own.
+type postgresWriter struct {
+	limit *postgresLimit
+	conn  *sql.Conn
+	work  rawSteps
+	text  string
 }
 
 // The tables have nothing but what the writes need.
@@ -42,34 +52,56 @@ const postgresRawStep = `WITH swapped AS (
 	SELECT count(*) FROM swapped`
 
 func openPostgresLimit(ctx context.Context, db *sql.DB, schema string) (limit, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("raw limit: %w", err)
-	}
-	l := &postgresLimit{
-		conn: conn, work: rawSteps{workflows: rawWorkflows(stabilize.SystemClock{}.Now())}, bodies: map[string][]byte{},
-		text: strings.ReplaceAll(postgresRawStep, "{}", schema),
-	}
-	if err := l.prepare(ctx, schema); err != nil {
+	l := &postgresLimit{bodies: map[string][]byte{}}
+	if err := l.open(ctx, db, schema); err != nil {
 		_ = l.close()
 		return nil, fmt.Errorf("raw limit: %w", err)
 	}
 	return l, nil
 }
 
-func (l *postgresLimit) prepare(ctx context.Context, schema string) error {
+func (l *postgresLimit) open(ctx context.Context, db *sql.DB, schema string) error {
+	now := stabilize.SystemClock{}.Now()
+	if err := l.postgresWriter.connect(ctx, db, schema, l, rawWorkflows(now)); err != nil {
+		return err
+	}
 	for text := range strings.SplitSeq(strings.ReplaceAll(postgresRawSchema, "{}", schema), ";\n") {
 		if _, err := l.conn.ExecContext(ctx, text); err != nil {
 			return err
 		}
 	}
-	// As package sqlstore sets up its connections.
-	if _, err := l.conn.ExecContext(ctx, `SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
-		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-		set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`); err != nil {
+	if err := l.fill(ctx, schema, l.work.workflows); err != nil {
 		return err
 	}
-	for _, w := range l.work.workflows {
+	each := rawGroup / rawConnections
+	for all := rawWorkflows(now); len(all) > 0; all = all[each:] {
+		w := &postgresWriter{}
+		l.crowd = append(l.crowd, w)
+		if err := w.connect(ctx, db, schema, l, all[:each]); err != nil {
+			return err
+		}
+		if err := l.fill(ctx, schema, all[:each]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *postgresWriter) connect(ctx context.Context, db *sql.DB, schema string, l *postgresLimit, workflows []*stabilize.Workflow) (err error) {
+	w.limit, w.work, w.text = l, rawSteps{workflows: workflows}, strings.ReplaceAll(postgresRawStep, "{}", schema)
+	if w.conn, err = db.Conn(ctx); err != nil {
+		return err
+	}
+	// As package sqlstore sets up its connections.
+	_, err = w.conn.ExecContext(ctx, `SELECT set_config('plan_cache_mode', 'force_generic_plan', false),
+		set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+		set_config('enable_mergejoin', 'off', false), set_config('jit', 'off', false)`)
+	return err
+}
+
+// fill stores what the first steps find.
+func (l *postgresLimit) fill(ctx context.Context, schema string, workflows []*stabilize.Workflow) error {
+	for _, w := range workflows {
 		if _, err := l.conn.ExecContext(ctx, "INSERT INTO "+schema+".workflows (id, version) VALUES ($1, 1)", w.ID); err != nil {
 			return err
 		}
@@ -94,10 +126,22 @@ func (l *postgresLimit) prepare(ctx context.Context, schema string) error {
 	return nil
 }
 
-func (l *postgresLimit) steps(ctx context.Context, n, size int) error {
+// single implements crowd.
+func (l *postgresLimit) single(ctx context.Context, n int) error {
+	errs := make([]error, len(l.crowd))
+	var all sync.WaitGroup
+	for i, w := range l.crowd {
+		share := (n + i) / len(l.crowd) // they add up to n
+		all.Go(func() { errs[i] = w.steps(ctx, share, 1) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (w *postgresWriter) steps(ctx context.Context, n, size int) error {
 	for n > 0 {
 		group := min(n, size)
-		if err := l.commit(ctx, group); err != nil {
+		if err := w.commit(ctx, group); err != nil {
 			return err
 		}
 		n -= group
@@ -106,21 +150,21 @@ func (l *postgresLimit) steps(ctx context.Context, n, size int) error {
 }
 
 // commit does the writes of so many steps, each of another workflow.
-func (l *postgresLimit) commit(ctx context.Context, group int) error {
+func (w *postgresWriter) commit(ctx context.Context, group int) error {
 	var ids, of, stages, old, added []string
 	var versions, next []int64
 	var bodies [][]byte
 	for range group {
-		s := l.work.step()
+		s := w.work.step()
 		ids, versions = append(ids, s.workflow.ID), append(versions, s.version)
 		old, added = append(old, s.old), append(added, s.new)
 		for _, st := range s.stages {
 			of, stages = append(of, s.workflow.ID), append(stages, st.ID)
-			next, bodies = append(next, s.version+1), append(bodies, l.bodies[st.ID])
+			next, bodies = append(next, s.version+1), append(bodies, w.limit.bodies[st.ID])
 		}
 	}
 	var n int
-	if err := l.conn.QueryRowContext(ctx, l.text, ids, versions, of, stages, next, bodies, old, added, l.message).Scan(&n); err != nil {
+	if err := w.conn.QueryRowContext(ctx, w.text, ids, versions, of, stages, next, bodies, old, added, w.limit.message).Scan(&n); err != nil {
 		return err
 	}
 	if n != group {
@@ -129,4 +173,12 @@ func (l *postgresLimit) commit(ctx context.Context, group int) error {
 	return nil
 }
 
-func (l *postgresLimit) close() error { return l.conn.Close() }
+func (l *postgresLimit) close() error {
+	var errs []error
+	for _, w := range append(l.crowd, &l.postgresWriter) {
+		if w.conn != nil {
+			errs = append(errs, w.conn.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

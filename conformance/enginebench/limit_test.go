@@ -1,6 +1,7 @@
 package enginebench
 
 import (
+	"database/sql"
 	"path/filepath"
 	"testing"
 
@@ -57,6 +58,54 @@ func TestLimitsDoEveryStep(t *testing.T) {
 		if err := l.close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// In PostgreSQL the steps of one connection, single and grouped, and those of the crowd
+// are all done, each commit on its own, whatever their number.
+func TestPostgresLimitsDoEveryStep(t *testing.T) {
+	db, err := sql.Open("pgx", postgresDSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	l, err := openPostgresLimit(t.Context(), db, "enginebench_limit_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+		if n := db.Stats().InUse; n != 0 {
+			t.Errorf("%d connections are in use", n)
+		}
+		_, _ = db.ExecContext(t.Context(), "DROP SCHEMA enginebench_limit_test CASCADE")
+	}()
+	const alone, crowded = 230, 477
+	for range 2 {
+		for _, size := range []int{1, rawGroup} {
+			if err := l.steps(t.Context(), alone, size); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.(crowd).single(t.Context(), crowded); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var versions, commits, messages int
+	if err := db.QueryRowContext(t.Context(), `SELECT sum(version - 1), count(DISTINCT xmin::text), (SELECT count(*) FROM enginebench_limit_test.messages) FROM enginebench_limit_test.workflows`).
+		Scan(&versions, &commits, &messages); err != nil {
+		t.Fatal(err)
+	}
+	if want := 2 * (2*alone + crowded); versions != want || messages != 2*rawGroup {
+		t.Errorf("the versions rose by %d, want %d; %d messages, want %d", versions, want, messages, 2*rawGroup)
+	}
+	if commits <= rawGroup { // a workflow of the crowd was last changed by a transaction of its own
+		t.Errorf("%d workflows were last changed by %d transactions", 2*rawGroup, commits)
+	}
+	if n := len(l.(*postgresLimit).crowd); n != rawConnections {
+		t.Errorf("the crowd has %d connections, want %d", n, rawConnections)
 	}
 }
 

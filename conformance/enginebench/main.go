@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -30,7 +31,12 @@ func MainDSN() { exit(nil) }
 
 func exit(open Opener) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, open, os.Args[1:], os.Stdout, os.Stderr)
+	var err error
+	if open == nil && len(os.Args) == 2 && os.Args[1] == workerCommand {
+		err = work(ctx, os.Stdin, os.Stdout, os.Stderr)
+	} else {
+		err = run(ctx, open, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	stop()
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -53,24 +59,30 @@ func run(ctx context.Context, open Opener, args []string, stdout, stderr io.Writ
 		return err
 	}
 	defer site.close()
-	b := &bench{
-		opts: opts, site: site, clock: stabilize.SystemClock{},
-		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	}
-	runs := make(map[string][]result)
-	for i := range opts.runs {
-		for _, name := range opts.scenarios {
-			fmt.Fprintf(stderr, "%s, run %d of %d\n", name, i+1, opts.runs)
-			r, err := b.measure(ctx, name)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			runs[name] = append(runs[name], r)
+	if slices.Max(opts.workers) > 0 {
+		if _, _, err := site.shared(); err != nil {
+			return err
 		}
 	}
-	results := make([]result, len(opts.scenarios))
-	for i, name := range opts.scenarios {
-		results[i] = median(runs[name])
+	b := &bench{
+		opts: opts, site: site, clock: stabilize.SystemClock{}, stderr: stderr,
+		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	turns := opts.turns()
+	runs := make([][]result, len(turns))
+	for i := range opts.runs {
+		for j, turn := range turns {
+			fmt.Fprintf(stderr, "%s, run %d of %d\n", turn, i+1, opts.runs)
+			r, err := b.measure(ctx, turn.scenario, turn.workers)
+			if err != nil {
+				return fmt.Errorf("%s: %w", turn, err)
+			}
+			runs[j] = append(runs[j], r)
+		}
+	}
+	results := make([]result, len(turns))
+	for j := range turns {
+		results[j] = median(runs[j])
 	}
 	if opts.json {
 		return writeJSON(stdout, results)

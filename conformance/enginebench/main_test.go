@@ -22,7 +22,7 @@ import (
 func tiny(dsn string, more ...string) []string {
 	return append([]string{
 		"-dsn", dsn, "-concurrency", "8", "-starters", "4", "-warmup", "1", "-workflows", "3", "-stages", "4",
-		"-width", "5", "-delayed", "1200", "-long", "12", "-messages", "6", "-raw-single", "4", "-raw-groups", "2",
+		"-width", "5", "-delayed", "1200", "-long", "12", "-messages", "6", "-raw-single", "4", "-raw-groups", "2", "-raw-crowd", "25",
 	}, more...)
 }
 
@@ -39,9 +39,71 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 				t.Fatalf("%d results, want 6", len(results))
 			}
 			for i, r := range results {
-				checkResult(t, scenarioNames()[i], r, dsn != "memory:")
+				checkResult(t, scenarioNames()[i], r, name)
 			}
 		})
+	}
+}
+
+// The test binary is its own worker process, as the program is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		MainDSN()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Worker processes run every step, and the process that starts the workflows none.
+func TestWorkerProcesses(t *testing.T) {
+	dsn := postgresDSN(t)
+	check := func(dsn, scenarios, workers string, want ...turn) {
+		t.Helper()
+		results := runJSON(t, tiny(dsn, "-json", "-scenario", scenarios, "-workers", workers))
+		if len(results) != len(want) {
+			t.Fatalf("%d results, want %d", len(results), len(want))
+		}
+		for i, r := range results {
+			if n, _ := r["workers"].(float64); int(n) != want[i].workers {
+				t.Errorf("%s: the result is of %v workers", want[i], n)
+			}
+			if by, _ := r["wait_p50_ms"].(float64); by > 0 != (want[i].scenario == "B4") {
+				t.Errorf("%s: Wait returned after p50 %v ms", want[i], by)
+			}
+			delete(r, "workers")
+			delete(r, "wait_p50_ms")
+			store, _, _ := strings.Cut(dsn, ":")
+			checkResult(t, want[i].scenario, r, store)
+		}
+	}
+	check("sqlite://"+t.TempDir(), "B1", "2", turn{"B1", 2})
+	check(dsn, "B2,B4,B6", "1,2", turn{"B2", 1}, turn{"B2", 2}, turn{"B4", 1}, turn{"B4", 2}, turn{"B6", 0})
+	var out bytes.Buffer
+	if err := run(t.Context(), nil, tiny(dsn, "-scenario", "B1", "-workers", "0,2"), &out, testLog{t}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "B1, 2 workers ") || !strings.Contains(out.String(), "\nB1, 2 workers: ") {
+		t.Errorf("the table says\n%s", &out)
+	}
+}
+
+// A worker that ends before it is told to ends the measuring with an error.
+func TestWorkerThatDies(t *testing.T) {
+	c, err := hire(t.Context(), 2, order{DSN: "sqlite://" + filepath.Join(t.TempDir(), "x.db"), Concurrency: 1, GOGC: 100}, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.workers[1].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.wait(t.Context(), "none"); !errors.Is(err, stabilize.ErrInternal) {
+		t.Errorf("waiting: %v", err)
+	}
+	if err := c.dismiss(); err == nil {
+		t.Error("all ended well")
+	}
+	if _, err := hire(t.Context(), 1, order{DSN: "sqlite://" + t.TempDir(), Concurrency: 1, GOGC: 100}, testLog{t}); err == nil {
+		t.Error("a worker without a database is ready")
 	}
 }
 
@@ -76,11 +138,14 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func checkResult(t *testing.T, name string, r map[string]any, durable bool) {
+func checkResult(t *testing.T, name string, r map[string]any, store string) {
 	t.Helper()
 	want := []string{
 		"allocs_per_step", "bytes_per_step", "commits_per_step", "cpu_ms_per_step", "p50_ms", "p95_ms",
 		"raw_grouped_per_s", "raw_single_per_s", "scenario", "steps_per_s", "workflows_per_s",
+	}
+	if store == "postgres" {
+		want = append(want, "raw_crowded_per_s")
 	}
 	if name == "B6" {
 		want = append(want, "short_stages", "long_stages", "short_ms_per_message", "long_ms_per_message", "ratio",
@@ -98,7 +163,7 @@ func checkResult(t *testing.T, name string, r map[string]any, durable bool) {
 			}
 		case !isNumber:
 			t.Errorf("%s: %s is %v, not a number", name, field, value)
-		case field == "bytes_per_step" && !durable:
+		case field == "bytes_per_step" && store == "memory":
 			if n != 0 {
 				t.Errorf("%s: memory wrote %v bytes", name, n)
 			}
@@ -209,6 +274,10 @@ func TestBadArguments(t *testing.T) {
 		{"-dsn", "memory:", "-concurrency", "0"},
 		{"-dsn", "memory:", "-long", "50", "-messages", "50"},
 		{"-dsn", "memory:", "B1"},
+		{"-dsn", "memory:", "-workers", "1"},
+		{"-dsn", "sqlite://", "-workers", "-1"},
+		{"-dsn", "sqlite://", "-workers", "1,1"},
+		{"-dsn", "sqlite://", "-workers", "many"},
 		{"-dsn", "memory:x"},
 		{"-dsn", "nosuch://"},
 		{"-dsn", "sqlite:x.db"},

@@ -1,6 +1,7 @@
 package enginebench
 
 import (
+	"errors"
 	"runtime"
 	"time"
 
@@ -36,6 +37,8 @@ type meter struct {
 	store   *counted
 	engines []*engine.Engine
 	steps   func() int64
+	others  func() (counts, error) // of worker processes; nil: there are none
+	err     error                  // of others
 }
 
 // reading is where the counters stood.
@@ -72,6 +75,16 @@ func (m *meter) read() reading {
 		batches, commits := e.Commits()
 		u.batches += batches
 		u.commits += commits
+	}
+	if m.others != nil {
+		n, err := m.others()
+		if err != nil {
+			m.err = errors.Join(m.err, err)
+		}
+		u.add(usage{
+			steps: n.Steps, commits: n.Commits, batches: n.Batches, claims: n.Claims,
+			bytes: n.Bytes, allocs: n.Allocs, cpu: time.Duration(n.CPU),
+		})
 	}
 	return reading{usage: u}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -25,6 +26,7 @@ type options struct {
 	dsn        string // of a store of this module
 	dir        string // where directories for one's own store are made
 	scenarios  []string
+	workers    []int // worker processes, in turn; 0: this one works
 	json       bool
 	runs       int
 	cpuProfile string
@@ -44,6 +46,7 @@ type options struct {
 
 	rawSingle int // steps of the raw limit, one per commit
 	rawGroups int // groups of the raw limit
+	rawCrowd  int // steps of the raw limit, one per commit, on several connections
 }
 
 // rawGroup is how many steps the raw limit puts into one commit.
@@ -51,7 +54,7 @@ const rawGroup = 200
 
 func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error) {
 	o := &options{}
-	var scenario string
+	var scenario, workers string
 	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	if byDSN {
@@ -60,6 +63,9 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 		f.StringVar(&o.dir, "dir", "", "existing `DIRECTORY` that the stores' are made in (default the system's for temporary files)")
 	}
 	f.StringVar(&scenario, "scenario", "all", "B1 to B6, several with commas, or all")
+	if byDSN {
+		f.StringVar(&workers, "workers", "0", "`NUMBER` of worker processes that run B1 to B5, while this one starts the workflows; several with commas in turn; 0: this one does both")
+	}
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of what is measured, without the raw limit, to `FILE` (with several scenarios FILE.B1 and so on)")
@@ -76,6 +82,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f.IntVar(&o.warmup, "warmup", 20, "workflows before measuring")
 	f.IntVar(&o.rawSingle, "raw-single", 1000, "steps of the raw limit, one per commit")
 	f.IntVar(&o.rawGroups, "raw-groups", 60, fmt.Sprintf("groups of %d steps of the raw limit", rawGroup))
+	f.IntVar(&o.rawCrowd, "raw-crowd", 4000, fmt.Sprintf("steps of the raw limit, one per commit, over %d connections (PostgreSQL)", rawConnections))
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -87,7 +94,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	}
 	for name, n := range map[string]int{
 		"runs": o.runs, "concurrency": o.concurrency, "gogc": o.gogc, "starters": o.starters, "stages": o.stages, "width": o.width,
-		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups,
+		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups, "raw-crowd": o.rawCrowd,
 	} {
 		if n <= 0 {
 			return nil, stabilize.Invalid("-"+name, "%d is not positive", n)
@@ -101,7 +108,62 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	if o.long <= o.messages {
 		return nil, stabilize.Invalid("-long", "%d stages are not more than the %d messages to run", o.long, o.messages)
 	}
+	if err := o.chooseWorkers(workers); err != nil {
+		return nil, err
+	}
 	return o, o.choose(scenario)
+}
+
+// mostWorkers is more than any machine is good for.
+const mostWorkers = 1000
+
+func (o *options) chooseWorkers(list string) error {
+	if list == "" { // there is no such flag
+		list = "0"
+	}
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 0 || n > mostWorkers {
+			return stabilize.Invalid("-workers", "%q is no number from 0 to %d", text, mostWorkers)
+		}
+		if slices.Contains(o.workers, n) {
+			return stabilize.Invalid("-workers", "%d is named twice", n)
+		}
+		o.workers = append(o.workers, n)
+	}
+	return nil
+}
+
+// turn is one scenario with so many worker processes.
+type turn struct {
+	scenario string
+	workers  int
+}
+
+// String says what is measured.
+func (t turn) String() string {
+	switch t.workers {
+	case 0:
+		return t.scenario
+	case 1:
+		return t.scenario + ", 1 worker"
+	}
+	return fmt.Sprintf("%s, %d workers", t.scenario, t.workers)
+}
+
+// turns are all that is measured, in the order of a run. B6 is of one process.
+func (o *options) turns() []turn {
+	var list []turn
+	for _, name := range o.scenarios {
+		if name == "B6" {
+			list = append(list, turn{scenario: name})
+			continue
+		}
+		for _, n := range o.workers {
+			list = append(list, turn{name, n})
+		}
+	}
+	return list
 }
 
 func (o *options) choose(list string) error {

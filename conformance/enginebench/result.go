@@ -12,16 +12,19 @@ import (
 //nolint:tagliatelle // the names of the output are an interface of its own
 type result struct {
 	Scenario       string  `json:"scenario"`
+	Workers        float64 `json:"workers,omitempty"` // processes beside the one that measures
 	Workflows      float64 `json:"workflows_per_s"`
 	Steps          float64 `json:"steps_per_s"`
 	P50            float64 `json:"p50_ms"`
 	P95            float64 `json:"p95_ms"`
 	RawSingle      float64 `json:"raw_single_per_s,omitempty"`
 	RawGrouped     float64 `json:"raw_grouped_per_s,omitempty"` // absent without a raw limit
+	RawCrowded     float64 `json:"raw_crowded_per_s,omitempty"` // absent where one writes at a time
 	CommitsPerStep float64 `json:"commits_per_step"`
 	BytesPerStep   float64 `json:"bytes_per_step"`
 	AllocsPerStep  float64 `json:"allocs_per_step"`
 	CPUPerStep     float64 `json:"cpu_ms_per_step"`
+	WaitP50        float64 `json:"wait_p50_ms,omitempty"` // B4 with worker processes: by Engine.Wait
 	*sizeResult            // B6 only
 
 	// In the table only.
@@ -78,9 +81,9 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 // numbers are all of a result that medians are taken of.
 func (r *result) numbers() []*float64 {
 	list := []*float64{
-		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped,
+		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped, &r.RawCrowded,
 		&r.CommitsPerStep, &r.BytesPerStep, &r.AllocsPerStep, &r.CPUPerStep,
-		&r.batchesPerStep, &r.claimsPerStep, &r.rawCPUPerStep, &r.repeated,
+		&r.Workers, &r.WaitP50, &r.batchesPerStep, &r.claimsPerStep, &r.rawCPUPerStep, &r.repeated,
 	}
 	if s := r.sizeResult; s != nil {
 		list = append(list, &s.ShortStages, &s.LongStages, &s.ShortMessage, &s.LongMessage, &s.Ratio,

@@ -19,6 +19,9 @@ import (
 type site interface {
 	// open opens an empty database that nobody has used.
 	open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error)
+	// shared returns how another process opens the store that was opened last, and
+	// whether the bytes that it writes are to be counted there.
+	shared() (dsn string, count bool, err error)
 	// limit opens the raw limit of this kind of store, on data of its own; nil if
 	// it has none.
 	limit(ctx context.Context) (limit, error)
@@ -34,6 +37,13 @@ type limit interface {
 	// steps does n steps, one after the other, size of them in each commit.
 	steps(ctx context.Context, n, size int) error
 	close() error
+}
+
+// crowd is a limit of a database that several connections write to at once.
+type crowd interface {
+	// single does n steps, each a commit of its own, over rawConnections connections
+	// at the same time.
+	single(ctx context.Context, n int) error
 }
 
 func openSite(open Opener, o *options) (site, error) {
@@ -62,6 +72,7 @@ type sqliteSite struct {
 	dir         string
 	synchronous string
 	files       int
+	opened      string // DSN of the last
 }
 
 // openSQLiteSite makes the directory where the path says, see doc.go. rest is
@@ -124,9 +135,11 @@ func (s *sqliteSite) open(ctx context.Context, clock stabilize.Clock) (persisten
 	if strings.Contains(path, "?") {
 		return nil, stabilize.Invalid("DSN path", "%q holds a question mark", path)
 	}
-	dsn := "sqlite://" + path + "?" + url.Values{"synchronous": {s.synchronous}}.Encode()
-	return stores.DSN(dsn)(ctx, persistence.Settings{Clock: clock})
+	s.opened = "sqlite://" + path + "?" + url.Values{"synchronous": {s.synchronous}}.Encode()
+	return stores.DSN(s.opened)(ctx, persistence.Settings{Clock: clock})
 }
+
+func (s *sqliteSite) shared() (string, bool, error) { return s.opened, true, nil }
 
 func (s *sqliteSite) limit(ctx context.Context) (limit, error) {
 	return openSQLiteLimit(ctx, s.file(), s.synchronous)
@@ -159,6 +172,9 @@ type memorySite struct{}
 
 func (memorySite) open(ctx context.Context, clock stabilize.Clock) (persistence.Store, error) {
 	return stores.DSN("memory:")(ctx, persistence.Settings{Clock: clock})
+}
+func (memorySite) shared() (string, bool, error) {
+	return "", false, stabilize.Invalid("-workers", "no other process sees what is in memory")
 }
 func (memorySite) limit(context.Context) (limit, error) { return newMemoryLimit(), nil }
 func (memorySite) written() int64                       { return 0 }

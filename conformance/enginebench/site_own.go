@@ -30,6 +30,9 @@ func (s *ownSite) open(ctx context.Context, clock stabilize.Clock) (persistence.
 	return s.opener(ctx, dir, clock)
 }
 
+func (*ownSite) shared() (string, bool, error) {
+	return "", false, stabilize.Invalid("-workers", "one's own store is opened by one process")
+}
 func (*ownSite) limit(context.Context) (limit, error) { return nil, nil }
 func (s *ownSite) written() int64                     { return written(s.dir) }
 func (s *ownSite) close()                             { _ = os.RemoveAll(s.dir) }

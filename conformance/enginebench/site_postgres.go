@@ -19,6 +19,7 @@ type postgresSite struct {
 	dsn     *url.URL
 	prefix  string
 	schemas []string
+	opened  string // DSN of the last store
 }
 
 func openPostgresSite(dsn string) (site, error) {
@@ -37,7 +38,7 @@ func openPostgresSite(dsn string) (site, error) {
 	if err != nil {
 		return nil, stabilize.Invalid("DSN", "cannot be read")
 	}
-	db.SetMaxOpenConns(2) // the raw limit keeps one
+	db.SetMaxOpenConns(2 + rawConnections) // the raw limit keeps the others
 	return &postgresSite{db: db, dsn: u, prefix: "enginebench_" + strings.ToLower(rand.Text())}, nil
 }
 
@@ -53,8 +54,12 @@ func (s *postgresSite) open(ctx context.Context, clock stabilize.Clock) (persist
 	q := u.Query()
 	q.Set("schema", s.schema())
 	u.RawQuery = q.Encode()
-	return stores.DSN(u.String())(ctx, persistence.Settings{Clock: clock})
+	s.opened = u.String()
+	return stores.DSN(s.opened)(ctx, persistence.Settings{Clock: clock})
 }
+
+// shared counts no bytes: the server's are those of all.
+func (s *postgresSite) shared() (string, bool, error) { return s.opened, false, nil }
 
 func (s *postgresSite) limit(ctx context.Context) (limit, error) {
 	return openPostgresLimit(ctx, s.db, s.schema())

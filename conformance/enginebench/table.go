@@ -24,8 +24,16 @@ func columns() []column {
 			return fmt.Sprintf(format, of(r))
 		}
 	}
+	crowded := func(format string, of func(*result) float64) func(*result) string {
+		return func(r *result) string {
+			if r.RawCrowded == 0 {
+				return "–"
+			}
+			return fmt.Sprintf(format, of(r))
+		}
+	}
 	return []column{
-		{"", func(r *result) string { return r.Scenario }},
+		{"", func(r *result) string { return turn{r.Scenario, int(r.Workers)}.String() }},
 		{"workflows/s", number("%.0f", func(r *result) float64 { return r.Workflows })},
 		{"steps/s", number("%.0f", func(r *result) float64 { return r.Steps })},
 		{"p50 ms", number("%.2f", func(r *result) float64 { return r.P50 })},
@@ -33,6 +41,8 @@ func columns() []column {
 		{"raw single/s", raw("%.0f", func(r *result) float64 { return r.RawSingle })},
 		{"raw grouped/s", raw("%.0f", func(r *result) float64 { return r.RawGrouped })},
 		{"steps/raw grouped", raw("%.3f", func(r *result) float64 { return r.Steps / r.RawGrouped })},
+		{"raw single×10/s", crowded("%.0f", func(r *result) float64 { return r.RawCrowded })},
+		{"steps/raw single×10", crowded("%.2f", func(r *result) float64 { return r.Steps / r.RawCrowded })},
 		{"p50×raw single", raw("%.2f", func(r *result) float64 { return r.P50 * r.RawSingle / 1000 })},
 		{"commits/step", number("%.2f", func(r *result) float64 { return r.CommitsPerStep })},
 		{"batches/step", number("%.3f", func(r *result) float64 { return r.batchesPerStep })},
@@ -53,10 +63,12 @@ func writeTable(w io.Writer, o *options, results []result) error {
 		fmt.Fprint(tw, c.name, "\t")
 	}
 	fmt.Fprintln(tw)
-	byName := map[string]*result{}
+	byName := map[string]*result{} // with the first number of workers
 	for i := range results {
 		r := &results[i]
-		byName[r.Scenario] = r
+		if byName[r.Scenario] == nil {
+			byName[r.Scenario] = r
+		}
 		for _, c := range columns() {
 			fmt.Fprint(tw, c.write(r), "\t")
 		}
@@ -74,6 +86,19 @@ func writeTable(w io.Writer, o *options, results []result) error {
 			b6.LongMessage, b6.LongStages, b6.ShortMessage, b6.ShortStages, b6.Ratio)
 		fmt.Fprintf(w, "B6, ms per step without: %.3f and %.3f; ratio %.2f. The long chain is created in %.1f ms, loaded in %.1f ms.\n",
 			b6.LongStep, b6.ShortStep, b6.StepRatio, b6.LongCreate, b6.LongLoad)
+	}
+	for i := range results {
+		r, first := &results[i], byName[results[i].Scenario]
+		if r == first {
+			continue
+		}
+		fmt.Fprintf(w, "%s: %.2f times the steps/s of %.0f, %.2f times its p50.\n",
+			turn{r.Scenario, int(r.Workers)}, r.Steps/first.Steps, first.Workers, r.P50/first.P50)
+	}
+	for i := range results {
+		if r := &results[i]; r.WaitP50 > 0 {
+			fmt.Fprintf(w, "%s: Wait in the process that starts, which has to look, returns after p50 %.2f ms.\n", turn{r.Scenario, int(r.Workers)}, r.WaitP50)
+		}
 	}
 	for i := range results {
 		if n := results[i].repeated; n > 0 {

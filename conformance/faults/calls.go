@@ -79,6 +79,11 @@ func (s *store) Delete(ctx context.Context, ids ...string) error {
 	return s.do(func() error { return s.under.Delete(ctx, ids...) })
 }
 
+// Prune implements persistence.WorkflowStore.
+func (s *store) Prune(ctx context.Context, finished ...*stabilize.Header) (int, error) {
+	return get(s, func() (int, error) { return s.under.Prune(ctx, finished...) })
+}
+
 // Admissions implements persistence.WorkflowStore.
 func (s *store) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {
 	return get(s, func() (persistence.Admissions, error) { return s.under.Admissions(ctx, key) })

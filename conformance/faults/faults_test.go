@@ -144,6 +144,7 @@ func TestTheDeadDoNothing(t *testing.T) {
 		"Summary":     func() error { _, err := b.Summary(ctx, "1"); return err },
 		"Query":       func() error { _, err := b.Query(ctx, persistence.Query{}); return err },
 		"Delete":      func() error { return b.Delete(ctx, "1") },
+		"Prune":       func() error { _, err := b.Prune(ctx); return err },
 		"Admissions":  func() error { _, err := b.Admissions(ctx, "k"); return err },
 		"Push":        func() error { return b.Push(ctx, kit.Send("n")) },
 		"Claim":       func() error { _, err := b.Claim(ctx, kit.Worker("w"), kit.Plenty()); return err },

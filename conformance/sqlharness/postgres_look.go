@@ -85,7 +85,7 @@ type postgresDatabase struct {
 
 // Open implements conformance.Database.
 func (d *postgresDatabase) Open(_ context.Context, migrate bool) (persistence.Store, error) {
-	return d.h.extra(d.h.handle(d.h.schema, func(c *sqlstore.Config) { c.Schema, c.Migrate, c.Connections = d.schema, migrate, 2 }))
+	return d.h.extra(d.h.handle(func(c *sqlstore.Config) { c.Schema, c.Migrate, c.Connections = d.schema, migrate, 2 }))
 }
 
 // Schema implements conformance.Database.
@@ -161,3 +161,6 @@ func (c *trips) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryD
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (c *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// Schema is where the handles have their tables.
+func (h *Postgres) Schema() string { return h.schema }

@@ -43,7 +43,11 @@ func (e *env) calls() map[string]func(context.Context, persistence.Store) error 
 			_, err := s.Query(ctx, persistence.Query{})
 			return err
 		},
-		"Delete":     func(ctx context.Context, s persistence.Store) error { return s.Delete(ctx, "w") },
+		"Delete": func(ctx context.Context, s persistence.Store) error { return s.Delete(ctx, "w") },
+		"Prune": func(ctx context.Context, s persistence.Store) error {
+			_, err := s.Prune(ctx, &stabilize.Header{ID: "w", Version: 1, Status: stabilize.Succeeded})
+			return err
+		},
 		"Admissions": func(ctx context.Context, s persistence.Store) error { _, err := s.Admissions(ctx, "k"); return err },
 		"Refresh": func(ctx context.Context, s persistence.Store) error {
 			r, ok := s.(persistence.Refresher)

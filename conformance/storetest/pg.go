@@ -240,10 +240,11 @@ func pg15(e *env) {
 
 func pg16(e *env) {
 	e.createAll(kit.Numbered("w%04d", 200), nil)
-	at := e.Now()
+	at, ends := e.Now(), []stabilize.Status{stabilize.Succeeded, stabilize.Terminal, stabilize.Canceled}
 	for _, q := range []persistence.Query{
 		{}, {Application: "app"}, {ConfigID: "config"}, {Application: "app", ConfigID: "config"},
 		{Statuses: []stabilize.Status{stabilize.Running}}, {StartedFrom: at}, {Application: "app", StartedBefore: at},
+		{Statuses: ends, StartedBefore: at}, {Statuses: ends}, // as pruning asks
 	} {
 		scans, err := power[conformance.Explainer](e).FullScans(e.Ctx(), q)
 		e.Must(err, "explaining %+v", q)

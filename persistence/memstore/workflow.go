@@ -149,15 +149,35 @@ func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persisten
 	return delta, nil
 }
 
+// Prune implements persistence.WorkflowStore.
+func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	if err := persistence.CheckPrune(finished); err != nil {
+		return 0, err
+	}
+	s.data.mu.Lock()
+	defer s.data.unlock()
+	for _, h := range finished {
+		o := s.data.owners[h.ID]
+		if o == nil || o.workflow == nil || len(o.messages)+len(o.dead) > 0 ||
+			!persistence.IsAsRead(h, o.workflow.version, o.workflow.header.CreatedAt) {
+			continue
+		}
+		s.data.remove(o)
+		removed++
+	}
+	return removed, nil
+}
+
 // Delete implements persistence.WorkflowStore. It removes all of them in one step.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := stabilize.CheckID("workflow id", id); err != nil {
-			return err
-		}
+	if err := persistence.CheckDelete(ids); err != nil {
+		return err
 	}
 	s.data.mu.Lock()
 	defer s.data.unlock()

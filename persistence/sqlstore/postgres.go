@@ -233,6 +233,9 @@ func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wt
 	if err := fn(&wtx{Tx: tx, ctx: ctx, texts: &s.texts, pg: s.pg, self: s.pg.self}); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err // nothing of it was sent yet
+	}
 	return outcome(doing, tx.Commit())
 }
 

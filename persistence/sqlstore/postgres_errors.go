@@ -111,7 +111,8 @@ func lostConnection(err error) bool {
 // outcome tells what is known of a transaction whose end was answered with err.
 // A server that says no has rolled back; one that goes away may have committed. The
 // driver's word that it sent nothing is not taken: it says so of a COMMIT whose
-// answer was lost.
+// answer was lost. Nor is the context's error: it is the same whether the context
+// ended before or while the answer was waited for.
 func outcome(doing string, err error) error {
 	var pe *pgconn.PgError
 	switch {
@@ -120,8 +121,6 @@ func outcome(doing string, err error) error {
 	case errors.As(err, &pe) && pe.SeverityUnlocalized == "ERROR":
 		return err
 	case errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn):
-		return err
-	case err == context.Canceled || err == context.DeadlineExceeded: //nolint:errorlint // database/sql's own: it sent nothing
 		return err
 	}
 	return &failure{stabilize.ErrUnknownOutcome, doing, err}

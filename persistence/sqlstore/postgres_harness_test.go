@@ -36,10 +36,15 @@ func TestPostgresQueue(t *testing.T) {
 
 func TestPostgresControl(t *testing.T) { controltest.Run(t, newPostgresHarness) }
 
-func TestPostgresDifferential(t *testing.T) { difftest.Run(t, newPostgresHarness) }
+// TestPostgresDifferential has one connection for each handle.
+func TestPostgresDifferential(t *testing.T) {
+	difftest.Run(t, func(t *testing.T) conformance.Harness { return newPostgresHarnessOf(t, 1) })
+}
 
-func newPostgresHarness(t *testing.T) conformance.Harness {
-	return sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: server.DSN(t), InUse: sqlstore.InUse})
+func newPostgresHarness(t *testing.T) conformance.Harness { return newPostgresHarnessOf(t, 0) }
+
+func newPostgresHarnessOf(t *testing.T, connections int) conformance.Harness {
+	return sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: server.DSN(t), Connections: connections, InUse: sqlstore.InUse})
 }
 
 // TestPostgresPatterns runs each scenario once, unless STABILIZE_TEST_FULL is set:

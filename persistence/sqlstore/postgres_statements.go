@@ -102,6 +102,14 @@ func postgresTexts() map[statement]string {
 		stPlaces: `SELECT p.seq, p.workflow_id, w.status FROM {}places p
 			LEFT JOIN {}workflows w ON w.id = p.workflow_id WHERE p.key = $1 AND p.waiting = $2 AND p.seq > $3 ORDER BY p.seq LIMIT 200`,
 
+		stPrunable: `SELECT w.id FROM unnest($1::text[], $2::bigint[], $3::bigint[]) p (id, version, created)
+			JOIN {}workflows w ON w.id = p.id
+			WHERE w.version = p.version AND w.created_at IS NOT DISTINCT FROM nullif(p.created, -9223372036854775808)
+			AND NOT EXISTS (SELECT FROM {}messages m WHERE m.worker IS NULL AND m.workflow_id = w.id)
+			AND w.id NOT IN (SELECT workflow_id FROM {}messages WHERE worker IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.workflow_id = w.id)
+			FOR UPDATE OF w SKIP LOCKED`,
+
 		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
@@ -142,7 +150,8 @@ func postgresTexts() map[statement]string {
 // said, another transaction came between: it fails (stateMoved), and all is done
 // anew. Rows are taken in the order of their keys.
 type setTexts struct {
-	workers        string // locks them
+	keys, workers  string // lock them
+	workflows      string // locks them, where admissions break their order
 	verdict        string
 	change, create string
 	headers        string
@@ -150,6 +159,7 @@ type setTexts struct {
 	handled, drop  string
 	add            string
 	held           string // which workflows others have locked
+	judge          string // an admission
 	take           string // of a claim
 }
 
@@ -164,7 +174,9 @@ func newSetTexts(c *Config) setTexts {
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
 	return setTexts{
-		workers: text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
+		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
 		// Each row is a reason why the commit is refused; the first of a commit, by step
 		// and item, is its error.
 		verdict: text(`WITH bad (commit, step, item, fact) AS (
@@ -246,6 +258,7 @@ func newSetTexts(c *Config) setTexts {
 		held: text(`WITH free AS MATERIALIZED (
 				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
+		judge: text(judgeText()),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),

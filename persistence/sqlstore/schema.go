@@ -168,3 +168,20 @@ type lent struct{ conn driver.Conn }
 func (l lent) Prepare(query string) (driver.Stmt, error) { return l.conn.Prepare(query) }
 func (l lent) Begin() (driver.Tx, error)                 { return nil, driver.ErrSkip }
 func (l lent) Close() error                              { return nil }
+
+// ExecContext implements driver.ExecerContext: what is prepared stays with a
+// connection, and a pooler may give another one to close it on.
+func (l lent) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if c, ok := l.conn.(driver.ExecerContext); ok {
+		return c.ExecContext(ctx, query, args)
+	}
+	return nil, driver.ErrSkip
+}
+
+// QueryContext implements driver.QueryerContext, as above.
+func (l lent) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c, ok := l.conn.(driver.QueryerContext); ok {
+		return c.QueryContext(ctx, query, args)
+	}
+	return nil, driver.ErrSkip
+}

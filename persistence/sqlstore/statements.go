@@ -30,6 +30,7 @@ const (
 	stDropPlace
 	stAddPlace
 	stAskAgain
+	stPrunable
 
 	// Commits, many rows at a time: each stands for one statement per size.
 	stBump
@@ -108,6 +109,12 @@ func statementTexts(prefix string) [stCount]string {
 		stDropPlace: `DELETE FROM {}places WHERE seq = ?`,
 		stAddPlace:  `INSERT INTO {}places (key, workflow_id, waiting, lim) VALUES (?, ?, ?, ?)`,
 		stAskAgain:  `UPDATE {}places SET lim = ? WHERE seq = ?`,
+
+		stPrunable: `SELECT w.id FROM json_each(?) j CROSS JOIN {}workflows w ON w.id = json_extract(j.value, '$[0]')
+			WHERE w.version = json_extract(j.value, '$[1]') AND w.created_at IS json_extract(j.value, '$[2]')
+			AND NOT EXISTS (SELECT 1 FROM {}messages m WHERE m.worker IS NULL AND m.workflow_id = w.id)
+			AND w.id NOT IN (SELECT workflow_id FROM {}messages WHERE worker IS NOT NULL)
+			AND NOT EXISTS (SELECT 1 FROM {}dead_letters d WHERE d.workflow_id = w.id)`,
 
 		stPeek: `SELECT (SELECT expires FROM {}workers WHERE id = ?1),
 			EXISTS (SELECT 1 FROM {}workers WHERE expires <= ?2)

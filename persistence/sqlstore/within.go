@@ -43,7 +43,7 @@ import (
 //     what workers have to commit about others goes on (see TryBatch). Transactions that
 //     name several workflows in different orders deadlock, one of them fails as
 //     ErrTransient.
-//   - In SQLite Load, CommitBatch and Delete take the write lock, of which there is one
+//   - In SQLite Load, CommitBatch, Delete and Prune take the write lock, of which there is one
 //     for the file: nobody else writes until the transaction ends. A transaction that
 //     will write begins better with it (BEGIN IMMEDIATE), and its connection wants a
 //     busy timeout; a call of the view waits Config.BusyTimeout.
@@ -337,6 +337,11 @@ func (v *within) Query(ctx context.Context, q persistence.Query) (persistence.Pa
 
 // Delete implements persistence.WorkflowStore.
 func (v *within) Delete(ctx context.Context, ids ...string) error { return v.s.delete(ctx, v, ids) }
+
+// Prune implements persistence.WorkflowStore.
+func (v *within) Prune(ctx context.Context, finished ...*stabilize.Header) (int, error) {
+	return v.s.prune(ctx, v, finished)
+}
 
 // Admissions implements persistence.WorkflowStore.
 func (v *within) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {

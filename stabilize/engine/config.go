@@ -45,6 +45,7 @@ type Config struct {
 	handlers  *handlers.Set
 	around    []handlers.Interceptor
 	noCascade bool
+	retention Retention
 
 	ownClock, ownIDs bool // not given: the store may have better ones
 }
@@ -67,7 +68,7 @@ type Option func(*Config)
 func WithConfig(c Config) Option {
 	return func(cfg *Config) {
 		c.clock, c.ids, c.logger, c.tracer, c.recorder = cfg.clock, cfg.ids, cfg.logger, cfg.tracer, cfg.recorder
-		c.messages, c.handlers, c.around, c.noCascade = cfg.messages, cfg.handlers, cfg.around, cfg.noCascade
+		c.messages, c.handlers, c.around, c.noCascade, c.retention = cfg.messages, cfg.handlers, cfg.around, cfg.noCascade, cfg.retention
 		*cfg = c
 	}
 }
@@ -126,6 +127,9 @@ func newConfig(opts []Option) (Config, error) {
 	}
 	if c.LeaseTTL > 0 && c.LeaseTTL < 100*time.Millisecond || c.MaxPoll > 0 && c.MaxPoll < time.Millisecond {
 		return c, stabilize.Invalid("engine lease TTL or max poll", "is shorter than 100ms or 1ms")
+	}
+	if err := c.retention.complete(); err != nil {
+		return c, err
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 10 * time.Second

@@ -142,14 +142,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(ended)
 	}()
 	sweep, cancel := context.WithCancel(ctx)
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		e.sweepWaiting(sweep)
-	}()
+	var sweepers sync.WaitGroup
+	sweepers.Go(func() { e.sweepWaiting(sweep) })
+	sweepers.Go(func() { e.sweepFinished(sweep) })
 	err = proc.Run(ctx)
 	cancel()
-	<-swept
+	sweepers.Wait()
 	return err
 }
 

@@ -20,24 +20,30 @@ import (
 )
 
 // The test binary is its own worker process: with this variable set it runs an
-// engine on that database file until its standard input ends.
+// engine on that database file until its standard input ends, with ledgerVariable
+// one on PostgreSQL.
 const workerVariable = "ENGINE_TEST_WORKER_DB"
 
 func TestMain(m *testing.M) {
-	if db := os.Getenv(workerVariable); db != "" {
-		if err := workerMain(db); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	var err error
+	switch db, server := os.Getenv(workerVariable), os.Getenv(ledgerVariable); {
+	case db != "":
+		err = workerMain(func(ctx context.Context) (*engine.Engine, error) { return openForProcesses(ctx, db) })
+	case server != "":
+		err = workerMain(func(ctx context.Context) (*engine.Engine, error) { return openLedgerWorker(ctx, server) })
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
-func workerMain(db string) error {
+func workerMain(open func(context.Context) (*engine.Engine, error)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	e, err := openForProcesses(ctx, db)
+	e, err := open(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,12 +106,19 @@ type worker struct {
 	stdin io.Closer
 }
 
-// startWorker starts a worker process and returns when it is ready.
+// startWorker starts a worker process on a file and returns when it is ready.
 func startWorker(t *testing.T, db string) *worker {
 	t.Helper()
+	return startProcess(t, workerVariable+"="+db)
+}
+
+// startProcess starts the test binary with additions to its environment and returns
+// when it is ready. What is left of it is killed with the test.
+func startProcess(t *testing.T, env ...string) *worker {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), workerVariable+"="+db)
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = t.Output()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +135,7 @@ func startWorker(t *testing.T, db string) *worker {
 		w.kill()
 		t.Fatalf("the worker said %q, %v", line, err)
 	}
+	t.Cleanup(w.kill) // after it has ended this does nothing
 	return w
 }
 

@@ -168,6 +168,10 @@ func (r *remote) Delete(ctx context.Context, ids ...string) error {
 	return write(ctx, r, func() error { return r.good.Delete(ctx, ids...) })
 }
 
+func (r *remote) Prune(ctx context.Context, finished ...*stabilize.Header) (int, error) {
+	return ask(ctx, r, errLost, func() (int, error) { return r.good.Prune(ctx, finished...) })
+}
+
 func (r *remote) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {
 	return read(ctx, r, func() (persistence.Admissions, error) { return r.good.Admissions(ctx, key) })
 }

@@ -26,6 +26,7 @@ type Hooks struct {
 	Summary     func(s persistence.Store, ctx context.Context, id string) (*stabilize.Header, error)
 	Query       func(s persistence.Store, ctx context.Context, q persistence.Query) (persistence.Page, error)
 	Delete      func(s persistence.Store, ctx context.Context, ids []string) error
+	Prune       func(s persistence.Store, ctx context.Context, finished []*stabilize.Header) (int, error)
 	Admissions  func(s persistence.Store, ctx context.Context, key string) (persistence.Admissions, error)
 	Close       func(s persistence.Store) error
 	Refresh     func(s persistence.Store, ctx context.Context, id string, since int64) (*persistence.Delta, error)
@@ -93,6 +94,13 @@ func (m *Store) Delete(ctx context.Context, ids ...string) error {
 		return f(m.Good, ctx, ids)
 	}
 	return m.Good.Delete(ctx, ids...)
+}
+
+func (m *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (int, error) {
+	if f := m.Hooks.Prune; f != nil {
+		return f(m.Good, ctx, finished)
+	}
+	return m.Good.Prune(ctx, finished...)
 }
 
 func (m *Store) Admissions(ctx context.Context, key string) (persistence.Admissions, error) {

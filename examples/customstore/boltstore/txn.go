@@ -29,10 +29,7 @@ import (
 //	places     admission key, holding or waiting, seq place      first in, first out
 //	placed     workflow, admission key                key in places
 func buckets() []string {
-	return []string{
-		"workflows", "headers", "stages", "listing", "messages", "owned", "ready", "held", "dead",
-		"workers", "places", "placed",
-	}
+	return []string{"workflows", "headers", "stages", "listing", "messages", "owned", "ready", "held", "dead", "workers", "places", "placed"}
 }
 
 // txn is a transaction. What goes wrong in it is remembered, and run rolls back;

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -107,16 +106,28 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 
 // Delete implements persistence.WorkflowStore.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	var bad error
-	for _, id := range ids {
-		bad = cmp.Or(bad, stabilize.CheckID("workflow id", id))
-	}
-	return s.run(ctx, "delete", writing, bad, func(t *txn) error {
+	return s.run(ctx, "delete", writing, persistence.CheckDelete(ids), func(t *txn) error {
 		for _, id := range ids {
 			remove(t, id)
 		}
 		return nil
 	})
+}
+
+// Prune implements persistence.WorkflowStore.
+func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (removed int, err error) {
+	err = s.run(ctx, "prune", writing, persistence.CheckPrune(finished), func(t *txn) error {
+		for _, h := range finished {
+			w, found := read[row](t, "workflows", []byte(h.ID))
+			k, _ := t.bucket("owned").Cursor().Seek(key(h.ID))
+			if found && persistence.IsAsRead(h, w.Version, w.Created) && (k == nil || text(k) != h.ID) {
+				remove(t, h.ID)
+				removed++
+			}
+		}
+		return nil
+	})
+	return removed, err
 }
 
 // remove removes all there is of a workflow, also if there is none of that id:
