@@ -72,7 +72,8 @@ func TestWorkerProcesses(t *testing.T) {
 			}
 			delete(r, "workers")
 			delete(r, "wait_p50_ms")
-			checkResult(t, want[i].scenario, r, strings.SplitN(dsn, ":", 2)[0])
+			store, _, _ := strings.Cut(dsn, ":")
+			checkResult(t, want[i].scenario, r, store)
 		}
 	}
 	check("sqlite://"+t.TempDir(), "B1", "2", turn{"B1", 2})

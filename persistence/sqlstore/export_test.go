@@ -37,9 +37,18 @@ func NewDatabaseClock() (c stabilize.Clock, set func(sent, received, there time.
 	return d, d.set
 }
 
+// MeasureAgain makes a store that follows the database's clock ask it at its next call.
+func MeasureAgain(s *Store) {
+	if c, ok := s.cfg.Clock.(*databaseClock); ok {
+		c.mu.Lock()
+		c.every = -1
+		c.mu.Unlock()
+	}
+}
+
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
-	texts := append(s.texts[:], t.workers, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.held, t.take)
+	texts := append(s.texts[:], t.workers, t.workflows, t.judge, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.held, t.take)
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

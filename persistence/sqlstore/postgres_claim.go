@@ -234,14 +234,13 @@ func (b *batch) lockOthers(work []change) error {
 	if b.tx.pg == nil {
 		return nil // everything is locked
 	}
-	var keys []int64
-	var workers []string
+	var keys, workers []string
 	taking := false
 	for i := range work {
 		ch := &work[i]
 		if a := ch.Admission; a != nil {
 			taking = taking || a.Op != persistence.LeavePlace
-			keys = append(keys, lockNumber("key", b.tx.pg.channel, ch.Admission.Key))
+			keys = append(keys, a.Key)
 		}
 		for j := range ch.enc.Messages {
 			if l := ch.enc.Messages[j].Lease; l != nil {
@@ -255,8 +254,7 @@ func (b *batch) lockOthers(work []change) error {
 		}
 	}
 	if len(keys) > 0 {
-		slices.Sort(keys)
-		if _, err := b.tx.exec(stLockKeys, slices.Compact(keys)); err != nil {
+		if _, err := b.tx.exec(stLockKeys, keyLocks(b.tx.pg, keys)); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ func plain(work []change) bool {
 	messages := make(map[string]bool, 2*len(work))
 	for i := range work {
 		ch := &work[i]
-		if ch.Admission != nil || ch.WorkflowID != "" && seen[ch.WorkflowID] {
+		if ch.WorkflowID != "" && seen[ch.WorkflowID] {
 			return false
 		}
 		seen[ch.WorkflowID] = true
@@ -113,6 +113,9 @@ type commitSet struct {
 	claimable bool
 
 	workers []string
+	keys    []string // of admissions
+	seats   []int32  // the commits that have one
+	steps   map[int32]int
 
 	commit  []int32
 	id      []string
@@ -198,6 +201,9 @@ func (set *commitSet) collect(n int32) {
 	ch := &set.work[n]
 	if ch.WorkflowID != "" {
 		set.collectWorkflow(n, ch)
+	}
+	if ch.Admission != nil {
+		set.keys, set.seats = append(set.keys, ch.Admission.Key), append(set.seats, n)
 	}
 	for _, r := range ch.Handled {
 		set.handled.commit = append(set.handled.commit, n)
@@ -287,7 +293,8 @@ func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte
 }
 
 // queue adds the statements to what is sent: the verdict, and the writes of the
-// commits that it leaves.
+// commits that it leaves. Admissions are judged one after the other, each when the
+// statuses that the commits before it leave are written.
 func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 	t := &pg.set
 	when := func(n int, text string, args ...any) {
@@ -295,16 +302,31 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 			b.Queue(text, args...)
 		}
 	}
+	when(len(set.keys), t.keys, keyLocks(pg, set.keys))
 	when(len(set.workers), t.workers, set.workers)
+	when(len(set.seats), t.workflows, set.id)
 	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
 	b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
 		h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
 		k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
 
-	c := &set.change
-	when(len(c.commit), t.change, c.commit, c.id, c.expect, c.removes, c.headed, c.application, c.config, c.status, c.sort)
-	n := &set.create
-	when(len(n.commit), t.create, n.commit, n.id, n.application, n.config, n.status, n.sort, n.created)
+	changed, created := 0, 0
+	before := func(end int32) {
+		c, n, x, y := &set.change, &set.create, changed, created
+		changed, created = firstFrom(c.commit, end), firstFrom(n.commit, end)
+		i, j := changed, created
+		when(i-x, t.change, c.commit[x:i], c.id[x:i], c.expect[x:i], c.removes[x:i], c.headed[x:i], c.application[x:i], c.config[x:i], c.status[x:i], c.sort[x:i])
+		when(j-y, t.create, n.commit[y:j], n.id[y:j], n.application[y:j], n.config[y:j], n.status[y:j], n.sort[y:j], n.created[y:j])
+	}
+	for _, n := range set.seats {
+		before(n)
+		ch := &set.work[n]
+		a := ch.Admission
+		b.Queue(t.judge, n, textForm(a.Key), ch.WorkflowID, int32(a.Op), int64(a.Limit)).QueryRow(func(row pgx.Row) error {
+			return set.judged(row, n)
+		})
+	}
+	before(math.MaxInt32)
 	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.body)
 	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
 	p := &set.put
@@ -336,7 +358,9 @@ func (set *commitSet) verdict(row pgx.Row) error {
 			first[n] = i
 		}
 	}
+	set.steps = map[int32]int{}
 	for n, i := range first {
+		set.steps[n] = int(steps[i])
 		set.work[n].err = set.refusal(&set.work[n], int(steps[i]), int(items[i])-1, facts[i])
 	}
 	return nil

@@ -150,7 +150,8 @@ func postgresTexts() map[statement]string {
 // said, another transaction came between: it fails (stateMoved), and all is done
 // anew. Rows are taken in the order of their keys.
 type setTexts struct {
-	workers        string // locks them
+	keys, workers  string // lock them
+	workflows      string // locks them, where admissions break their order
 	verdict        string
 	change, create string
 	headers        string
@@ -158,6 +159,7 @@ type setTexts struct {
 	handled, drop  string
 	add            string
 	held           string // which workflows others have locked
+	judge          string // an admission
 	take           string // of a claim
 }
 
@@ -172,7 +174,9 @@ func newSetTexts(c *Config) setTexts {
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
 	return setTexts{
-		workers: text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
+		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
+		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
 		// Each row is a reason why the commit is refused; the first of a commit, by step
 		// and item, is its error.
 		verdict: text(`WITH bad (commit, step, item, fact) AS (
@@ -254,6 +258,7 @@ func newSetTexts(c *Config) setTexts {
 		held: text(`WITH free AS MATERIALIZED (
 				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
+		judge: text(judgeText()),
 
 		take: text(`WITH self AS (
 				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),

@@ -19,6 +19,7 @@ import (
 func callAll(ctx context.Context, s *sqlstore.Store) map[string]error {
 	calls := map[string]error{
 		"CommitBatch": s.CommitBatch(ctx, []*persistence.Commit{creation("x")})[0],
+		"TryBatch":    s.TryBatch(ctx, []*persistence.Commit{creation("x")})[0],
 		"Delete":      s.Delete(ctx, "x"),
 		"Push":        s.Push(ctx, message("m", "")),
 		"Ack":         s.Ack(ctx, queue.Receipt{ID: "m", Token: "t"}),
@@ -49,7 +50,7 @@ func TestCallAllIsComplete(t *testing.T) {
 	typ := reflect.TypeOf(s)
 	for method := range typ.Methods() {
 		name := method.Name
-		if _, ok := calls[name]; !ok && name != "Close" && name != "Wake" && name != "MaxPayload" && name != "Clock" && name != "Batches" {
+		if _, ok := calls[name]; !ok && name != "Close" && name != "Wake" && name != "MaxPayload" && name != "Clock" && name != "Batches" && name != "Within" {
 			t.Errorf("callAll does not call %s", name)
 		}
 	}

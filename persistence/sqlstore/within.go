@@ -291,12 +291,13 @@ func undo(tx bun.Tx) {
 	_ = tx.Commit() // releases the savepoint, which going back to it leaves; a transaction has ended
 }
 
-// CommitBatch implements persistence.WorkflowStore. Nothing of it is durable until the
-// caller commits.
+// CommitBatch implements persistence.WorkflowStore. Nothing of it is durable, and
+// nobody here is told, until the caller commits.
 func (v *within) CommitBatch(ctx context.Context, commits []*persistence.Commit) []error {
-	errs, _ := v.s.commitBatch(ctx, commits, func(ctx context.Context, work []change) (bool, error) {
+	errs, claimable := v.s.commitBatch(ctx, commits, func(ctx context.Context, work []change) (bool, error) {
 		return v.s.commitEach(ctx, v, work)
 	})
+	v.s.ping(claimable && v.ownTx())
 	return errs
 }
 

@@ -59,7 +59,6 @@ type backend interface {
 	conformance.VersionSetter
 	conformance.Limiter
 	conformance.Explainer
-	conformance.Lacking
 }
 
 // withinHarness has its handles within transactions.
@@ -92,8 +91,10 @@ func (h *withinHarness) Reopen() persistence.Store {
 // Lacks implements conformance.Lacking: what becomes of the database behind the
 // handles is the business of the handles.
 func (h *withinHarness) Lacks() []conformance.Power {
-	return append(h.backend.Lacks(), conformance.CanIntercept, conformance.CanRestart, conformance.CanMigrate,
-		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries)
+	return []conformance.Power{
+		conformance.CanIntercept, conformance.CanFreeze, conformance.CanRestart, conformance.CanMigrate,
+		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries,
+	}
 }
 
 // withinStore is a store whose workflows are changed and read in transactions.

@@ -340,6 +340,7 @@ func TestWithinPoolOfOne(t *testing.T) {
 			c.Path, c.DSN, c.Schema, c.Bun, c.Migrate = "", "", "", s.db, false
 		})
 		s.store, s.eng = store, s.engine(store)
+		sqlstore.MeasureAgain(store)
 		tx := s.tx()
 		s.insert(tx, "a")
 		view := s.within(tx)
@@ -381,6 +382,9 @@ func TestWithinCommitted(t *testing.T) {
 	})
 	inShops(t, func(s *shop) {
 		s.run(s.eng)
+		first, err := s.eng.Start(t.Context(), spec("first", "count"))
+		s.must(err)
+		s.ends(first, stabilize.Succeeded) // from now on the workers wait to be told
 		var ids []string
 		for _, kept := range []bool{false, true} {
 			tx := s.tx()

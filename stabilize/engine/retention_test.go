@@ -83,7 +83,7 @@ func TestFinishedWorkflowsAreKeptByAgeAndStatus(t *testing.T) {
 		{OlderThan: 30 * unit},
 	}
 	onStores(t, func(t *testing.T, d data) {
-		r := newRig(t, d, engine.WithRetention(engine.Retention{Rules: rules, Interval: 10 * time.Second}), patient())
+		r := newRig(t, d, engine.WithRetention(engine.Retention{Rules: rules, Interval: 30 * time.Second}), patient())
 		r.gate("gate")
 		never, err := r.Start(r.Context(), stabilize.NewWorkflow("app", "wf").Add(stage("a").Do("ok")))
 		r.must(err)
@@ -97,7 +97,7 @@ func TestFinishedWorkflowsAreKeptByAgeAndStatus(t *testing.T) {
 		r.deliver(slow, "go", nil)
 		r.wait(slow)
 		r.wantThere("before any is old enough", "[true true true true true]", all...)
-		r.pass(unit + 20*time.Second)
+		r.pass(unit + 40*time.Second)
 		r.wantThere("after 7", "[false true true true true]", all...)
 		r.pass(5 * unit)
 		r.wantThere("after 12", "[false true true true true]", all...)
@@ -268,12 +268,12 @@ func TestWhatADeadLetterIsAboutIsKept(t *testing.T) {
 		id := r.finish(stage("a").Do("ok")).ID
 		r.must(r.Store().Push(r.Context(), queue.Outgoing{
 			ID: "doomed", MaxAttempts: 1, Message: queue.CancelRegion{OfWorkflow: queue.ToWorkflow(id), Region: "r"},
-			At: time.Now().Add(10 * time.Minute),
+			At: time.Now().Add(2 * time.Minute),
 		}))
 		r.pass(time.Minute)
 		r.prune(0, engine.PruneRule{OlderThan: time.Second}) // it has a message
 		r.stop()
-		r.pass(10 * time.Minute)
+		r.pass(2 * time.Minute)
 		store := d()
 		got, err := store.Claim(r.Context(), queue.Worker{ID: "w", TTL: time.Minute}, queue.Room{Control: 9, Work: 9})
 		r.must(err)

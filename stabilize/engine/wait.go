@@ -19,7 +19,11 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	// A workflow that another process ends is found by looking. What this process
 	// moves tells of its end; it is looked at seldom, should another have ended it.
 	seldom := max(time.Second, e.cfg.MaxPoll)
-	for delay := lookInterval; ; delay = min(2*delay, seldom) {
+	delay := lookInterval
+	if e.processor() == nil {
+		delay = lookIntervalElsewhere
+	}
+	for ; ; delay = min(2*delay, seldom) {
 		if delay == seldom || e.processor() == nil || !e.runner.Knows(id) {
 			w, err := e.endOf(ctx, id)
 			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
@@ -56,9 +60,13 @@ func (e *Engine) endOf(ctx context.Context, id string) (*stabilize.Workflow, err
 	return w, nil
 }
 
-// lookInterval is how long Wait waits at first before it looks again; it doubles
-// up to a second, or Config.MaxPoll if that is more.
-const lookInterval = 50 * time.Millisecond
+// How long Wait waits at first before it looks again; it doubles up to a second, or
+// Config.MaxPoll if that is more. Where no workers run every end is found by looking:
+// about as long after it as the workflow took, at most.
+const (
+	lookInterval          = 50 * time.Millisecond
+	lookIntervalElsewhere = 2 * time.Millisecond
+)
 
 // waiters are those who wait in this process for workflows to end.
 type waiters struct {

@@ -74,3 +74,29 @@ func TestWaitFindsWhatAnotherProcessEnded(t *testing.T) {
 		r.wantStatus(w, stabilize.Canceled)
 	})
 }
+
+// A process without workers learns of an end soon after it, measured by what the
+// workflow took.
+func TestWaitWhereNoWorkersRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := inMemory(t)
+		r := newRig(t, d)
+		r.start()
+		defer r.close()
+		other := newRig(t, d)
+		defer other.close()
+		for _, takes := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 300 * time.Millisecond, 10 * time.Second} {
+			r.task("takes "+takes.String(), func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
+				time.Sleep(takes)
+				return stabilize.Success(), nil
+			})
+			id := r.begin(stage("a").Do("takes " + takes.String()))
+			start := time.Now()
+			_, err := other.Wait(t.Context(), id)
+			r.must(err)
+			if took, most := time.Since(start), min(2*takes+2*time.Millisecond, takes+time.Second); took > most {
+				t.Errorf("the end of a workflow of %s is known after %s", takes, took)
+			}
+		}
+	})
+}
