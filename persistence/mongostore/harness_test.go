@@ -24,6 +24,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/commonground"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -103,6 +104,12 @@ func (h *harness) config(i int) mongostore.Config {
 			}
 		}}),
 	}
+	// Nothing may be sent that not every server understands.
+	cfg.Monitor = &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if err := commonground.Check(mongoproxy.Command{Name: e.CommandName, Database: e.DatabaseName, Body: e.Command}); err != nil {
+			h.t.Error(err)
+		}
+	}}
 	for _, change := range h.changes {
 		change(&cfg)
 	}
@@ -111,7 +118,11 @@ func (h *harness) config(i int) mongostore.Config {
 
 func (h *harness) open() (err error) {
 	cfg := h.config(0)
-	cfg.Monitor = &event.CommandMonitor{Started: func(context.Context, *event.CommandStartedEvent) { h.commands.Add(1) }}
+	check := cfg.Monitor.Started
+	cfg.Monitor = &event.CommandMonitor{Started: func(ctx context.Context, e *event.CommandStartedEvent) {
+		h.commands.Add(1)
+		check(ctx, e)
+	}}
 	if h.first, err = mongostore.Open(context.Background(), cfg); err != nil {
 		return err
 	}
@@ -301,7 +312,7 @@ func (h *harness) OpenGiven(ctx context.Context, given bool) (persistence.Store,
 	}
 	client := h.server.Client(h.t)
 	cfg := h.config(0)
-	cfg.URI, cfg.Options, cfg.Client = "", nil, client
+	cfg.URI, cfg.Options, cfg.Monitor, cfg.Client = "", nil, nil, client
 	s, err := h.extra(mongostore.Open(ctx, cfg))
 	return s, func(ctx context.Context) bool { return client.Ping(ctx, nil) == nil }, err
 }

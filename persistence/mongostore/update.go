@@ -49,22 +49,30 @@ func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []chan
 	if s.single || len(changes) == 1 {
 		return made, s.swapSingly(ctx, coll, changes, made)
 	}
-	if len(changes) == 0 {
-		return made, nil
-	}
+	parts := (len(changes) + statements - 1) / statements
+	return made, each(parts, func(i int) error {
+		from, to := i*statements, min((i+1)*statements, len(changes))
+		return s.swapMany(ctx, coll, changes[from:to], made[from:to])
+	})
+}
+
+// statements is how many updates one command has at most.
+const statements = 100
+
+func (s *Store) swapMany(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
 	models := make([]mongo.WriteModel, len(changes))
 	for i, c := range changes {
 		models[i] = mongo.NewUpdateOneModel().SetFilter(c.filter).SetUpdate(c.update)
 	}
 	res, err := coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 	if err != nil {
-		return made, err
+		return err
 	}
 	if res.MatchedCount == int64(len(changes)) {
 		for i := range made {
 			made[i] = true
 		}
-		return made, nil
+		return nil
 	}
 	ids := make([]string, len(changes))
 	for i, c := range changes {
@@ -72,7 +80,7 @@ func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []chan
 	}
 	views, err := all[primaryView](ctx, coll, d("_id", in(ids)), options.Find().SetProjection(view()))
 	if err != nil {
-		return made, err
+		return err
 	}
 	found := make(map[string]primaryView, len(views))
 	for _, v := range views {
@@ -82,7 +90,7 @@ func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []chan
 		v, ok := found[c.id]
 		made[i] = ok && c.done(v)
 	}
-	return made, nil
+	return nil
 }
 
 func view() bson.D {
