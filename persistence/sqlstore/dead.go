@@ -73,7 +73,10 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 		if n == 0 {
 			return deadNotFound(id, sql.ErrNoRows)
 		}
-		_, err = tx.exec(stDropDead, id)
+		// Somebody may have discarded it since it was read.
+		if n, err = tx.change(stDropDead, id); err == nil && n == 0 {
+			err = deadNotFound(id, sql.ErrNoRows)
+		}
 		return err
 	})
 	s.ping(err == nil)

@@ -46,6 +46,9 @@ func MeasureAgain(s *Store) {
 	}
 }
 
+// Channel is where a store in PostgreSQL notifies others, and what its locks go by.
+func Channel(s *Store) string { return s.pg.channel }
+
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set

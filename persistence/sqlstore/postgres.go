@@ -57,11 +57,12 @@ func (c *Config) isPostgres() bool {
 // to end, and be kept when they are large. Nothing here is worth a compiler.
 const tuning = `SELECT set_config('plan_cache_mode', 'force_generic_plan', $1),
 	set_config('enable_seqscan', 'off', $1), set_config('enable_hashjoin', 'off', $1),
-	set_config('enable_mergejoin', 'off', $1), set_config('jit', 'off', $1)`
+	set_config('enable_mergejoin', 'off', $1), set_config('jit', 'off', $1),
+	set_config('default_transaction_isolation', 'read committed', $1)`
 
 func (s *Store) connectPostgres() error {
 	p := &postgres{
-		set: newSetTexts(&s.cfg), channel: channelName(&s.cfg), self: rand.Text(),
+		set: newSetTexts(&s.cfg), self: rand.Text(),
 	}
 	var db *sql.DB
 	switch {
@@ -123,6 +124,9 @@ func (s *Store) preparePostgres(ctx context.Context) error {
 			return s.openError(ctx, "migrate", err)
 		}
 	}
+	if err := s.pg.findChannel(inner, s); err != nil {
+		return s.openError(ctx, "open", err)
+	}
 	if _, err := s.ready(inner); err != nil && !isMissing(err) { // then every call will say so
 		return s.openError(ctx, "open", err)
 	}
@@ -144,10 +148,10 @@ func (s *Store) inspectPostgres(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	var encoding, readOnly string
+	var encoding, readOnly, isolation string
 	var version int
 	err = conn.QueryRowContext(ctx, `SELECT current_setting('server_encoding'), current_setting('transaction_read_only'),
-		current_setting('server_version_num')::int`).Scan(&encoding, &readOnly, &version)
+		current_setting('default_transaction_isolation'), current_setting('server_version_num')::int`).Scan(&encoding, &readOnly, &isolation, &version)
 	switch {
 	case err != nil:
 		return err
@@ -155,6 +159,9 @@ func (s *Store) inspectPostgres(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: the database %q holds text as %s, and not as UTF8: %w", s.pg.config.Database, encoding, stabilize.ErrUnsupported)
 	case version < 120000:
 		return fmt.Errorf("sqlstore: PostgreSQL %d is older than 12: %w", version/10000, stabilize.ErrUnsupported)
+	case isolation != "read committed": // of connections that are not ours to set
+		return fmt.Errorf("sqlstore: default_transaction_isolation is %q for the connections of %s; counting under a lock needs %q: %w",
+			isolation, s.pg.target(), "read committed", stabilize.ErrUnsupported)
 	case readOnly == "on":
 		return stabilize.Invalid("config DSN", "%s only reads: it is a standby, or set up so", s.pg.target())
 	}
@@ -220,7 +227,7 @@ func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wt
 		return err
 	}
 	defer conn.Close()
-	tx, err := conn.BeginTx(ctx, nil)
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return asStale(err)
 	}
@@ -338,15 +345,15 @@ func (p *postgres) hasTable(ctx context.Context, s *Store, db bun.IDB, name stri
 	return found, err
 }
 
-// beginMigration takes a lock that every migrator of these tables takes, until
+// beginMigration takes a lock that every migrator in the database takes, until
 // the transaction ends, and makes the schema the place of what is created.
 func (p *postgres) beginMigration(s *Store) func(context.Context, *bun.DB) error {
 	return func(ctx context.Context, db *bun.DB) error {
-		if _, err := db.ExecContext(ctx, "BEGIN"); err != nil {
+		if _, err := db.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 			return err
 		}
 		err := func() error {
-			if _, err := db.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", lockNumber("migrate", s.cfg.Schema, s.cfg.Prefix)); err != nil {
+			if _, err := db.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", lockNumber("migrate")); err != nil {
 				return err
 			}
 			if s.cfg.Schema == "" {

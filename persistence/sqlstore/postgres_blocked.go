@@ -66,14 +66,22 @@ func (s *Store) tryWork(ctx context.Context, work []change) (claimable bool, err
 	return claimable, nil
 }
 
-// setAside moves the commits whose workflows are locked to the end and refuses them;
-// the rest, in its order, is returned.
+// setAside moves the commits whose workflows, or keys of limits, are locked to the end
+// and refuses them; the rest, in its order, is returned.
 func (s *Store) setAside(ctx context.Context, work []change) (free []change, err error) {
 	held := map[string]bool{}
+	locks := map[int64]bool{} // of keys: held by others
 	err = s.read(ctx, "commit", func(ctx context.Context, st *prepared) error {
 		ids := make([]string, 0, len(work))
+		var keys []string
 		for i := range work {
 			ids = append(ids, work[i].WorkflowID)
+			if a := work[i].Admission; a != nil {
+				keys = append(keys, a.Key)
+			}
+		}
+		if err := heldKeys(ctx, st.sql, keyLocks(s.pg, keys), locks); err != nil {
+			return err
 		}
 		rows, err := st.sql.QueryContext(ctx, s.pg.set.held, textForms(ids))
 		if err != nil {
@@ -96,7 +104,7 @@ func (s *Store) setAside(ctx context.Context, work []change) (free []change, err
 	aside := make([]change, 0, len(held))
 	free = work[:0]
 	for _, ch := range work {
-		if held[textForm(ch.WorkflowID)] {
+		if held[textForm(ch.WorkflowID)] || ch.Admission != nil && locks[lockNumber("key", s.pg.channel, ch.Admission.Key)] {
 			ch.err = &persistence.BlockedError{WorkflowID: ch.WorkflowID}
 			aside = append(aside, ch)
 			continue
@@ -107,6 +115,27 @@ func (s *Store) setAside(ctx context.Context, work []change) (free []change, err
 	return free, nil
 }
 
+// heldKeys notes which of the locks others hold.
+func heldKeys(ctx context.Context, db queries, locks []int64, held map[int64]bool) error {
+	clear(held)
+	if len(locks) == 0 {
+		return nil
+	}
+	rows, err := db.QueryContext(ctx, "SELECT n FROM unnest($1::bigint[]) n WHERE NOT pg_try_advisory_xact_lock(n)", locks)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return err
+		}
+		held[n] = true
+	}
+	return rows.Err()
+}
+
 // hasty is a store whose transactions do not wait for locks for long.
 type hasty struct{ *Store }
 
@@ -115,6 +144,10 @@ func (h hasty) write(ctx context.Context, doing string, fn func(*wtx) error) err
 		if _, err := tx.Tx.Tx.ExecContext(tx.ctx, limitWait, lockWait); err != nil {
 			return err
 		}
-		return asBlocked(fn(tx))
+		if err := fn(tx); err != nil {
+			return asBlocked(err)
+		}
+		_, err := tx.Tx.Tx.ExecContext(tx.ctx, limitWait, "0") // the server's own lock on its notifications is waited for
+		return err
 	})
 }

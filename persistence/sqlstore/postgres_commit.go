@@ -72,6 +72,9 @@ func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claim
 				b.Queue(limitWait, lockWait)
 			}
 			set.queue(b, s.pg)
+			if hasty { // the server's own lock on its notifications is waited for
+				b.Queue(limitWait, "0")
+			}
 		})
 		claimable = set.claimable
 		if hasty {

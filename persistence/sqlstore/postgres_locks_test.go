@@ -150,16 +150,26 @@ func TestPostgresOvertaken(t *testing.T) {
 	}
 }
 
-// Batches that name the same workflows and messages in opposite orders, and claims
-// beside them, do not deadlock.
+// Batches that name the same workflows and messages in opposite orders, with and
+// without places under limits, and claims beside them, do not deadlock, in a database
+// that orders text in a way of its own.
 func TestPostgresNoDeadlock(t *testing.T) {
 	own := &pgtest.Server{Local: true} // it counts deadlocks, of everybody
 	t.Cleanup(own.Stop)
-	schema := own.Schema(t)
-	handles := []*sqlstore.Store{openPostgresOn(t, own, schema), openPostgresOn(t, own, schema)}
+	admin, err := sql.Open("pgx", own.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	run(t, admin, "CREATE DATABASE english TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+	u := own.URL(t)
+	u.Path = "/english"
+	english := func(c *sqlstore.Config) { c.DSN = u.String() }
+	handles := []*sqlstore.Store{open(t, "", english), open(t, "", english)}
 	const n = 20
+	name := func(i int) string { return fmt.Sprintf("%c%d", "wX"[i%2], i) }
 	for i := range n {
-		commit(t, handles[0], creation(fmt.Sprint("w", i)))
+		commit(t, handles[0], creation(name(i)))
 	}
 	var all sync.WaitGroup
 	for side, s := range handles {
@@ -175,8 +185,11 @@ func TestPostgresNoDeadlock(t *testing.T) {
 					if side == 1 {
 						at = n - 1 - i
 					}
-					batch[i] = &persistence.Commit{WorkflowID: fmt.Sprint("w", at), Expect: version[at],
-						Messages: []queue.Outgoing{message(fmt.Sprint(side, "-", round, "-", at), fmt.Sprint("w", at))}}
+					batch[i] = &persistence.Commit{WorkflowID: name(at), Expect: version[at],
+						Messages: []queue.Outgoing{message(fmt.Sprint(side, "-", round, "-", at), name(at))}}
+				}
+				if side == 1 {
+					batch[0].Admission = &persistence.Admission{Op: persistence.LeavePlace, Key: fmt.Sprint("of ", side)}
 				}
 				for _, err := range s.CommitBatch(t.Context(), batch) {
 					if err != nil && !errors.Is(err, stabilize.ErrConflict) {
@@ -184,7 +197,7 @@ func TestPostgresNoDeadlock(t *testing.T) {
 					}
 				}
 				for at := range version {
-					h, err := s.Summary(t.Context(), fmt.Sprint("w", at))
+					h, err := s.Summary(t.Context(), name(at))
 					if err != nil {
 						t.Error(err)
 						return
@@ -204,7 +217,7 @@ func TestPostgresNoDeadlock(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	db, err := sql.Open("pgx", own.DSN(t))
+	db, err := sql.Open("pgx", u.String())
 	if err != nil {
 		t.Fatal(err)
 	}

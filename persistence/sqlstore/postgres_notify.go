@@ -9,11 +9,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channelName is the name under which the stores of the same tables notify each
-// other.
-func channelName(c *Config) string {
-	sum := sha256.Sum256([]byte(c.Schema + "\x00" + c.Prefix))
-	return "stabilize_" + hex.EncodeToString(sum[:8])
+// findChannel finds the name under which the stores of the same tables notify each
+// other, and lock the keys of limits: of the schema that the tables are in, by
+// whatever way they are found.
+func (p *postgres) findChannel(ctx context.Context, s *Store) error {
+	var schema string
+	err := s.r.DB.QueryRowContext(ctx, `SELECT coalesce(
+		(SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1::text)),
+		nullif($2::text, ''), current_schema(), '')`, s.cfg.qualifier()+s.cfg.Prefix+"workflows", s.cfg.Schema).Scan(&schema)
+	sum := sha256.Sum256([]byte(schema + "\x00" + s.cfg.Prefix))
+	p.channel = "stabilize_" + hex.EncodeToString(sum[:8])
+	return err
 }
 
 // notify tells other stores, when the transaction commits, that a message may have

@@ -124,10 +124,13 @@ func postgresTexts() map[statement]string {
 			WHERE worker IS NULL AND attempts >= max_attempts AND due <= ? ORDER BY due, seq LIMIT ? FOR UPDATE SKIP LOCKED`,
 		stReturn: `UPDATE {}messages SET worker = NULL, lease = NULL, attempts = greatest(attempts - 1, 0)
 			WHERE id = ? AND lease = ?`,
+		// A claim is not stopped by an id that was given to a second message.
 		stBury: `INSERT INTO {}dead_letters
 			(id, kind, lane, workflow_id, created_at, died_at, attempts, max_attempts, reason, last_error, body)
 			SELECT id, kind, lane, workflow_id, created_at, $1::bigint, attempts, max_attempts, $2::text, $3::bytea, body
-			FROM {}messages WHERE id = $4`,
+			FROM {}messages WHERE id = $4
+			ON CONFLICT (id) DO UPDATE SET died_at = excluded.died_at, attempts = excluded.attempts, reason = excluded.reason,
+				last_error = excluded.last_error, body = excluded.body`,
 		stDropSeq: `DELETE FROM {}messages WHERE id = ?`,
 		stRevive: `INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, attempts, max_attempts, last_error, body)
 			SELECT id, kind, lane, workflow_id, $1::bigint, created_at, 0, max_attempts, '', body FROM {}dead_letters WHERE id = $2`,
@@ -213,14 +216,14 @@ func newSetTexts(c *Config) setTexts {
 				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
 				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
 			FROM (SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bool[], $6::text[], $7::text[], $8::text[], $9::bigint[])
-				c (commit, workflow, expect, removes, headed, application, config, status, sort) ORDER BY workflow) c
+				c (commit, workflow, expect, removes, headed, application, config, status, sort) ORDER BY workflow COLLATE "C") c
 			WHERE w.id = c.workflow AND w.version = c.expect AND c.commit <> ALL {lost}
 			RETURNING 1) {complete}`),
 		create: text(`INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
 			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
 				c (commit, workflow, application, config, status, sort, created)
-			WHERE c.commit <> ALL {lost} ORDER BY c.workflow`),
+			WHERE c.commit <> ALL {lost} ORDER BY c.workflow COLLATE "C"`),
 		// Not ON CONFLICT: that writes more to the log, for a conflict that the lock
 		// on the workflow's row excludes.
 		headers: text(`WITH h AS (SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[]) h (commit, workflow, body)
@@ -239,10 +242,10 @@ func newSetTexts(c *Config) setTexts {
 			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE s.workflow_id = p.workflow AND s.id = p.id)`),
 		handled: text(`WITH done AS (
 			DELETE FROM {}messages m USING (
-				SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) h (commit, id, token) ORDER BY id) h
+				SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) h (commit, id, token) ORDER BY id COLLATE "C") h
 			WHERE m.id = h.id AND m.lease = h.token AND h.commit <> ALL {lost}
 			RETURNING 1) {complete}`),
-		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id) d
+		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id COLLATE "C") d
 			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
 		add: text(`WITH added AS (
 			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
@@ -250,7 +253,8 @@ func newSetTexts(c *Config) setTexts {
 				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bytea[])
 				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
-			LEFT JOIN {}workers k ON k.id = m.worker AND k.expires > $12::bigint
+			LEFT JOIN (SELECT fence, id, expires FROM {}workers WHERE id = ANY($7::text[]) FOR KEY SHARE) k
+				ON k.id = m.worker AND k.expires > $12::bigint
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),

@@ -57,6 +57,7 @@ import (
 //     transaction began, and COMMIT itself may say so.
 //   - ErrUnsupported for taking a place under a concurrency limit in PostgreSQL under
 //     any isolation but READ COMMITTED: an older snapshot cannot count the places.
+//   - The context's error ends the caller's transaction as well.
 //   - ErrClosed when the transaction has ended, or an error before made PostgreSQL
 //     refuse everything but its rollback.
 //

@@ -391,3 +391,23 @@ func TestPostgresWithinBesidePgx(t *testing.T) {
 		}
 	}
 }
+
+// What waits for the key of a limit that a caller holds is refused, and the rest applied.
+func TestPostgresTryBatchUnderAHeldKey(t *testing.T) {
+	s := postgresShop(t)
+	tx := s.tx()
+	take := func(id string) *persistence.Commit {
+		c := creation(id)
+		c.Admission = &persistence.Admission{Op: persistence.TakePlace, Key: "k"}
+		return c
+	}
+	s.must(s.store.Within(tx).CommitBatch(t.Context(), []*persistence.Commit{take("first")})[0])
+	batch := []*persistence.Commit{creation("innocent")}
+	want := []any{nil}
+	for i := range 40 {
+		id := fmt.Sprint("waits", i)
+		batch, want = append(batch, take(id)), append(want, id)
+	}
+	check(s, "forty", s.store.TryBatch(t.Context(), batch), want...)
+	s.must(tx.Rollback())
+}
