@@ -30,7 +30,10 @@ func (e *Env) EachMoment(i conformance.Interceptor, hit func(executed bool) (bre
 			defer i.Intercept(nil)
 			do()
 		})
-		if !came {
+		mu.Lock() // it may have been called on another goroutine
+		ended := !came
+		mu.Unlock()
+		if ended {
 			return n
 		}
 	}
