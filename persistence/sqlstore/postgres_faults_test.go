@@ -312,7 +312,7 @@ func TestPostgresUnknownOutcome(t *testing.T) {
 				batch := []*persistence.Commit{next}
 				k.text = []byte("StartWorkflow")
 				if name == "conversation" { // for the sake of two commits of one workflow
-					k.text = []byte("commit")
+					k.text = []byte("commit\x00") // not "begin isolation level read committed"
 					batch = append(batch, &persistence.Commit{WorkflowID: "w", Expect: 9})
 				}
 				k.cut.Store(cut)
