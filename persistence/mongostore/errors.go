@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -54,7 +56,7 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 		return err
 	}
 	if cause := ctx.Err(); cause != nil {
-		return fmt.Errorf("mongostore: %s: %w", doing, cause)
+		return fmt.Errorf("mongostore: %s: %w (%v)", doing, cause, err)
 	}
 	if s.gate.Closed() || errors.Is(err, mongo.ErrClientDisconnected) {
 		return &failure{stabilize.ErrClosed, doing, err}
@@ -75,14 +77,22 @@ const (
 	codeEngineConflict   = 16908292 // of DocumentDB's engine on PostgreSQL
 	codeNotPrimary       = 10107
 	codePrimarySteppedIn = 189
+	codeUnauthorized     = 13
 )
+
+// refusesUs reports that the server does not let this user in, or not do what is
+// asked: it may be granted.
+func refusesUs(err error) bool {
+	_, in := errors.AsType[*auth.Error](err)
+	return in && answered(err) || hasCode(err, codeUnauthorized)
+}
 
 // classOf finds the class by labels and codes; nothing is read off an error's text.
 func classOf(err error) error {
 	if tooLarge(err) {
 		return stabilize.ErrTooLarge
 	}
-	if transient(err) {
+	if transient(err) || refusesUs(err) {
 		return stabilize.ErrTransient
 	}
 	return stabilize.ErrInternal
@@ -108,6 +118,10 @@ func transient(err error) bool {
 		return true
 	}
 	if _, ok := errors.AsType[topology.WaitQueueTimeoutError](err); ok {
+		return true
+	}
+	var pool driver.RetryablePoolError // it was cleared for a failure of another operation
+	if errors.As(err, &pool) && pool.Retryable() {
 		return true
 	}
 	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||

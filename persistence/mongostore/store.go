@@ -54,10 +54,10 @@ var (
 )
 
 // Open opens a database and, if asked, migrates it. Errors: ErrInvalid for a
-// configuration that cannot be used, and for a server that cannot give the concern
-// asked for; ErrSchemaTooNew; ErrTransient for a server that does not answer;
-// ErrInternal for what else it says, such as wrong credentials. After an error
-// nothing stays open.
+// configuration that cannot be used, for credentials that the server does not take or
+// that may not do what is needed, and for a server that cannot give the concern asked
+// for; ErrSchemaTooNew; ErrTransient for a server that does not answer; ErrInternal
+// for what else it says. After an error nothing stays open.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -83,7 +83,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.useDatabase()
 	call, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
 	defer cancel()
-	if err := s.classify(ctx, "open", s.prepare(call)); err != nil {
+	err := s.prepare(call)
+	if refusesUs(err) {
+		err = &failure{stabilize.ErrInvalid, "open", err}
+	}
+	if err := s.classify(ctx, "open", err); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
