@@ -59,6 +59,12 @@ func (h *harness) must(t *testing.T, err error) {
 // has, and returns the commit that handles it, answers with two, and takes a place.
 func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
 	t.Helper()
+	return h.sceneOf(t, h.first, id)
+}
+
+// sceneOf is scene for a worker of a handle.
+func (h *harness) sceneOf(t *testing.T, s *mongostore.Store, id string) *persistence.Commit {
+	t.Helper()
 	head := stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Running, CreatedAt: h.clock.Now()}
 	about := func(name string) queue.Outgoing {
 		return queue.Outgoing{ID: name + " of " + id, Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(id)}}
@@ -66,7 +72,7 @@ func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
 	h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
 		WorkflowID: id, Header: &head, Messages: []queue.Outgoing{about("first")},
 	}})[0])
-	got, err := h.first.Claim(t.Context(), queue.Worker{ID: "worker of " + id, TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
+	got, err := s.Claim(t.Context(), queue.Worker{ID: "worker of " + id, TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
 	h.must(t, err)
 	if len(got) != 1 {
 		t.Fatalf("%d messages were claimed, want 1", len(got))

@@ -66,19 +66,30 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 
 // Codes of a server's errors.
 const (
-	codeDuplicateKey     = 11000
-	codeTooLarge         = 10334
-	codeTooLargeAfter    = 17419 // an update would make the document too large
-	codeTooLargeInsert   = 17280
-	codeNoSuchConcern    = 79  // UnknownReplWriteConcern
-	codeNoMajority       = 100 // UnsatisfiableWriteConcern
-	codeNoMajorityReads  = 148 // ReadConcernMajorityNotEnabled
-	codeWriteConflict    = 112
-	codeEngineConflict   = 16908292 // of DocumentDB's engine on PostgreSQL
-	codeNotPrimary       = 10107
-	codePrimarySteppedIn = 189
-	codeUnauthorized     = 13
+	codeDuplicateKey    = 11000
+	codeTooLarge        = 10334
+	codeTooLargeAfter   = 17419 // an update would make the document too large
+	codeTooLargeInsert  = 17280
+	codeNoSuchConcern   = 79  // UnknownReplWriteConcern
+	codeNoMajority      = 100 // UnsatisfiableWriteConcern
+	codeNoMajorityReads = 148 // ReadConcernMajorityNotEnabled
+	codeWriteConflict   = 112
+	codeEngineConflict  = 16908292 // of DocumentDB's engine on PostgreSQL
+	codeUnauthorized    = 13
 )
+
+// changing are the codes of a server that is no primary, or none any more, or on its
+// way down, and of a router that cannot reach it. Whether it has done what it was
+// asked is not known: it may have been interrupted in the middle, or while it waited
+// for the others.
+func changing() []int {
+	return []int{
+		6, 7, 89, 9001, // host unreachable, not found, network timeout, socket exception
+		91, 11600, 11602, // shutdown in progress, interrupted at shutdown, due to a change of state
+		189, 10107, 10058, 13435, 13436, // primary stepped down, not writable primary, not primary, not primary or secondary
+		134, 262, // read concern majority not available yet, exceeded time limit
+	}
+}
 
 // refusesUs reports that the server does not let this user in, or not do what is
 // asked: it may be granted.
@@ -124,9 +135,9 @@ func transient(err error) bool {
 	if errors.As(err, &pool) && pool.Retryable() {
 		return true
 	}
-	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||
+	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) || concernFailed(err) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		hasCode(err, codeWriteConflict, codeEngineConflict, codeNotPrimary, codePrimarySteppedIn)
+		hasCode(err, codeWriteConflict, codeEngineConflict) || hasCode(err, changing()...)
 }
 
 // answered reports whether the server itself refused: then it is known that the
@@ -136,7 +147,8 @@ func answered(err error) bool {
 	if !errors.As(err, &server) {
 		return false
 	}
-	return !mongo.IsNetworkError(err) && !mongo.IsTimeout(err) && !server.HasErrorLabel("RetryableWriteError") && !concernFailed(err)
+	return !mongo.IsNetworkError(err) && !mongo.IsTimeout(err) && !server.HasErrorLabel("RetryableWriteError") &&
+		!concernFailed(err) && !hasCode(err, changing()...)
 }
 
 // concernFailed reports whether a write was done but may not be durable.

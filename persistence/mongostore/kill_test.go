@@ -37,10 +37,29 @@ type moment struct {
 	collection string
 }
 
-// path looks into the command's first statement.
+// path looks into the command. Statements of one command are of one kind.
 func (m moment) path(path ...string) string {
 	text, _ := m.Body.Lookup(path...).StringValueOK()
 	return text
+}
+
+// texts lists what the elements of an array have at a path.
+func (m moment) texts(array []string, path ...string) (out []string) {
+	list, ok := m.Body.Lookup(array...).ArrayOK()
+	if !ok {
+		return nil
+	}
+	values, _ := list.Values()
+	for _, v := range values {
+		if len(path) > 0 {
+			doc, _ := v.DocumentOK()
+			v = doc.Lookup(path...)
+		}
+		if text, ok := v.StringValueOK(); ok {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 func (m moment) is(name, collection string) bool { return m.Name == name && m.collection == collection }
@@ -146,28 +165,37 @@ const (
 func (k *killer) judge(m moment) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	tx := ""
+	var txs []string
 	switch {
 	case m.births():
-		k.births[m.path("documents", "0", "tx")] = true
+		for _, tx := range m.texts([]string{"documents"}, "tx") {
+			k.births[tx] = true
+		}
 	case m.marksMessage():
-		k.drops[m.path("updates", "0", "u", "$set", "tx")] = true
+		for _, tx := range m.texts([]string{"updates"}, "u", "$set", "tx") {
+			k.drops[tx] = true
+		}
 	case m.bears():
-		tx = m.path("updates", "0", "q", "tx", "$in", "0")
+		txs = m.texts([]string{"updates", "0", "q", "tx", "$in"})
 	case m.drops():
-		tx = m.path("deletes", "0", "q", "tx", "$in", "0")
+		txs = m.texts([]string{"deletes", "0", "q", "tx", "$in"})
 	}
-	both := k.births[tx] && k.drops[tx]
+	both, passed := false, false
+	for _, tx := range txs {
+		both, passed = both || k.births[tx] && k.drops[tx], passed || k.passed[tx]
+	}
 	if k.hold != nil && !both {
 		return 0
 	}
 	if m.Executed() == k.after && k.at(m) {
-		k.passed[tx] = true
+		for _, tx := range txs {
+			k.passed[tx] = true
+		}
 		if k.seen++; k.seen > k.n {
 			return dying
 		}
 	}
-	if k.hold != nil && k.seen == k.n && !k.passed[tx] && !m.Executed() && k.hold(m) {
+	if k.hold != nil && k.seen == k.n && !passed && !m.Executed() && k.hold(m) {
 		return holding
 	}
 	return 0
