@@ -265,10 +265,10 @@ func (s *site) clean(t *testing.T, also ...string) {
 }
 
 // drain returns when nothing is left to do, if somebody does it.
-func (s *site) drain(t *testing.T) {
+func (s *site) drain(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	for live := 1; live > 0; {
-		depth, err := s.heir.Store().Depth(t.Context())
+		depth, err := e.Store().Depth(t.Context())
 		if err != nil || depth.Dead > 0 {
 			t.Fatalf("all workflows have ended, and the queue holds %+v, %v", depth, err)
 		}
@@ -351,7 +351,7 @@ func (s *site) round(t *testing.T, name string, p killPoint, n int) (killed bool
 		}
 		ids, all = append(ids, id), append(all, w)
 	}
-	s.drain(t)
+	s.drain(t, s.heir)
 	stop()
 	running.Wait()
 	checkRound(t, all, length, s.journal.read(t))
