@@ -61,7 +61,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err != nil {
 		return nil, err
 	}
-	settled, err := s.settleThese(ctx, left) // what dead processes had under way can be freed then
+	settled, err := s.settleThese(ctx, left, false) // what dead processes had under way can be freed then
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +129,13 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 	if len(lapsed) == 0 {
 		return fence, false, nil
 	}
-	some, err := all[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased), eq("tx", "")},
-		options.Find().SetProjection(d("worker", int32(1))).SetLimit(settleAtOnce))
+	some, err := all[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased)},
+		options.Find().SetProjection(append(marks(), eq("worker", int32(1)))).SetLimit(settleAtOnce))
 	if err != nil {
+		return 0, false, err
+	}
+	// What they have under way is not waited for. One that is only slow finds that out.
+	if _, err := s.settleThese(ctx, marksOf(some), true); err != nil {
 		return 0, false, err
 	}
 	seen := map[string]bool{}

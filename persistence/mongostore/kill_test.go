@@ -8,15 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/commonground"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -420,5 +423,41 @@ func TestKilledAtCrashPoints(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a dead worker had under way is somebody else's when its lease has lapsed, and
+// not later.
+func TestDeadWorkersCommit(t *testing.T) {
+	for _, executed := range []bool{false, true} {
+		h := newHarness(t, servers.One())
+		c := h.scene(t, "w")
+		var dead atomic.Bool
+		h.links[0].Intercept(func(call mongoproxy.Call) mongoproxy.Fault {
+			collection, _ := call.Body.Lookup(call.Name).StringValueOK()
+			if call.Executed() == executed && (moment{call, collection}).decides() {
+				dead.Store(true)
+			}
+			return mongoproxy.Fault{Break: dead.Load()}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if err := h.first.CommitBatch(ctx, []*persistence.Commit{c})[0]; err == nil {
+			t.Error("the commit was answered")
+		}
+		cancel()
+		want := map[bool]int{false: 1, true: 2}[executed]
+		for _, wait := range []time.Duration{30 * time.Second, 31 * time.Second} { // it lasts a minute
+			h.clock.Advance(wait)
+			got, err := h.second.Claim(t.Context(), queue.Worker{ID: "heir", TTL: time.Hour}, queue.Room{Control: 10, Work: 10})
+			h.must(t, err)
+			if executed { // the new ones are nobody's
+				if want -= len(got); want != 0 {
+					t.Errorf("the heir was given %d messages", len(got))
+				}
+			} else if n := len(got); n != want && wait > 30*time.Second || n != 0 && wait == 30*time.Second {
+				t.Errorf("after %s the heir was given %d messages", wait, n)
+			}
+		}
+		h.links[0].Intercept(nil)
 	}
 }

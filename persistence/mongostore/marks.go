@@ -178,7 +178,7 @@ func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	return s.settleThese(ctx, found)
+	return s.settleThese(ctx, found, false)
 }
 
 // left returns the marks on messages that a filter finds, but for those of this
@@ -199,7 +199,9 @@ func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
 	return list, nil
 }
 
-func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err error) {
+// settleThese finishes and undoes what has left marks. What is under way is broken off
+// only if it is dead, or stale.
+func (s *Store) settleThese(ctx context.Context, list []mark, dead bool) (done bool, err error) {
 	if len(list) == 0 {
 		return false, nil
 	}
@@ -214,7 +216,7 @@ func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err er
 			continue
 		}
 		delete(verdicts, m.Tx)
-		if v == underway && s.old(m.Tx) {
+		if v == underway && (dead || s.old(m.Tx)) {
 			if v, err = s.breakOff(ctx, m); err != nil {
 				return false, err
 			}
