@@ -18,8 +18,8 @@ import (
 // Every two seconds one of three workers is killed under load: nothing is lost, every
 // result is committed once, all workflows end, and a task runs again only because of it.
 func TestKilledWorkersLoseNothing(t *testing.T) {
-	const length, between, clients = 5, 2 * time.Second, 8
-	kills := 4
+	const length, between, clients = 4, 2 * time.Second, 4
+	kills := 3
 	if os.Getenv("STABILIZE_TEST_FULL") != "" {
 		kills = 100
 	}
@@ -97,7 +97,7 @@ func TestKilledWorkersLoseNothing(t *testing.T) {
 		}
 		w.stop(t)
 	}
-	s.clean(t)
+	s.clean(t) // a step that was not begun stays for a day
 	s.audit(t, ended, length)
 }
 

@@ -260,7 +260,7 @@ func (s *site) clean(t *testing.T, also ...string) {
 			t.Errorf("%d documents of %s are still marked, %v", n, c, err)
 		}
 	}
-	for _, c := range append(also, "messages", "admissions", "steps") {
+	for _, c := range append(also, "messages", "admissions") {
 		if n, err := s.db.Collection(c).CountDocuments(t.Context(), bson.D{}); err != nil || n > 0 {
 			t.Errorf("%d documents are left in %s, %v", n, c, err)
 		}
@@ -358,7 +358,7 @@ func (s *site) round(t *testing.T, name string, p killPoint, n int) (killed bool
 	stop()
 	running.Wait()
 	checkRound(t, all, length, s.journal.read(t))
-	s.clean(t)
+	s.clean(t, "steps")
 	if err := s.heir.Store().Delete(t.Context(), ids...); err != nil {
 		t.Error(err)
 	}
