@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -39,7 +40,10 @@ type Config struct {
 	// itself on FerretDB 1, which needs it.
 	SingleStatements bool
 
-	// Clock is the only source of time; nil: SystemClock.
+	// Clock is the only source of time. nil: the clock of the database's server, as it
+	// tells it when the store is opened and every 30 seconds of use, so that hosts whose
+	// clocks are wrong agree about leases and delays. Stores on one database must be
+	// given clocks that agree, or none.
 	Clock stabilize.Clock
 	// IDs of messages that have none; nil: on Clock.
 	IDs *stabilize.IDs
@@ -121,7 +125,7 @@ func (c *Config) check() error {
 
 func (c *Config) defaults() {
 	if c.Clock == nil {
-		c.Clock = stabilize.SystemClock{}
+		c.Clock = persistence.NewDatabaseClock()
 	}
 	if c.IDs == nil {
 		c.IDs = stabilize.NewIDs(c.Clock, nil)

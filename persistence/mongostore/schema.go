@@ -69,6 +69,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.inspect(ctx); err != nil {
 		return err
 	}
+	s.followClock(ctx)
 	err := s.checkSchema(ctx)
 	if errors.Is(err, stabilize.ErrSchemaMissing) {
 		if !s.cfg.Migrate {

@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,6 +152,7 @@ func (s *Store) enter(ctx context.Context, bad ...error) (context.Context, func(
 		}
 	})
 	done := func() { stop(); cancel(); leave() }
+	s.followClock(call)
 	if err := s.ready(call); err != nil {
 		done()
 		return nil, nil, s.classify(ctx, "look for the schema", err)
@@ -188,6 +190,25 @@ func (s *Store) token() string { return s.cfg.IDs.New() }
 
 // Clock implements persistence.Clocked.
 func (s *Store) Clock() stabilize.Clock { return s.cfg.Clock }
+
+// followClock measures the server's clock, if the store follows it and has not lately.
+// Every server tells its time to whoever says hello.
+func (s *Store) followClock(ctx context.Context) {
+	c, ok := s.cfg.Clock.(*persistence.DatabaseClock)
+	if !ok {
+		return
+	}
+	c.Follow(ctx, func(ctx context.Context) (time.Time, error) {
+		var hello struct {
+			Time time.Time `bson:"localTime"`
+		}
+		err := s.client.Database("admin").RunCommand(ctx, d("hello", int32(1))).Decode(&hello)
+		if err == nil && hello.Time.IsZero() {
+			err = errors.New("the server does not tell the time")
+		}
+		return hello.Time, err
+	})
+}
 
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
