@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // buried is for how long a worker's lease that has lapsed is remembered.
@@ -47,16 +48,17 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	var workers []worker
 	var left []mark
 	var found map[string][]message
+	var damaged error
 	err := eachAtOnce(
 		func() (err error) {
-			workers, err = all[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
+			workers, _, err = intact[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
 			return err
 		},
 		func() (err error) {
 			left, err = s.left(ctx, d("tx", d("$gt", "")))
 			return err
 		},
-		func() (err error) { found, err = s.look(ctx, now, room); return err },
+		func() (err error) { found, damaged, err = s.look(ctx, now, room); return err },
 	)
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		return nil, err
 	}
 	if freed || settled {
-		if found, err = s.look(ctx, now, room); err != nil {
+		if found, damaged, err = s.look(ctx, now, room); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +80,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		if err := s.buryAll(ctx, found[qSpent], now); err != nil {
 			return nil, err
 		}
-		if found, err = s.look(ctx, now, room); err != nil { // their notices
+		if found, damaged, err = s.look(ctx, now, room); err != nil { // their notices
 			return nil, err
 		}
 	}
@@ -93,6 +95,9 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	slices.SortFunc(taken, func(a, b *delivery) int {
 		return cmp.Or(cmp.Compare(a.m.Due, b.m.Due), cmp.Compare(a.m.Seq, b.m.Seq))
 	})
+	if len(taken) == 0 && damaged != nil {
+		return nil, damaged // it keeps nobody waiting, but somebody has to look at it
+	}
 	var out []queue.Delivery
 	for _, t := range taken {
 		out = append(out, queue.Delivery{
@@ -129,7 +134,7 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 	if len(lapsed) == 0 {
 		return fence, false, nil
 	}
-	some, err := all[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased)},
+	some, _, err := intact[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased)},
 		options.Find().SetProjection(append(marks(), eq("worker", int32(1)))).SetLimit(settleAtOnce))
 	if err != nil {
 		return 0, false, err
@@ -165,8 +170,9 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 const spentAtOnce = 200
 
 // look returns what a claim may take, and what it has to bury, by queue: all queues
-// by one query, unless there is so much that one could hide another.
-func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[string][]message, error) {
+// by one query, unless there is so much that one could hide another. What is damaged is
+// passed over; one is told.
+func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (_ map[string][]message, damaged error, err error) {
 	limits := map[string]int{qSpent: spentAtOnce}
 	if room.Control > 0 {
 		limits[qControl] = room.Control
@@ -178,9 +184,9 @@ func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[s
 	for _, n := range limits {
 		total += n
 	}
-	found, err := s.oldest(ctx, now, slices.Collect(maps.Keys(limits)), total)
+	found, damaged, err := s.oldest(ctx, now, slices.Collect(maps.Keys(limits)), total)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := map[string][]message{}
 	for _, m := range found {
@@ -189,33 +195,53 @@ func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[s
 		}
 	}
 	if len(found) < total {
-		return out, nil
+		return out, damaged, nil
 	}
 	for q, n := range limits {
 		if len(out[q]) < n {
 			if out[q], err = s.due(ctx, now, q, n); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return out, nil
+	return out, damaged, nil
 }
 
 // due returns the oldest messages of a queue that are due.
 func (s *Store) due(ctx context.Context, now time.Time, q string, limit int) ([]message, error) {
-	return s.oldest(ctx, now, []string{q}, limit)
+	found, _, err := s.oldest(ctx, now, []string{q}, limit)
+	return found, err
 }
 
-func (s *Store) oldest(ctx context.Context, now time.Time, queues []string, limit int) ([]message, error) {
+func (s *Store) oldest(ctx context.Context, now time.Time, queues []string, limit int) (found []message, damaged error, err error) {
 	if limit <= 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	q := eq("q", queues[0])
 	if len(queues) > 1 {
 		q = eq("q", in(queues))
 	}
-	return all[message](ctx, s.messages, bson.D{q, eq("due", d("$lte", micros(now))), eq("tx", "")},
-		options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit)))
+	for hidden := 0; ; {
+		found, bad, err := intact[message](ctx, s.messages, bson.D{q, eq("due", d("$lte", micros(now))), eq("tx", "")},
+			options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit+hidden)))
+		if err != nil {
+			return nil, nil, err
+		}
+		found = slices.DeleteFunc(found, func(m message) bool {
+			if m.Rev != "" {
+				return false
+			}
+			bad = append(bad, &stabilize.CorruptError{Table: s.messages.Name(), ID: m.ID, Cause: errForeign})
+			return true
+		})
+		if len(bad) == 0 {
+			return found, nil, nil
+		}
+		if len(bad) <= hidden || len(found) >= limit {
+			return found[:min(limit, len(found))], bad[0], nil
+		}
+		hidden = len(bad) // there may be good ones behind them
+	}
 }
 
 // delivery is a message that was taken.

@@ -55,7 +55,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 
 // lapsed returns the workers whose leases have lapsed.
 func (s *Store) lapsed(ctx context.Context) ([]string, error) {
-	found, err := all[worker](ctx, s.workers, d("expires", d("$lte", micros(s.now()))))
+	found, _, err := intact[worker](ctx, s.workers, d("expires", d("$lte", micros(s.now()))))
 	ids := make([]string, len(found))
 	for i, w := range found {
 		ids[i] = w.ID
@@ -90,18 +90,17 @@ func (s *Store) depth(ctx context.Context) (out queue.Depth, err error) {
 	if err != nil {
 		return out, err
 	}
-	found, err := all[message](ctx, s.messages, bson.D{}, options.Find().SetLimit(counted+1).
+	found, damaged, err := intact[message](ctx, s.messages, bson.D{}, options.Find().SetLimit(counted+1).
 		SetProjection(bson.D{eq("_id", int32(1)), eq("q", int32(1)), eq("due", int32(1)), eq("worker", int32(1))}))
 	if err != nil {
 		return out, err
 	}
-	if len(found) <= counted {
+	if len(found)+len(damaged) <= counted {
 		for i := range found {
 			switch m := &found[i]; m.Q {
-			case qUnborn:
 			case qDead:
 				out.Dead++
-			default:
+			case qControl, qWork, qSpent, qLeased:
 				out.Add(instant(m.Due), m.Q == qLeased && !slices.Contains(lapsed, m.Worker), instant(now))
 			}
 		}

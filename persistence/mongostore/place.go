@@ -28,15 +28,26 @@ func (s *Store) read(ctx context.Context, works []*work) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := all[workflow](ctx, s.workflows, d("_id", in(ids)), options.Find().SetProjection(withoutBodies()))
+	found, damaged, err := intact[workflow](ctx, s.workflows, d("_id", in(ids)), options.Find().SetProjection(withoutBodies()))
 	if err != nil {
 		return err
 	}
 	byID := make(map[string]*aggregate, len(found))
 	for i := range found {
+		if found[i].Rev == "" {
+			damaged = append(damaged, &stabilize.CorruptError{Table: s.workflows.Name(), ID: found[i].ID, Cause: errForeign})
+			continue
+		}
 		byID[found[i].ID] = found[i].aggregate()
 	}
-	for _, w := range works {
+	for _, bad := range damaged { // it keeps no other commit
+		for _, w := range works {
+			if w.c.WorkflowID == bad.ID {
+				w.fail(bad)
+			}
+		}
+	}
+	for _, w := range still(works) {
 		if w.names() && (w.look || w.doc == nil && w.c.Expect > 0) {
 			w.doc, w.look = byID[w.c.WorkflowID], false
 			if w.doc != nil {

@@ -161,8 +161,7 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 func (s *Store) checkSchema(ctx context.Context) error {
-	var found counter
-	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Decode(&found)
+	found, err := one[counter](ctx, s.meta, d("_id", metaSchema))
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments), err == nil && found.N < schemaVersion:
 		return fmt.Errorf("mongostore: the database %q has no collections of this program's version %d under the prefix %q: %w", s.cfg.Database, schemaVersion, s.cfg.Prefix, stabilize.ErrSchemaMissing)
