@@ -102,7 +102,6 @@ func (s *Store) decideCreations(ctx context.Context, works []*work) {
 func (s *Store) decidePushes(ctx context.Context, works []*work) {
 	var births birth
 	for _, w := range works {
-		w.births[0].Rev = w.mark.Tx
 		births.add(w, w.births)
 	}
 	err := s.insert(ctx, &births)

@@ -1,0 +1,88 @@
+//go:build unix
+
+package mongostore_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// about returns the collection that a call is about.
+func about(c mongoproxy.Call) string {
+	collection, _ := c.Body.Lookup(c.Name).StringValueOK()
+	return collection
+}
+
+// births tells the call that lets the messages of a commit out.
+func births(c mongoproxy.Call) bool {
+	q, _ := c.Body.Lookup("updates", "0", "q", "q").StringValueOK()
+	return q == "unborn"
+}
+
+// hold stops the first handle before its next call of that name on a collection:
+// its process is slow. reached is closed when it stands there, resume lets it go on.
+func (h *harness) hold(name, collection string) (reached <-chan struct{}, resume func()) {
+	there, on := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		if c.Name == name && about(c) == collection && !c.Executed() {
+			once.Do(func() { close(there); <-on })
+		}
+		return mongoproxy.Fault{}
+	})
+	return there, func() { close(on) }
+}
+
+// A claim that is slow between looking and taking does not take what has come in the
+// meantime under the id of what it saw: it would hand out the old message again, and
+// the new one would be acknowledged unseen.
+func TestSlowClaim(t *testing.T) {
+	h := newHarness(t, servers.One())
+	again := func(at time.Time) queue.Outgoing {
+		return queue.Outgoing{ID: "m", Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow("w")}, At: at}
+	}
+	slow, quick := queue.Worker{ID: "slow", TTL: time.Minute}, queue.Worker{ID: "quick", TTL: time.Minute}
+	room := queue.Room{Control: 10, Work: 10}
+	if _, err := h.first.Claim(t.Context(), slow, room); err != nil { // so that it has its lease
+		t.Fatal(err)
+	}
+	h.must(t, h.second.Push(t.Context(), again(time.Time{})))
+	replace := func(at time.Time) {
+		t.Helper()
+		got, err := h.second.Claim(t.Context(), quick, room)
+		h.must(t, err)
+		if len(got) != 1 {
+			t.Fatalf("%d messages were claimed, want 1", len(got))
+		}
+		h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
+			Handled: []queue.Receipt{got[0].Receipt()}, Messages: []queue.Outgoing{again(at)},
+		}})[0])
+	}
+	replace(time.Time{}) // what it will see is such a message itself
+	reached, resume := h.hold("update", "messages")
+	var got []queue.Delivery
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		got, err = h.first.Claim(t.Context(), slow, room)
+		done <- err
+	}()
+	<-reached
+	replace(h.clock.Now().Add(time.Hour))
+	resume()
+	h.must(t, <-done)
+	h.links[0].Intercept(nil)
+	if len(got) != 0 {
+		t.Errorf("a message that is due in an hour was claimed: %+v", got[0])
+	}
+	pending, err := h.second.Pending(t.Context(), "w")
+	h.must(t, err)
+	if len(pending) != 1 || pending[0].Leased || pending[0].Attempts != 0 {
+		t.Errorf("there is %+v", pending)
+	}
+}
