@@ -111,10 +111,11 @@ func (s *Store) remove(ctx context.Context, m mark, several bool) (done bool, er
 	return false, w.err
 }
 
-// anything reports whether there is anything to delete.
+// anything reports whether there is anything to delete. What keeps a creation that was
+// broken off from being done late stays: that may still be on its way.
 func (s *Store) anything(ctx context.Context, ids []string) (bool, error) {
 	one := options.Find().SetProjection(d("_id", int32(1))).SetLimit(1)
-	found, err := all[marked](ctx, s.workflows, d("_id", in(ids)), one)
+	found, err := all[marked](ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0)))}, one)
 	if err != nil || len(found) > 0 {
 		return len(found) > 0, err
 	}
@@ -129,7 +130,7 @@ func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []ma
 	for _, id := range ids {
 		var doc workflow
 		err := s.workflows.FindOne(ctx, d("_id", id), options.FindOne().SetProjection(headerOnly())).Decode(&doc)
-		if errors.Is(err, mongo.ErrNoDocuments) {
+		if errors.Is(err, mongo.ErrNoDocuments) || err == nil && doc.Version == 0 {
 			continue
 		}
 		if err != nil {

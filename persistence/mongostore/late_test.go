@@ -10,6 +10,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // about returns the collection that a call is about.
@@ -84,5 +85,31 @@ func TestSlowClaim(t *testing.T) {
 	h.must(t, err)
 	if len(pending) != 1 || pending[0].Leased || pending[0].Attempts != 0 {
 		t.Errorf("there is %+v", pending)
+	}
+}
+
+// A deletion breaks off a creation of the same id that is slow, and what keeps that
+// from being done late stays: it would come without its messages.
+func TestDeleteDuringCreation(t *testing.T) {
+	h := newHarness(t, servers.One(), impatient)
+	reached, resume := h.hold("insert", "workflows")
+	done := make(chan error, 1)
+	go func() {
+		done <- h.first.CommitBatch(t.Context(), []*persistence.Commit{{
+			WorkflowID: "w",
+			Header:     &stabilize.Header{ID: "w", Application: "app", Name: "slow", Status: stabilize.Running, CreatedAt: h.clock.Now()},
+			Messages:   []queue.Outgoing{{ID: "m", Message: queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow("w")}}},
+		}})[0]
+	}()
+	<-reached
+	h.must(t, h.second.Delete(t.Context(), "w"))
+	resume()
+	h.must(t, <-done) // it has tried again
+	head, err := h.second.Summary(t.Context(), "w")
+	h.must(t, err)
+	pending, err := h.second.Pending(t.Context(), "w")
+	h.must(t, err)
+	if head.Version != 1 || len(pending) != 1 {
+		t.Errorf("the workflow is at version %d with %d messages, want 1 with 1", head.Version, len(pending))
 	}
 }
