@@ -187,6 +187,39 @@ func TestCrashInDelete(t *testing.T) {
 	}
 }
 
+// A process that dies at any moment of pruning leaves all of it or nothing, and what is
+// left can be pruned.
+func TestCrashInPrune(t *testing.T) {
+	h := newHarness(t, servers.One(), impatient)
+	for n, died := 0, true; died; n++ {
+		ids := []string{fmt.Sprint("a", n), fmt.Sprint("b", n)}
+		for _, id := range ids {
+			h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
+				WorkflowID: id, Header: &stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Succeeded, CreatedAt: h.clock.Now()},
+			}})[0])
+		}
+		list := func() []*stabilize.Header {
+			t.Helper()
+			page, err := h.second.Query(t.Context(), persistence.Query{})
+			h.must(t, err)
+			return page.Workflows
+		}
+		all := list()
+		died = h.dies(t, n, func(ctx context.Context) { _, _ = h.first.Prune(ctx, all...) })
+		there := len(list())
+		if there != 0 && there != 2 || !died && there > 0 {
+			t.Errorf("moment %d: %d workflows are there", n, there)
+		}
+		h.clock.Advance(2 * time.Minute)
+		if removed, err := h.second.Prune(t.Context(), all...); err != nil || removed != there {
+			t.Errorf("moment %d: %d of %d were pruned, %v", n, removed, there, err)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
 // A process that dies while it buries a message leaves it a dead letter with its
 // notice, or neither.
 func TestCrashInBurial(t *testing.T) {

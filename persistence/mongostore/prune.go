@@ -48,6 +48,14 @@ func (s *Store) prune(ctx context.Context, finished []*stabilize.Header) (remove
 	if err != nil {
 		return 0, false, err
 	}
+	// A mark whose commit died would keep its workflow for ever: nobody else may meet it.
+	var marks []mark
+	for i := range docs {
+		marks = append(marks, docs[i].Mark)
+	}
+	if settled, err := s.settleThese(ctx, marks); err != nil || settled {
+		return 0, false, err
+	}
 	var step mark
 	for i := range docs {
 		doc := &docs[i]

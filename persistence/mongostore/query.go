@@ -50,7 +50,9 @@ func (s *Store) page(ctx context.Context, q *persistence.Query, after *persisten
 		deleting = append(deleting, docs[i].Mark)
 		parts[i] = docs[i].Header
 	}
-	if finished, err := s.finished(ctx, deleting...); err != nil || finished {
+	// Also one that is decided no more, by a step that is gone: if what was read had its
+	// mark, others may have been removed already.
+	if settled, err := s.settleThese(ctx, deleting); err != nil || settled {
 		return page, false, err
 	}
 	bodies, whole, err := s.bodies(ctx, parts)
