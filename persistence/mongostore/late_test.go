@@ -3,6 +3,8 @@
 package mongostore_test
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -111,5 +113,60 @@ func TestDeleteDuringCreation(t *testing.T) {
 	h.must(t, err)
 	if head.Version != 1 || len(pending) != 1 {
 		t.Errorf("the workflow is at version %d with %d messages, want 1 with 1", head.Version, len(pending))
+	}
+}
+
+// What keeps a broken creation from being done late, and what decides about commits
+// that name no workflow, goes when the database is opened a day later.
+func TestLeftoversAreSwept(t *testing.T) {
+	h := newHarness(t, servers.One(), impatient)
+	push := []queue.Outgoing{
+		{ID: "a", Message: queue.StartWaitingWorkflows{Key: "k"}}, {ID: "b", Message: queue.StartWaitingWorkflows{Key: "k"}},
+	}
+	create := &persistence.Commit{
+		WorkflowID: "w", Messages: push[:1],
+		Header: &stabilize.Header{ID: "w", Application: "app", Name: "slow", Status: stabilize.Running, CreatedAt: h.clock.Now()},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault { // the process dies
+		if c.Name == "insert" && about(c) == "workflows" {
+			cancel()
+		}
+		return mongoproxy.Fault{Break: ctx.Err() != nil}
+	})
+	if err := h.first.CommitBatch(ctx, []*persistence.Commit{create})[0]; err == nil {
+		t.Fatal("the creation was done")
+	}
+	h.links[0].Intercept(nil)
+	h.must(t, h.second.Push(t.Context(), push...)) // breaks it off
+	for _, decided := range []bool{false, true} {
+		h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+			if c.Name == "update" && about(c) == "steps" && !decided || c.Name == "delete" && about(c) == "steps" {
+				return mongoproxy.Fault{Answer: refusal(t, 1)}
+			}
+			return mongoproxy.Fault{}
+		})
+		var more []queue.Outgoing
+		for _, o := range push {
+			more = append(more, queue.Outgoing{ID: fmt.Sprint(o.ID, decided), Message: o.Message})
+		}
+		_ = h.first.Push(t.Context(), more...)
+	}
+	h.links[0].Intercept(nil)
+	want := map[time.Duration]int{0: 3, 25 * time.Hour: 0}
+	for _, later := range []time.Duration{0, 25 * time.Hour} {
+		h.clock.Advance(later)
+		h.Reopen()
+		rows, err := h.Rows(t.Context())
+		h.must(t, err)
+		if n := rows["steps"] + rows["workflows"]; n != want[later] {
+			t.Errorf("after %s: %v, want %d", later, rows, want[later])
+		}
+	}
+	pending, err := h.second.Pending(t.Context(), "")
+	h.must(t, err)
+	if len(pending) != 4 {
+		t.Errorf("%d messages are there, want those of the two pushes that were done", len(pending))
 	}
 }

@@ -59,7 +59,7 @@ func indexes() []index {
 		{messages, up("worker")},
 		{messages, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.admissions }, up("tx")},
-		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc")},
+		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc", "exp")},
 		{func(s *Store) *mongo.Collection { return s.workers }, up("expires")},
 	}
 }
@@ -84,7 +84,7 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 // sweep removes what crashes left that nobody would meet: primaries of commits that
-// were not done. Without them they never will be.
+// were not done, without which they never will be, and of those that were not finished.
 func (s *Store) sweep(ctx context.Context) error {
 	var before ulid.ULID
 	if err := before.SetTime(ulid.Timestamp(s.now().Add(-abandoned))); err != nil {
@@ -94,7 +94,17 @@ func (s *Store) sweep(ctx context.Context) error {
 	if _, err := s.steps.DeleteMany(ctx, bson.D{eq("_id", old), eq("txs", bson.A{})}); err != nil {
 		return err
 	}
-	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("version", int64(0)), eq("rev", old)})
+	decided, err := all[primary](ctx, s.steps, d("_id", old), options.Find().SetLimit(settleAtOnce))
+	if err != nil {
+		return err
+	}
+	for _, p := range decided {
+		if err := s.finish(ctx, p.Txs); err != nil {
+			return err
+		}
+	}
+	// Those of creations have no status, which is a short way to them.
+	_, err = s.workflows.DeleteMany(ctx, bson.D{eq("status", ""), eq("version", int64(0)), eq("rev", old)})
 	return err
 }
 
