@@ -3,12 +3,14 @@ package mongostore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -147,14 +149,27 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 		freed = freed || n > 0
 	}
 	for _, lw := range lapsed {
-		// It may have come back meanwhile: then it is not as it was.
 		if lw.Expires <= micros(now.Add(-buried)) {
-			if _, err := s.workers.DeleteOne(ctx, bson.D{eq("_id", lw.ID), eq("fence", lw.Fence), eq("expires", lw.Expires)}); err != nil {
+			if err := s.forgetWorker(ctx, lw); err != nil {
 				return 0, false, err
 			}
 		}
 	}
 	return fence, freed, nil
+}
+
+// forgetWorker removes a lease that has lapsed long ago, unless messages are held under
+// it, which a commit may have under way: nobody would free them.
+func (s *Store) forgetWorker(ctx context.Context, w worker) error {
+	err := s.messages.FindOne(ctx, d("worker", w.ID), options.FindOne().SetProjection(d("_id", int32(1)))).Err()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		// It may have come back meanwhile: then it is not as it was.
+		_, err = s.workers.DeleteOne(ctx, bson.D{eq("_id", w.ID), eq("fence", w.Fence), eq("expires", w.Expires)})
+	}
+	return err
 }
 
 // spentAtOnce is how many of those without attempts left are looked up at a time.
