@@ -71,7 +71,8 @@ func (s *Store) bury(ctx context.Context, m *message, reason, cause string, now 
 	}
 	var e ending
 	e.add(notice)
-	return s.end(on, []string{mark.Tx}, &e)
+	_, err = s.end(on, []string{mark.Tx}, &e)
+	return err
 }
 
 func (m *message) letter() *queue.DeadLetter {

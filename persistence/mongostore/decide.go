@@ -263,13 +263,13 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 			ended = append(ended, w.mark.Tx)
 		}
 	}
-	err := s.end(ctx, txs, &e)
+	whole, err := s.end(ctx, txs, &e)
 	for _, w := range works {
 		if err == nil && w.admit != nil && w.admit.placed {
 			err = s.endAdmission(ctx, &w.admit.doc)
 		}
 	}
-	if err == nil && len(ended) > 0 {
+	if err == nil && whole && len(ended) > 0 {
 		_, err = s.steps.DeleteMany(ctx, d("_id", in(ended)))
 	}
 	for _, w := range works {
@@ -277,7 +277,7 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 			continue
 		}
 		w.adopt()
-		if err == nil {
+		if err == nil && whole {
 			w.doc.settled[w.mark.Tx] = true
 		}
 		s.dropPayloads(ctx, w)

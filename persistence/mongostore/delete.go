@@ -187,10 +187,11 @@ func (s *Store) finishDead(ctx context.Context, ids []string) error {
 }
 
 // finishDeletion removes what goes with workflows whose deletion is decided, and
-// the workflows last: as long as they are there the deletion is found.
-func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflow) error {
+// the workflows last: as long as they are there the deletion is found. whole is as that
+// of end.
+func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflow) (whole bool, err error) {
 	if len(gone) == 0 {
-		return nil
+		return true, nil
 	}
 	ids := make([]string, len(gone))
 	incs := make([]string, len(gone))
@@ -203,14 +204,14 @@ func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflo
 	}
 	for k := range keys {
 		if err := s.leave(ctx, k, incs); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if _, err := s.payloads.DeleteMany(ctx, d("inc", in(incs))); err != nil {
-		return err
+		return false, err
 	}
-	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
-	return err
+	res, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
+	return err == nil && res.DeletedCount == int64(len(ids)), err
 }
 
 // leave takes the places and turns of workflows that are gone off a key. What a

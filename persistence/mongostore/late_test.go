@@ -4,10 +4,13 @@ package mongostore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
@@ -25,6 +28,13 @@ func about(c mongoproxy.Call) string {
 func births(c mongoproxy.Call) bool {
 	q, _ := c.Body.Lookup("updates", "0", "q", "q").StringValueOK()
 	return q == "unborn"
+}
+
+func must[V any](v V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // hold stops the first handle before its next call of that name on a collection:
@@ -113,6 +123,49 @@ func TestDeleteDuringCreation(t *testing.T) {
 	h.must(t, err)
 	if head.Version != 1 || len(pending) != 1 {
 		t.Errorf("the workflow is at version %d with %d messages, want 1 with 1", head.Version, len(pending))
+	}
+}
+
+// Where the server cannot say that it has changed all that was asked for (documents may
+// be on their way from shard to shard), the commit's token stays until somebody has
+// looked.
+func TestMarksMissed(t *testing.T) {
+	h := newHarness(t, servers.One())
+	// miss has the first handle's next such call find nothing.
+	miss := func(is func(mongoproxy.Call) bool) {
+		var once sync.Once
+		h.links[0].Intercept(func(c mongoproxy.Call) (fault mongoproxy.Fault) {
+			if !c.Executed() && is(c) {
+				once.Do(func() {
+					fault.Answer = must(bson.Marshal(bson.D{{Key: "ok", Value: 1}, {Key: "n", Value: 0}, {Key: "nModified", Value: 0}}))
+				})
+			}
+			return fault
+		})
+	}
+	deletes := func(collection string) func(mongoproxy.Call) bool {
+		return func(c mongoproxy.Call) bool { return c.Name == "delete" && about(c) == collection }
+	}
+	for name, is := range map[string]func(mongoproxy.Call) bool{"births": births, "drops": deletes("messages")} {
+		c := h.scene(t, name)
+		miss(is)
+		h.must(t, h.first.CommitBatch(t.Context(), []*persistence.Commit{c})[0])
+		h.links[0].Intercept(nil)
+		for version := range int64(30) {
+			h.must(t, h.first.CommitBatch(t.Context(), []*persistence.Commit{{WorkflowID: name, Expect: version + 2}})[0])
+		}
+		h.clock.Advance(2 * time.Minute)
+		got, err := h.second.Claim(t.Context(), queue.Worker{ID: "heir", TTL: time.Hour}, queue.Room{Control: 10, Work: 10})
+		h.must(t, err)
+		if len(got) != 2 {
+			t.Errorf("%s: %d messages are there, want the 2 that the commit brought", name, len(got))
+		}
+		miss(deletes("workflows"))
+		h.must(t, h.first.Delete(t.Context(), name))
+		h.links[0].Intercept(nil)
+		if _, err := h.second.Summary(t.Context(), name); !errors.Is(err, stabilize.ErrNotFound) {
+			t.Errorf("%s: a workflow that was deleted: %v", name, err)
+		}
 	}
 }
 
