@@ -126,6 +126,52 @@ func TestDeleteDuringCreation(t *testing.T) {
 	}
 }
 
+// Counting while a commit takes its marks off finds what it brought, and not what it
+// handled: never nothing, where there always was something.
+func TestDepthDuringCommit(t *testing.T) {
+	h := newHarness(t, servers.One())
+	c := h.scene(t, "w")
+	c.Messages = c.Messages[:1]
+	counting, count := make(chan struct{}), make(chan struct{})
+	stored, handled, resume := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var once [3]sync.Once
+	h.links[1].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		if filter, _ := c.Body.Lookup("filter").DocumentOK(); c.Name == "find" && about(c) == "messages" && len(filter) <= 5 && !c.Executed() {
+			once[0].Do(func() { close(counting); <-count })
+		}
+		return mongoproxy.Fault{}
+	})
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		switch {
+		case about(c) != "messages":
+		case c.Name == "update" && !c.Executed() && births(c):
+			once[1].Do(func() { close(stored); <-resume })
+		case c.Name == "delete" && c.Executed():
+			once[2].Do(func() { close(handled) })
+		}
+		return mongoproxy.Fault{}
+	})
+	counted, done := make(chan error, 1), make(chan error, 1)
+	var depth queue.Depth
+	go func() {
+		var err error
+		depth, err = h.second.Depth(t.Context())
+		counted <- err
+	}()
+	<-counting
+	go func() { done <- h.first.CommitBatch(t.Context(), []*persistence.Commit{c})[0] }()
+	<-stored
+	<-handled
+	close(count)
+	h.must(t, <-counted)
+	close(resume)
+	h.must(t, <-done)
+	h.links[0].Intercept(nil)
+	if depth.Live() != 1 || depth.Ready != 1 {
+		t.Errorf("%+v, want the one message that is there", depth)
+	}
+}
+
 // Where the server cannot say that it has changed all that was asked for (documents may
 // be on their way from shard to shard), the commit's token stays until somebody has
 // looked.
