@@ -75,6 +75,7 @@ const (
 	codeEngineConflict   = 16908292 // of DocumentDB's engine on PostgreSQL
 	codeNotPrimary       = 10107
 	codePrimarySteppedIn = 189
+	codeNotInAPI         = 323 // APIStrictError: the client wants the stable API and no more
 )
 
 // classOf finds the class by labels and codes; nothing is read off an error's text.
