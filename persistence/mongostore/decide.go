@@ -37,13 +37,12 @@ func (s *Store) decide(ctx context.Context, works []*work) {
 		return set(eq("rev", w.mark.Tx), eq("txs", []string{w.mark.Tx}))
 	})
 	s.decidePushes(ctx, pushes)
-	if err := each(len(drops), func(i int) error { return s.decideDrop(ctx, drops[i]) }); err != nil {
-		for _, w := range drops {
-			if w.state == going {
-				w.fail(unknown(err))
-			}
+	_ = each(len(drops), func(i int) error {
+		if err := s.decideDrop(ctx, drops[i]); err != nil {
+			drops[i].fail(unknown(err))
 		}
-	}
+		return nil
+	})
 }
 
 // decideUpdates compares and sets the primaries.
@@ -163,8 +162,8 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 			case v == committed:
 			case v == underway:
 				w.fail(unknown(cause))
-			case answered(cause) && !transient(cause):
-				w.fail(cause)
+			case refused(cause):
+				w.refuse(cause)
 			default:
 				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
 			}
@@ -237,6 +236,10 @@ func (s *Store) probePush(ctx context.Context, w *work, cause error) {
 	var now primary
 	err := s.messages.FindOne(ctx, d("_id", w.births[0].ID), options.FindOne().SetProjection(view())).Decode(&now)
 	if err == nil && now.Rev == w.mark.Tx {
+		return
+	}
+	if refused(cause) {
+		w.refuse(cause)
 		return
 	}
 	w.fail(unknown(cause))
