@@ -126,3 +126,22 @@ func TestTooLargeToBeSent(t *testing.T) {
 		t.Errorf("%v, refused for good: %v", class, mongostore.Refused(err))
 	}
 }
+
+// An answer that is lost leaves one commit in doubt, and not those beside it.
+func TestOneAnswerIsLost(t *testing.T) {
+	h := newHarness(t, servers.One())
+	var commits []*persistence.Commit
+	for _, id := range []string{"a", "b"} {
+		h.must(t, h.first.Push(t.Context(), queue.Outgoing{ID: id, Message: queue.StartWaitingWorkflows{Key: "k"}}))
+		commits = append(commits, &persistence.Commit{Discard: []string{id}})
+	}
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		id, _ := c.Body.Lookup("deletes", "0", "q", "_id").StringValueOK()
+		return mongoproxy.Fault{Break: c.Name == "delete" && id == "b" && !c.Executed()}
+	})
+	errs := h.first.CommitBatch(t.Context(), commits)
+	h.links[0].Intercept(nil)
+	if errs[0] != nil || !errors.Is(errs[1], stabilize.ErrUnknownOutcome) {
+		t.Errorf("%v, want that only the second is not known", errs)
+	}
+}
