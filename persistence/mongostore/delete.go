@@ -26,7 +26,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 		return nil
 	}
 	ids = slices.Clone(ids)
-	slices.Sort(ids) // those who delete the same meet at the first
+	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	for _, id := range ids {
 		s.known.forget(id)
@@ -35,7 +35,10 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	for {
 		done, blocked, err := s.delete(call, ids)
 		if err == nil && !done {
-			if err = s.clear(call, blocked, p); err == nil && p.spent() {
+			if err = s.clear(call, blocked, p); err == nil {
+				err = p.wait(call)
+			}
+			if err == nil && p.spent() {
 				err = &failure{stabilize.ErrTransient, "delete", errors.New("others are at the same workflows without end")}
 			}
 		}
@@ -126,36 +129,30 @@ func (s *Store) anything(ctx context.Context, ids []string) (bool, error) {
 // markAll marks the workflows, and all messages and dead letters addressed to them.
 // The workflows first: their own commits are out of the way then.
 func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []mark, err error) {
-	fields := []bson.E{eq("tx", m.Tx), eq("of", m.Of), eq("at", m.At), eq("exp", m.Exp)}
-	for _, id := range ids {
-		var doc workflow
-		err := s.workflows.FindOne(ctx, d("_id", id), options.FindOne().SetProjection(headerOnly())).Decode(&doc)
-		if errors.Is(err, mongo.ErrNoDocuments) || err == nil && doc.Version == 0 {
-			continue
+	docs, err := all[workflow](ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0)))}, options.Find().SetProjection(headerOnly()))
+	if err != nil {
+		return nil, err
+	}
+	for i := range docs {
+		if docs[i].Mark.Tx != "" {
+			blocked = append(blocked, docs[i].Mark)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if doc.Mark.Tx != "" {
-			return []mark{doc.Mark}, nil
-		}
-		// Its tokens decide for others as long as they are not finished.
-		if err := s.finish(ctx, doc.Txs); err != nil {
-			return nil, err
-		}
-		res, err := s.workflows.UpdateOne(ctx, bson.D{eq("_id", id), eq("rev", doc.Rev)}, set(append(fields, eq("rev", s.token()))...))
-		if err != nil {
-			return nil, err
-		}
-		if res.MatchedCount == 0 { // it changed; undone, and once more
-			return []mark{m}, nil
-		}
+	}
+	if len(blocked) > 0 {
+		return blocked, nil
+	}
+	made, err := s.markWorkflows(ctx, docs, m)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(made, false) { // one has changed; undone, and once more
+		return []mark{m}, nil
 	}
 	if err := s.finishDead(ctx, ids); err != nil {
 		return nil, err
 	}
 	for {
-		if _, err := s.messages.UpdateMany(ctx, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(append(fields, eq("rev", s.token()))...)); err != nil {
+		if _, err := s.messages.UpdateMany(ctx, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(m.fields(s.token())...)); err != nil {
 			return nil, err
 		}
 		left, err := all[marked](ctx, s.messages, bson.D{eq("wf", in(ids)), eq("tx", d("$ne", m.Tx))}, options.Find().SetProjection(marks()))
@@ -171,6 +168,28 @@ func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []ma
 			return blocked, nil
 		}
 	}
+}
+
+// markWorkflows marks workflows that are to go, as they were read, and tells which.
+func (s *Store) markWorkflows(ctx context.Context, docs []workflow, m mark) ([]bool, error) {
+	var txs []string
+	changes := make([]change, len(docs))
+	for i, doc := range docs {
+		txs = append(txs, doc.Txs...)
+		changes[i] = change{
+			id: doc.ID, filter: bson.D{eq("_id", doc.ID), eq("rev", doc.Rev), eq("tx", "")}, update: set(m.fields(s.token())...), done: byTx(m.Tx),
+		}
+	}
+	// Their tokens decide for others as long as they are not finished.
+	if err := s.finish(ctx, txs); err != nil || len(docs) == 0 {
+		return nil, err
+	}
+	return s.swap(ctx, s.workflows, changes)
+}
+
+// fields are what a document that is to go gets.
+func (m *mark) fields(rev string) []bson.E {
+	return []bson.E{eq("tx", m.Tx), eq("of", m.Of), eq("at", m.At), eq("exp", m.Exp), eq("rev", rev)}
 }
 
 // finishDead delivers the notices of dead letters, which decide for them.
