@@ -73,21 +73,38 @@ const (
 	codeNoSuchConcern   = 79  // UnknownReplWriteConcern
 	codeNoMajority      = 100 // UnsatisfiableWriteConcern
 	codeNoMajorityReads = 148 // ReadConcernMajorityNotEnabled
-	codeWriteConflict   = 112
-	codeEngineConflict  = 16908292 // of DocumentDB's engine on PostgreSQL
 	codeUnauthorized    = 13
+	codeNotInAPI        = 323 // APIStrictError: the client wants the stable API and no more
 )
 
-// changing are the codes of a server that is no primary, or none any more, or on its
-// way down, and of a router that cannot reach it. Whether it has done what it was
-// asked is not known: it may have been interrupted in the middle, or while it waited
-// for the others.
-func changing() []int {
+// passing are the codes of what passes, of a server that says so before it does
+// anything.
+func passing() []int {
 	return []int{
-		6, 7, 89, 9001, // host unreachable, not found, network timeout, socket exception
-		91, 11600, 11602, // shutdown in progress, interrupted at shutdown, due to a change of state
-		189, 10107, 10058, 13435, 13436, // primary stepped down, not writable primary, not primary, not primary or secondary
-		134, 262, // read concern majority not available yet, exceeded time limit
+		112,      // WriteConflict
+		16908292, // a conflict in DocumentDB's engine on PostgreSQL
+		10107,    // NotWritablePrimary
+		13435,    // NotPrimaryNoSecondaryOk
+		13436,    // NotPrimaryOrSecondary
+		134,      // ReadConcernMajorityNotAvailableYet
+		43,       // CursorNotFound
+		175,      // QueryPlanKilled
+	}
+}
+
+// interrupted are the codes of what passes, of a server that may have done what it was
+// asked for, or that does not know what another one did.
+func interrupted() []int {
+	return []int{
+		6,     // HostUnreachable
+		7,     // HostNotFound
+		89,    // NetworkTimeout
+		91,    // ShutdownInProgress
+		189,   // PrimarySteppedDown
+		262,   // ExceededTimeLimit
+		9001,  // SocketException
+		11600, // InterruptedAtShutdown
+		11602, // InterruptedDueToReplStateChange
 	}
 }
 
@@ -110,7 +127,7 @@ func classOf(err error) error {
 }
 
 func tooLarge(err error) bool {
-	return hasCode(err, codeTooLarge, codeTooLargeAfter, codeTooLargeInsert)
+	return errors.Is(err, driver.ErrDocumentTooLarge) || hasCode(err, codeTooLarge, codeTooLargeAfter, codeTooLargeInsert)
 }
 
 func transient(err error) bool {
@@ -137,19 +154,22 @@ func transient(err error) bool {
 	}
 	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) || concernFailed(err) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		hasCode(err, codeWriteConflict, codeEngineConflict) || hasCode(err, changing()...)
+		hasCode(err, passing()...) || hasCode(err, interrupted()...)
 }
 
-// answered reports whether the server itself refused: then it is known that the
-// command did nothing that it does not say.
+// answered reports whether the server itself refused, or the driver in its place: then
+// it is known that the command did nothing that it does not say.
 func answered(err error) bool {
 	var server mongo.ServerError
 	if !errors.As(err, &server) {
-		return false
+		return errors.Is(err, driver.ErrDocumentTooLarge)
 	}
 	return !mongo.IsNetworkError(err) && !mongo.IsTimeout(err) && !server.HasErrorLabel("RetryableWriteError") &&
-		!concernFailed(err) && !hasCode(err, changing()...)
+		!hasCode(err, interrupted()...) && !concernFailed(err)
 }
+
+// refused reports whether it makes no sense to ask again.
+func refused(err error) bool { return answered(err) && !transient(err) }
 
 // concernFailed reports whether a write was done but may not be durable.
 func concernFailed(err error) bool {

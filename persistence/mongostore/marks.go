@@ -191,7 +191,7 @@ func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error
 	if err != nil || len(found) == 0 {
 		return false, err
 	}
-	return s.settleThese(ctx, found, false)
+	return s.settleThese(ctx, found)
 }
 
 // left returns the marks on messages that a filter finds, but for those of this
@@ -212,9 +212,13 @@ func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
 	return list, nil
 }
 
-// settleThese finishes and undoes what has left marks. What is under way is broken off
-// only if it is dead, or stale.
-func (s *Store) settleThese(ctx context.Context, list []mark, dead bool) (done bool, err error) {
+// settleThese finishes and undoes what has left marks.
+func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err error) {
+	return s.settleDead(ctx, list, s.old)
+}
+
+// settleDead is settleThese; dead tells of what is under way whether it is broken off.
+func (s *Store) settleDead(ctx context.Context, list []mark, dead func(tx string) bool) (done bool, err error) {
 	if len(list) == 0 {
 		return false, nil
 	}
@@ -229,7 +233,7 @@ func (s *Store) settleThese(ctx context.Context, list []mark, dead bool) (done b
 			continue
 		}
 		delete(verdicts, m.Tx)
-		if v == underway && (dead || s.old(m.Tx)) {
+		if v == underway && dead(m.Tx) {
 			if v, err = s.breakOff(ctx, m); errors.Is(err, stabilize.ErrCorrupt) {
 				continue // it stays as it is, and keeps nobody else
 			} else if err != nil {
