@@ -341,6 +341,8 @@ func (s *site) round(t *testing.T, name string, p killPoint, n int) (killed bool
 			t.Error(err)
 		}
 	})
+	patient, give := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer give()
 	var ids []string
 	var all []*stabilize.Workflow
 	for _, c := range chains {
@@ -348,9 +350,10 @@ func (s *site) round(t *testing.T, name string, p killPoint, n int) (killed bool
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := s.heir.Wait(t.Context(), id)
+		w, err := s.heir.Wait(patient, id)
 		if err != nil {
-			t.Fatal(err)
+			stop()
+			t.Fatalf("workflow %s does not end: %v", c.Name, err)
 		}
 		ids, all = append(ids, id), append(all, w)
 	}
