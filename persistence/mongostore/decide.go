@@ -160,10 +160,10 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 		if err == nil {
 			switch {
 			case v == committed:
-			case v == underway:
-				w.fail(unknown(cause))
 			case refused(cause):
 				w.refuse(cause)
+			case v == underway:
+				w.fail(unknown(cause))
 			default:
 				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
 			}
