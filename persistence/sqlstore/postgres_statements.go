@@ -276,8 +276,11 @@ func newSetTexts(c *Config) setTexts {
 			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
 		judge: text(judgeText()),
 
+		// A claim that the server forgets in a crash is a lease that lapsed: it need not
+		// wait for the disk.
 		take: text(`WITH self AS (
-				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),
+				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint
+				RETURNING fence, set_config('synchronous_commit', 'off', true)),
 			control AS MATERIALIZED (
 				SELECT id FROM {}messages WHERE worker IS NULL AND lane = 0 AND due <= $3::bigint AND attempts < max_attempts
 				ORDER BY due, seq LIMIT $4::bigint FOR UPDATE SKIP LOCKED),
