@@ -136,6 +136,10 @@ type commitSet struct {
 		id     []string
 		freed  []bool
 	}
+	reused struct { // ids that may have died since they were judged
+		commit []int32
+		id     []string
+	}
 	removed struct {
 		commit       []int32
 		workflow, id []string
@@ -224,6 +228,10 @@ func (set *commitSet) collect(n int32) {
 			set.given.commit = append(set.given.commit, n)
 			set.given.id = append(set.given.id, m.ID)
 			set.given.freed = append(set.given.freed, ch.Frees(m.ID))
+		}
+		if ch.mayDie(m) {
+			set.reused.commit = append(set.reused.commit, n)
+			set.reused.id = append(set.reused.id, m.ID)
 		}
 		due := set.now
 		if !m.At.IsZero() {
@@ -344,6 +352,7 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 			return rows.Err()
 		})
 	}
+	when(len(set.reused.commit), t.buried, set.reused.commit, set.reused.id)
 }
 
 // verdict leaves in each refused commit why.

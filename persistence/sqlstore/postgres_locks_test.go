@@ -83,13 +83,26 @@ func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
 // transaction's lock.
 func waitsForLock(t *testing.T, db *sql.DB, word string) {
 	t.Helper()
+	untilLocked(t, db, 1, word, nil)
+}
+
+// untilLocked returns when so many statements with that word, or of connections that
+// have it for a name, wait for locks, or when done is closed.
+func untilLocked(t *testing.T, db *sql.DB, want int, word string, done <-chan struct{}) {
+	t.Helper()
 	for {
 		var n int
-		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+word+"%").Scan(&n); err != nil {
+		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE wait_event_type = 'Lock' AND (query LIKE $1 OR application_name = $2)`, "%"+word+"%", word).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
-		if n > 0 {
+		if n >= want {
 			return
+		}
+		select {
+		case <-done:
+			return
+		default:
 		}
 	}
 }

@@ -137,6 +137,7 @@ func postgresTexts() map[statement]string {
 
 		stLockKeys:    `SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`,
 		stLockWorkers: `SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`,
+		stBuried:      `SELECT 1 / (NOT EXISTS (SELECT FROM {}dead_letters WHERE id = ANY($1::text[])))::int`,
 		stUncount:     `UPDATE {}messages SET attempts = attempts - 1 WHERE id = ? AND lease = ?`,
 
 		stRefresh: `SELECT 0, w.id, w.version, h.body, w.status, w.removed_at > $2 OR w.version < $2
@@ -161,6 +162,7 @@ type setTexts struct {
 	remove, put    string
 	handled, drop  string
 	add            string
+	buried         string // none of the ids just added
 	held           string // which workflows others have locked
 	judge          string // an admission
 	take           string // of a claim
@@ -258,6 +260,9 @@ func newSetTexts(c *Config) setTexts {
 			WHERE m.commit <> ALL {lost} ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free)
 			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+
+		buried: text(`SELECT 1 / (NOT EXISTS (SELECT FROM unnest($1::int[], $2::text[]) g (commit, id)
+			JOIN {}dead_letters d ON d.id = g.id WHERE g.commit <> ALL {lost}))::int`),
 
 		held: text(`WITH free AS MATERIALIZED (
 				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
