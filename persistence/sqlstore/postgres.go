@@ -33,10 +33,14 @@ type postgres struct {
 
 	own     bool            // the connections are ours: each is set up when it is made
 	config  *pgx.ConnConfig // of a connection of the same kind
+	before  beforeConnect   // what the pool that we were given does to it first; may be nil
 	channel string          // of the notifications
 	self    string          // what ours say
 	ear     sync.Once
 }
+
+// beforeConnect changes how the next connection is made: it may have the password.
+type beforeConnect func(context.Context, *pgx.ConnConfig) error
 
 // isPostgres tells the two databases apart.
 func (c *Config) isPostgres() bool {
@@ -80,7 +84,8 @@ func (s *Store) connectPostgres() error {
 		db.SetMaxOpenConns(s.cfg.Connections)
 		db.SetMaxIdleConns(s.cfg.Connections)
 	case s.cfg.Pool != nil:
-		p.config = s.cfg.Pool.Config().ConnConfig
+		pool := s.cfg.Pool.Config()
+		p.config, p.before = pool.ConnConfig, pool.BeforeConnect
 		db = stdlib.OpenDBFromPool(s.cfg.Pool)
 	case s.cfg.DB != nil:
 		db = s.cfg.DB
