@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
-	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -160,84 +158,6 @@ func TestPostgresOvertaken(t *testing.T) {
 				t.Errorf("messages left: %+v, %v", left, err)
 			}
 		})
-	}
-}
-
-// Batches that name the same workflows and messages in opposite orders, with and
-// without places under limits, and claims beside them, do not deadlock, in a database
-// that orders text in a way of its own.
-func TestPostgresNoDeadlock(t *testing.T) {
-	own := &pgtest.Server{Local: true} // it counts deadlocks, of everybody
-	t.Cleanup(own.Stop)
-	admin, err := sql.Open("pgx", own.DSN(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
-	run(t, admin, "CREATE DATABASE english TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
-	u := own.URL(t)
-	u.Path = "/english"
-	english := func(c *sqlstore.Config) { c.DSN = u.String() }
-	handles := []*sqlstore.Store{open(t, "", english), open(t, "", english)}
-	const n = 20
-	name := func(i int) string { return fmt.Sprintf("%c%d", "wX"[i%2], i) }
-	for i := range n {
-		commit(t, handles[0], creation(name(i)))
-	}
-	var all sync.WaitGroup
-	for side, s := range handles {
-		all.Go(func() {
-			version := make([]int64, n) // as they were created
-			for i := range version {
-				version[i] = 1
-			}
-			for round := range 30 {
-				batch := make([]*persistence.Commit, n)
-				for i := range batch {
-					at := i
-					if side == 1 {
-						at = n - 1 - i
-					}
-					batch[i] = &persistence.Commit{WorkflowID: name(at), Expect: version[at],
-						Messages: []queue.Outgoing{message(fmt.Sprint(side, "-", round, "-", at), name(at))}}
-				}
-				if side == 1 {
-					batch[0].Admission = &persistence.Admission{Op: persistence.LeavePlace, Key: fmt.Sprint("of ", side)}
-				}
-				for _, err := range s.CommitBatch(t.Context(), batch) {
-					if err != nil && !errors.Is(err, stabilize.ErrConflict) {
-						t.Error(err)
-					}
-				}
-				for at := range version {
-					h, err := s.Summary(t.Context(), name(at))
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					version[at] = h.Version
-				}
-				if _, err := s.Claim(t.Context(), queue.Worker{ID: fmt.Sprint("worker", side), TTL: time.Minute}, queue.Room{Control: 5}); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	for _, s := range handles { // a connection tells what it has counted when it ends
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	db, err := sql.Open("pgx", u.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	var deadlocks int
-	if err := db.QueryRowContext(t.Context(), "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").Scan(&deadlocks); err != nil || deadlocks > 0 {
-		t.Errorf("%d deadlocks, %v", deadlocks, err)
 	}
 }
 
