@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -169,14 +170,20 @@ func (s *Store) inspectPostgres(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: default_transaction_isolation is %q for the connections of %s; counting under a lock needs %q: %w",
 			isolation, s.pg.target(), "read committed", stabilize.ErrUnsupported)
 	case readOnly == "on":
-		return stabilize.Invalid("config DSN", "%s only reads: it is a standby, or set up so", s.pg.target())
+		return stabilize.Invalid("config DSN", "%s only reads: it is a standby, or set up so (target_session_attrs=read-write takes the one of several that does not)", s.pg.target())
 	}
 	return nil
 }
 
-// target names the database in errors.
+// target names the database in errors, with all the servers where it may be.
 func (p *postgres) target() string {
-	return fmt.Sprintf("PostgreSQL %q at %s:%d as %q", p.config.Database, p.config.Host, p.config.Port, p.config.User)
+	at := []string{fmt.Sprintf("%s:%d", p.config.Host, p.config.Port)}
+	for _, f := range p.config.Fallbacks {
+		if host := fmt.Sprintf("%s:%d", f.Host, f.Port); !slices.Contains(at, host) {
+			at = append(at, host)
+		}
+	}
+	return fmt.Sprintf("PostgreSQL %q at %s as %q", p.config.Database, strings.Join(at, ", "), p.config.User)
 }
 
 // raw calls fn with the driver's connection.

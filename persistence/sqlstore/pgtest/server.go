@@ -196,12 +196,16 @@ func (s *Server) create() error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only to find a port
+	s.port, err = freePort(context.Background())
+	return err
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	return l.Close()
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // Start starts the cluster, again after Kill, and returns when it answers.
