@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
-	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -53,11 +53,11 @@ func TestPostgresFailover(t *testing.T) {
 	onlyStandby.RawQuery += "&target_session_attrs=read-write"
 	refused(onlyStandby.String(), stabilize.ErrTransient) // it may be promoted
 
-	eng, err := engine.Open(t.Context(), stores.DSN(pgtest.Both(standby.URL(t), primary.URL(t)).String()), engine.WithLogger(slog.New(slog.DiscardHandler)))
+	store := &troubled{Store: open(t, "", realTime, func(c *sqlstore.Config) { c.DSN = pgtest.Both(standby.URL(t), primary.URL(t)).String() })}
+	eng, err := engine.New(store, engine.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer eng.Close()
 	if err := eng.RegisterTask("say", stabilize.Func(func(context.Context, struct{}) (string, error) { return "said", nil })); err != nil {
 		t.Fatal(err)
 	}
@@ -71,50 +71,105 @@ func TestPostgresFailover(t *testing.T) {
 	defer working.Wait()
 	defer cancel()
 
-	const workflows, dies = 60, 20
-	var ids []string
-	unknown := 0
-	fails := sync.OnceFunc(func() {
-		if err := primary.Kill(); err != nil {
-			t.Error(err)
-		}
-		working.Go(func() {
-			if err := standby.Promote(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	})
-	for i := range workflows {
-		w := stabilize.NewWorkflow("app", "chain").Add(stabilize.NewStage("a").Do("say"), stabilize.NewStage("b").After("a").Do("say"))
-		if i == dies {
-			go fails() // in the midst of what follows
-		}
-		for {
-			id, err := eng.Start(ctx, w, engine.WithKey(fmt.Sprint("order ", i)))
-			if err == nil {
-				ids = append(ids, id)
-				break
-			}
-			if !errors.Is(err, stabilize.ErrTransient) && !errors.Is(err, stabilize.ErrUnknownOutcome) {
-				t.Fatalf("starting: %v", err)
-			}
-			noSecret(t, err, pgtest.Password)
-			if unknown++; unknown > 10_000 {
-				t.Fatalf("starting: %v", err)
-			}
-			time.Sleep(10 * time.Millisecond) // of a caller who tries again
-		}
+	o := &orders{T: t, eng: eng, keys: map[string]string{}, many: make(chan struct{}), promoted: make(chan struct{})}
+	var starting sync.WaitGroup
+	for i := range 4 {
+		starting.Go(func() { o.start(i) })
 	}
-	t.Logf("%d starts were refused, or of unknown outcome", unknown)
-	seen := map[string]bool{}
-	for _, id := range ids {
-		if seen[id] {
-			t.Errorf("two keys started workflow %s", id)
-		}
-		seen[id] = true
+	<-o.many
+	if err := primary.Kill(); err != nil {
+		t.Error(err)
+	}
+	if err := standby.Promote(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(o.promoted)
+	starting.Wait()
+	transient, unknown := store.refused.Load(), store.unknown.Load()
+	t.Logf("of the commits of %d starts and their workflows %d were refused and %d of unknown outcome at first", len(o.keys), transient, unknown)
+	if transient+unknown == 0 {
+		t.Error("nobody noticed that the primary died")
+	}
+	for id := range o.keys {
 		w, err := eng.Wait(ctx, id)
 		if err != nil || w.Status != stabilize.Succeeded || len(w.Stages) != 2 {
 			t.Fatalf("%s ended %v, %v", id, w, err)
 		}
 	}
+}
+
+// orders are workflows that are started all along, each with a key.
+type orders struct {
+	*testing.T
+	eng            *engine.Engine
+	many, promoted chan struct{}
+
+	mu   sync.Mutex
+	keys map[string]string // by the id that they were told
+}
+
+// start goes on until the standby was promoted, and a little longer.
+func (o *orders) start(starter int) {
+	for i, left := 0, 5; left > 0; i++ {
+		select {
+		case <-o.promoted:
+			left--
+		default:
+		}
+		key := fmt.Sprint(starter, "-", i)
+		w := stabilize.NewWorkflow("app", "chain").Add(stabilize.NewStage("a").Do("say"), stabilize.NewStage("b").After("a").Do("say"))
+		id, err := o.eng.Start(o.Context(), w, engine.WithKey(key))
+		for tries := 0; err != nil; tries++ { // what the engine's own patience did not reach to
+			noSecret(o.T, err, pgtest.Password)
+			if class := classOfTrouble(err); class == nil || tries == 1000 {
+				o.Errorf("starting: %v", err)
+				return
+			}
+			<-o.promoted
+			id, err = o.eng.Start(o.Context(), w, engine.WithKey(key))
+		}
+		o.told(id, key)
+	}
+}
+
+func (o *orders) told(id, key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if other, twice := o.keys[id]; twice {
+		o.Errorf("the keys %s and %s started one workflow", key, other)
+	}
+	o.keys[id] = key
+	if len(o.keys) == 50 {
+		close(o.many)
+	}
+}
+
+// troubled counts the commits that a failing server gave trouble.
+type troubled struct {
+	*sqlstore.Store
+
+	refused, unknown atomic.Int64
+}
+
+func (s *troubled) TryBatch(ctx context.Context, commits []*persistence.Commit) []error {
+	errs := s.Store.TryBatch(ctx, commits)
+	for _, err := range errs {
+		switch classOfTrouble(err) {
+		case stabilize.ErrTransient:
+			s.refused.Add(1)
+		case stabilize.ErrUnknownOutcome:
+			s.unknown.Add(1)
+		}
+	}
+	return errs
+}
+
+// classOfTrouble is the class of an error that trying again may mend, or nil.
+func classOfTrouble(err error) error {
+	for _, class := range []error{stabilize.ErrTransient, stabilize.ErrUnknownOutcome} {
+		if errors.Is(err, class) {
+			return class
+		}
+	}
+	return nil
 }

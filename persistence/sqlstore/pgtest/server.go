@@ -125,7 +125,10 @@ func (s *Server) start() error {
 // findBinaries returns the directory of the newest server on this machine.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
-		return filepath.Dir(path), nil
+		// Not all of its programs need be linked to from there.
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
 	}
 	var found []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres", "/usr/local/pgsql/bin/postgres"} {
