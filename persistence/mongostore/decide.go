@@ -160,10 +160,10 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 		if err == nil {
 			switch {
 			case v == committed:
-			case v == underway:
-				w.fail(unknown(cause))
 			case refused(cause):
 				w.refuse(cause)
+			case v == underway:
+				w.fail(unknown(cause))
 			default:
 				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
 			}
@@ -235,14 +235,15 @@ func (s *Store) probePush(ctx context.Context, w *work, cause error) {
 	defer cancel()
 	var now primary
 	err := s.messages.FindOne(ctx, d("_id", w.births[0].ID), options.FindOne().SetProjection(view())).Decode(&now)
-	if err == nil && now.Rev == w.mark.Tx {
-		return
-	}
-	if refused(cause) {
+	switch {
+	case err == nil && now.Rev == w.mark.Tx:
+	case err != nil && !errors.Is(err, mongo.ErrNoDocuments):
+		w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+	case refused(cause):
 		w.refuse(cause)
-		return
+	default:
+		w.fail(unknown(cause))
 	}
-	w.fail(unknown(cause))
 }
 
 // finishWorks does what is left to do of commits that are done, many in one call.

@@ -107,13 +107,26 @@ func TestOneIsRefused(t *testing.T) {
 				}
 			}
 		}
+		if list, ok := c.Body.Lookup("documents").ArrayOK(); ok && about(c) == "workflows" && !c.Executed() {
+			for _, document := range must(list.Values()) {
+				if document.Document().Lookup("_id").StringValue() == "b" {
+					return mongoproxy.Fault{Answer: refusal(t, 10334)}
+				}
+			}
+		}
 		return mongoproxy.Fault{}
 	})
-	errs := h.first.CommitBatch(t.Context(), commits)
+	var creations []*persistence.Commit
+	for _, d := range got {
+		creations = append(creations, &persistence.Commit{WorkflowID: d.ID, Header: &stabilize.Header{
+			ID: d.ID, Application: "app", Name: "large", Status: stabilize.Running, CreatedAt: h.clock.Now(),
+		}})
+	}
+	errs := append(h.first.CommitBatch(t.Context(), commits), h.first.CommitBatch(t.Context(), creations)...)
 	h.links[0].Intercept(nil)
 	for i, err := range errs {
-		if id := got[i].ID; id == "b" && !errors.Is(err, stabilize.ErrTooLarge) || id != "b" && err != nil {
-			t.Errorf("the commit that handles %s returned %v", id, err)
+		if id := got[i%len(got)].ID; id == "b" && !errors.Is(err, stabilize.ErrTooLarge) || id != "b" && err != nil {
+			t.Errorf("commit %d, about %s, returned %v", i, id, err)
 		}
 	}
 }

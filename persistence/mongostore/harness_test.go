@@ -168,7 +168,9 @@ func (h *harness) Open() persistence.Store {
 }
 
 // Lacks implements conformance.Lacking: plans are told differently by every server.
-func (h *harness) Lacks() []conformance.Power { return []conformance.Power{conformance.CanExplain} }
+func (h *harness) Lacks() []conformance.Power {
+	return []conformance.Power{conformance.CanExplain, conformance.CanHold}
+}
 
 func (h *harness) InUse(context.Context) (map[string]int, error) {
 	return map[string]int{
