@@ -171,6 +171,17 @@ func (r *Rules) Clone() *Rules {
 	return &c
 }
 
+// InnerRegions returns the cancel regions of the stages inside, and inside those.
+func (r *Rules) InnerRegions() []string {
+	var out []string
+	for _, s := range r.Body {
+		if s.Rules != nil {
+			out = append(append(out, s.Rules.Regions...), s.Rules.InnerRegions()...)
+		}
+	}
+	return out
+}
+
 // Declared returns the stage's rules, never nil. Read them only.
 func (s *Stage) Declared() *Rules {
 	if s.Rules == nil {

@@ -29,7 +29,7 @@ type Stage struct {
 	Default string
 	Threads int
 
-	// JumpTo is jumped to in the rounds before Jumps.
+	// JumpTo is jumped to the first Jumps times.
 	JumpTo string
 	Jumps  int
 }

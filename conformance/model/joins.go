@@ -21,7 +21,7 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	runs := p.runs[ref]
 	last := runs[len(runs)-1]
 	waits := last.Status == stabilize.NotStarted
-	if last.jumped && len(runs) > 0 && !waits || !waits && !p.again(s) {
+	if last.jumped && !waits || !waits && !p.repeats(s) {
 		return false // it had its turn
 	}
 	live, dead, closed := map[string][]*token{}, map[string][]*token{}, map[string]bool{}
@@ -90,15 +90,15 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	return p.fire(ref, take, hopeless)
 }
 
-// again reports whether a stage may fire more than once: tokens come to it more
+// repeats reports whether a stage may fire more than once: tokens come to it more
 // than once, or its join fires for each.
-func (p *game) again(s *Stage) bool {
+func (p *game) repeats(s *Stage) bool {
 	if s.Join == stabilize.JoinExclusive || s.Join == stabilize.JoinMulti || s.Join == stabilize.JoinMerge {
 		return true
 	}
 	for _, up := range s.After {
 		u := p.stages[up]
-		if u.Threads > 1 || p.again(u) {
+		if u.Threads > 1 || p.repeats(u) {
 			return true
 		}
 	}
@@ -112,7 +112,7 @@ func (p *game) mayEnd(ref string) bool {
 			return true
 		}
 	}
-	return p.again(p.stages[ref]) && slices.ContainsFunc(p.stages[ref].After, p.mayEnd)
+	return p.repeats(p.stages[ref]) && slices.ContainsFunc(p.stages[ref].After, p.mayEnd)
 }
 
 // fire begins an execution with the tokens, or ends the stage as a dead path.

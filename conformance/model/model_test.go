@@ -39,6 +39,8 @@ func kinds() []kind {
 		{name: "threads", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinAnd, stabilize.JoinExclusive, stabilize.JoinMulti, stabilize.JoinMerge},
 			policies: soft, splits: true, threads: true},
 		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true},
+		{name: "jumps and joins", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
+			policies: all, splits: true, jumps: true},
 	}
 }
 

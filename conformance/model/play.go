@@ -19,6 +19,7 @@ type run struct {
 	begun   bool
 	history bool // a jump opened a later round in its place
 	jumped  bool // it was jumped to
+	leaping bool // its jump waits
 	ends    time.Duration
 	took    map[*token]bool
 }
@@ -36,6 +37,7 @@ type game struct {
 	stages map[string]*Stage
 	below  map[string][]string // in order of declaration
 	runs   map[string][]*run
+	jumps  map[string]int // answers of a stage that it jumps
 	tokens []*token
 	now    time.Duration
 	over   bool
@@ -43,9 +45,10 @@ type game struct {
 }
 
 // Play returns how the workflow ends, and its executions by ref, in an order of
-// their own.
+// their own, without those that a jump made history before they had run: whether
+// there are any depends on what of one instant comes first.
 func (g Graph) Play() (stabilize.Status, []Execution) {
-	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}}
+	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}, jumps: map[string]int{}}
 	for i := range g.Stages {
 		s := &g.Stages[i]
 		p.stages[s.Ref] = s
@@ -65,7 +68,9 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 	var out []Execution
 	for _, runs := range p.runs {
 		for _, r := range runs {
-			out = append(out, r.Execution)
+			if !r.history || r.Ran > 0 {
+				out = append(out, r.Execution)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Execution) int { return cmp.Compare(a.String(), b.String()) })
@@ -77,7 +82,7 @@ func (p *game) step() {
 	var next *run
 	for _, s := range p.g.Stages {
 		for _, r := range p.runs[s.Ref] {
-			if r.Status == stabilize.Running && (next == nil || r.ends < next.ends) {
+			if r.Status == stabilize.Running && !r.leaping && (next == nil || r.ends < next.ends) {
 				next = r
 			}
 		}
@@ -107,10 +112,13 @@ func (p *game) step() {
 	case next != nil:
 		p.now = next.ends
 		p.taskEnded(next)
+	case len(p.leaping()) > 0: // what they wait for never comes
+		p.jump(p.leaping()[0])
 	default:
 		p.finish()
 		return
 	}
+	p.leap()
 	if !p.over && !p.alive() {
 		p.finish()
 	}
@@ -144,18 +152,26 @@ func (p *game) begin(r *run) {
 
 func (p *game) taskEnded(r *run) {
 	s := p.stages[r.Ref]
-	r.Ran = s.Flaky + 1
-	if s.Gate {
-		r.Ran++ // to say that it waits
+	if p.jumps[r.Ref] < s.Jumps {
+		p.jumps[r.Ref]++
+		r.leaping = true // step sees to it
+		return
 	}
+	r.Ran = s.calls()
 	switch {
-	case r.round < s.Jumps:
-		p.jump(r, s.JumpTo)
 	case s.Fails:
 		p.fail(r)
 	default:
 		p.end(r, stabilize.Succeeded, "")
 	}
+}
+
+// calls is how often the task is called until it has its answer.
+func (s *Stage) calls() int {
+	if s.Gate {
+		return s.Flaky + 2 // once to say that it waits
+	}
+	return s.Flaky + 1
 }
 
 func (p *game) fail(r *run) {
@@ -236,49 +252,5 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			return
 		}
 		p.look(down, false)
-	}
-}
-
-// jump ends an execution and begins its target, in a new round if it has begun
-// before, with all that depends on it.
-func (p *game) jump(r *run, target string) {
-	region := map[string]bool{target: true}
-	for _, s := range p.g.Stages { // declared in an order that fits
-		for _, up := range s.After {
-			if region[up] {
-				region[s.Ref] = true
-			}
-		}
-	}
-	last := func(ref string) *run { return p.runs[ref][len(p.runs[ref])-1] }
-	inside := region[r.Ref]
-	if inside || last(target).begun || last(target).Status.IsComplete() {
-		for ref := range region {
-			old := last(ref)
-			if old.Status == stabilize.NotStarted {
-				continue
-			}
-			old.history = true
-			if old.Status == stabilize.Running && old != r {
-				old.Status, old.Reason = stabilize.Canceled, "superseded"
-			}
-			p.runs[ref] = append(p.runs[ref], &run{Execution: Execution{Ref: ref}, round: old.round + 1})
-		}
-		p.tokens = slices.DeleteFunc(p.tokens, func(t *token) bool { return t.by.history })
-		for _, t := range p.tokens {
-			t.taken = t.taken && !region[t.to]
-		}
-	}
-	next := last(target)
-	next.jumped = true
-	r.Status, r.Reason = stabilize.Succeeded, "jumped"
-	p.begin(next)
-	if !inside {
-		p.end(r, stabilize.Succeeded, "jumped")
-	}
-	for _, s := range p.g.Stages { // a dead path from outside is there for the new round, too
-		if region[s.Ref] && !p.over {
-			p.look(s.Ref, false)
-		}
 	}
 }
