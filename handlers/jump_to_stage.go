@@ -65,6 +65,7 @@ func (x *Decision) tryJump(s *stabilize.Stage, to stabilize.Jump, waits bool) er
 	again := slices.Contains(region, s.Ref) || target.Status != stabilize.NotStarted
 	if resets := w.Resets(region); waits && again && len(resets) > 0 {
 		x.Logger().Debug("a jump waits for joins to reset", "stage", s.Ref, "joins", strings.Join(resets, ", "))
+		x.resumeJumps() // others do not wait for it any more
 		x.ifQuiet()
 		return nil
 	}

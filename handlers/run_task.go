@@ -40,13 +40,13 @@ func runTask(x *Decision, m queue.RunTask) error {
 				return x.timeOver(s.ID, t.ID)
 			}
 			if wait := x.quarantine(t); wait > 0 {
-				return x.putOff(s, t, m, wait)
+				return x.putOff(s, t, m, wait, stabilize.ReasonQuarantine)
 			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}
 		if wait := x.answer.putOff; wait > 0 {
-			return x.putOff(s, t, m, wait)
+			return x.putOff(s, t, m, wait, x.answer.why)
 		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)

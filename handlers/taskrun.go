@@ -19,6 +19,7 @@ type answer struct {
 	result stabilize.Result
 	failed *failed       // nil: the code answered with result
 	putOff time.Duration // not 0: the code was not run and shall be later
+	why    string        // it was put off
 	took   time.Duration // by the code, or until its time was over
 }
 
@@ -168,11 +169,11 @@ func (r *taskRun) run(ctx context.Context) any {
 	if r.guard == nil {
 		return r.traced(ctx, nil)
 	}
-	pass, wait := r.guard.enter(ctx, r.x.Task.ID)
+	pass, wait, why := r.guard.enter(ctx, r.x.Task.ID)
 	if pass == nil {
 		r.env.Logger.Debug("a task run is put off", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,
 			"task", r.x.Task.Name, "taskType", r.x.Task.Type, "for", wait)
-		return &answer{putOff: wait}
+		return &answer{putOff: wait, why: why}
 	}
 	var a *answer
 	defer func() {

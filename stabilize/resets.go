@@ -42,7 +42,7 @@ func (w *Workflow) stillComes(ref string, known map[string]bool) bool {
 		case s.Status.IsComplete():
 			comes = comes || more || some && s.Join >= JoinExclusive
 		case s.Status.IsActive():
-			comes = comes || !s.jumps()
+			comes = comes || !s.jumps() && !(s.Ending != NotStarted && s.Reason == ReasonJumped)
 		case w.heldByRules(s, known):
 		case s.Join == JoinAnd || s.Join == JoinOr:
 			comes = comes || !held

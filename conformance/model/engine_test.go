@@ -203,7 +203,7 @@ func specOf(g model.Graph) *stabilize.WorkflowSpec {
 	return w
 }
 
-// interfere withdraws and cancels at the times the graph says.
+// interfere withdraws, pauses and cancels at the times the graph says.
 func interfere(ctx context.Context, e *engine.Engine, id string, g model.Graph) error {
 	type act struct {
 		at time.Duration
@@ -215,6 +215,9 @@ func interfere(ctx context.Context, e *engine.Engine, id string, g model.Graph) 
 	}
 	for ref, at := range g.Signal {
 		acts = append(acts, act{at, func() error { _, err := e.Signal(ctx, id, ref, nil); return err }})
+	}
+	if g.Pause > 0 {
+		acts = append(acts, act{g.Pause, func() error { return e.Pause(ctx, id, "") }}, act{g.Resume, func() error { return e.Resume(ctx, id, "") }})
 	}
 	if g.Cancel > 0 {
 		acts = append(acts, act{g.Cancel, func() error { return e.Cancel(ctx, id, "", "") }})

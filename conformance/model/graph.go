@@ -43,6 +43,8 @@ type Graph struct {
 	Signal map[string]time.Duration
 	// Cancel ends the workflow; 0: nobody does.
 	Cancel time.Duration
+	// Pause keeps it from beginning anything until Resume; 0: nobody does.
+	Pause, Resume time.Duration
 }
 
 // Execution is what became of one execution of a stage.
@@ -96,6 +98,9 @@ func (g Graph) String() string {
 	}
 	if len(g.Withdraw) > 0 {
 		fmt.Fprintf(&b, "withdraw %v\n", g.Withdraw)
+	}
+	if g.Pause > 0 {
+		fmt.Fprintf(&b, "paused from %s to %s\n", g.Pause, g.Resume)
 	}
 	if g.Cancel > 0 {
 		fmt.Fprintf(&b, "cancel after %s\n", g.Cancel)

@@ -21,6 +21,9 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	runs := p.runs[ref]
 	last := runs[len(runs)-1]
 	waits := last.Status == stabilize.NotStarted
+	if last.due && waits {
+		return false // it has its turn when the workflow is resumed
+	}
 	if last.jumped && !waits || !waits && !p.repeats(s) {
 		return false // it had its turn
 	}

@@ -6,15 +6,26 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// leap lets the jumps happen that wait for nothing (any more).
+// leap lets the jumps happen that wait for nothing (any more): all of one instant
+// before what they begin.
 func (p *game) leap() {
 	for !p.over {
-		i := slices.IndexFunc(p.leaping(), func(r *run) bool { return !p.again(r) || !p.awaitsReset(p.region(p.stages[r.Ref].JumpTo)) })
-		if i < 0 {
+		p.leaps++
+		free := slices.DeleteFunc(p.leaping(), p.waits)
+		if len(free) == 0 {
 			return
 		}
-		p.jump(p.leaping()[i])
+		for _, r := range free {
+			if !p.over && r.Status == stabilize.Running && !r.history && !p.waits(r) {
+				p.jump(r)
+			}
+		}
 	}
+}
+
+// waits reports whether a jump must wait for joins to reset.
+func (p *game) waits(r *run) bool {
+	return p.again(r) && p.awaitsReset(p.region(p.stages[r.Ref].JumpTo))
 }
 
 // leaping returns the executions that are about to jump.
@@ -22,7 +33,7 @@ func (p *game) leaping() []*run {
 	var out []*run
 	for _, s := range p.g.Stages {
 		for _, r := range p.runs[s.Ref] {
-			if r.leaping && r.Status == stabilize.Running {
+			if r.leaping && r.Status == stabilize.Running && !r.history {
 				out = append(out, r)
 			}
 		}
@@ -55,8 +66,8 @@ func (p *game) again(r *run) bool {
 // fired and will see more tokens.
 func (p *game) awaitsReset(region map[string]bool) bool {
 	for ref := range region {
-		s := p.stages[ref]
-		if (s.Join == stabilize.JoinDiscriminator || s.Join == stabilize.JoinNOfM) && p.last(ref).begun && slices.ContainsFunc(s.After, p.comes) {
+		s, last := p.stages[ref], p.last(ref)
+		if (s.Join == stabilize.JoinDiscriminator || s.Join == stabilize.JoinNOfM) && last.begun && last.leap < p.leaps && slices.ContainsFunc(s.After, p.comes) {
 			return true
 		}
 	}

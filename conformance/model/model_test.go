@@ -26,7 +26,8 @@ type kind struct {
 	splits   bool
 	threads  bool
 	jumps    bool
-	outside  bool // gates, withdrawn stages and cancels
+	slow     bool // no disabled stages: between two jumps of one instant nothing ends
+	outside  bool // gates, withdrawn stages, pauses and cancels
 }
 
 func kinds() []kind {
@@ -40,7 +41,7 @@ func kinds() []kind {
 			policies: soft, splits: true, threads: true},
 		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true},
 		{name: "jumps and joins", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
-			policies: all, splits: true, jumps: true},
+			policies: all, splits: true, jumps: true, slow: true},
 	}
 }
 
@@ -71,7 +72,7 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 		}
 		s.Fails = rapid.IntRange(0, 5).Draw(t, "fails") == 0
 		s.Policy = rapid.SampledFrom(k.policies).Draw(t, "policy")
-		s.Disabled = rapid.IntRange(0, 9).Draw(t, "disabled") == 0
+		s.Disabled = !k.slow && rapid.IntRange(0, 9).Draw(t, "disabled") == 0
 		if rapid.IntRange(0, 9).Draw(t, "flaky") == 0 {
 			s.Flaky = rapid.IntRange(1, 2).Draw(t, "failures")
 		}
@@ -89,6 +90,10 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 			s.Gate = true
 			g.Signal[s.Ref] = takes(3000+i) + time.Duration(rapid.IntRange(0, 3).Draw(t, "opened"))*20*time.Second
 		}
+	}
+	if k.outside && rapid.IntRange(0, 3).Draw(t, "paused") == 0 {
+		g.Pause = takes(4000) + time.Duration(rapid.IntRange(0, 2).Draw(t, "later"))*20*time.Second
+		g.Resume = g.Pause + takes(5000)
 	}
 	if k.outside && rapid.IntRange(0, 2).Draw(t, "outside") == 0 {
 		g.Withdraw = map[string]time.Duration{}

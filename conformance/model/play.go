@@ -17,9 +17,11 @@ type run struct {
 	Execution
 	round   int
 	begun   bool
+	due     bool // it begins when the workflow is resumed
 	history bool // a jump opened a later round in its place
 	jumped  bool // it was jumped to
 	leaping bool // its jump waits
+	leap    int  // which of the leaps was the last before it began
 	ends    time.Duration
 	took    map[*token]bool
 }
@@ -39,8 +41,10 @@ type game struct {
 	runs   map[string][]*run
 	jumps  map[string]int // answers of a stage that it jumps
 	tokens []*token
+	leaps  int
 	now    time.Duration
 	over   bool
+	paused bool
 	status stabilize.Status
 }
 
@@ -79,49 +83,90 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 
 // step lets happen what happens next.
 func (p *game) step() {
-	var next *run
-	for _, s := range p.g.Stages {
-		for _, r := range p.runs[s.Ref] {
-			if r.Status == stabilize.Running && !r.leaping && (next == nil || r.ends < next.ends) {
-				next = r
-			}
-		}
-	}
-	withdraw := ""
-	for ref, at := range p.g.Withdraw {
-		if at > p.now && (next == nil || at < next.ends) && (withdraw == "" || at < p.g.Withdraw[withdraw]) {
-			withdraw = ref
-		}
-	}
-	at := p.g.Withdraw[withdraw]
-	if c := p.g.Cancel; c > p.now && (next == nil || c < next.ends) && (withdraw == "" || c < at) {
-		if p.alive() {
-			p.now = c
-			p.halt(stabilize.Canceled, stabilize.Canceled, "workflow_canceled", "workflow_canceled", stabilize.Canceled)
-			return
-		}
-	}
-	switch {
-	case withdraw != "" && p.alive():
-		p.now = at
-		for _, r := range p.runs[withdraw] {
-			if !r.Status.IsComplete() && r == p.runs[withdraw][len(p.runs[withdraw])-1] {
-				p.end(r, stabilize.Canceled, "withdrawn")
-			}
-		}
-	case next != nil:
-		p.now = next.ends
-		p.taskEnded(next)
-	case len(p.leaping()) > 0: // what they wait for never comes
-		p.jump(p.leaping()[0])
-	default:
+	if !p.alive() && !p.paused {
 		p.finish()
 		return
 	}
-	p.leap()
-	if !p.over && !p.alive() {
-		p.finish()
+	if !p.moving() && !p.paused { // what the jumps wait for never comes
+		p.jump(p.leaping()[0])
+		p.leap()
+		return
 	}
+	at, do := p.next()
+	p.now = at
+	do()
+	if !p.over && !p.paused {
+		p.leap()
+	}
+}
+
+// next returns what happens next.
+func (p *game) next() (at time.Duration, do func()) {
+	first := func(t time.Duration, f func()) {
+		if do == nil || t < at {
+			at, do = t, f
+		}
+	}
+	for _, s := range p.g.Stages {
+		for _, r := range p.runs[s.Ref] {
+			if r.Status == stabilize.Running && !r.leaping {
+				first(r.ends, func() { p.taskEnded(r) })
+			}
+		}
+	}
+	for ref, t := range p.g.Withdraw {
+		if t > p.now {
+			first(t, func() { p.withdraw(p.last(ref)) })
+		}
+	}
+	for t, f := range map[time.Duration]func(){
+		p.g.Cancel: func() {
+			p.halt(stabilize.Canceled, stabilize.Canceled, "workflow_canceled", "workflow_canceled", stabilize.Canceled)
+		},
+		p.g.Pause:  func() { p.paused = true },
+		p.g.Resume: p.resume,
+	} {
+		if t > p.now {
+			first(t, f)
+		}
+	}
+	return at, do
+}
+
+func (p *game) withdraw(r *run) {
+	if !r.Status.IsComplete() {
+		p.end(r, stabilize.Canceled, "withdrawn")
+	}
+}
+
+// resume begins what was to begin in between.
+func (p *game) resume() {
+	p.paused = false
+	for _, s := range p.g.Stages {
+		if r := p.last(s.Ref); r.due && r.Status == stabilize.NotStarted && !p.over {
+			p.begin(r)
+		}
+	}
+}
+
+// awake is a time, or the end of the pause that it is in.
+func (p *game) awake(t time.Duration) time.Duration {
+	if t > p.g.Pause && t < p.g.Resume {
+		return p.g.Resume
+	}
+	return t
+}
+
+// moving reports whether a task is under way.
+func (p *game) moving() bool {
+	for _, runs := range p.runs {
+		for _, r := range runs {
+			if r.Status == stabilize.Running && !r.leaping {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (p *game) alive() bool {
@@ -137,24 +182,33 @@ func (p *game) alive() bool {
 
 func (p *game) begin(r *run) {
 	s := p.stages[r.Ref]
+	if r.due = p.paused; r.due {
+		return
+	}
 	if s.Disabled {
 		p.end(r, stabilize.Skipped, "disabled")
 		return
 	}
-	r.begun = true
+	r.begun, r.leap = true, p.leaps
 	r.Status = stabilize.Running
-	opened := p.now
+	r.ends = p.now
 	if s.Gate {
-		opened = max(opened, p.g.Signal[s.Ref])
+		r.ends = p.awake(max(r.ends, p.g.Signal[s.Ref]))
 	}
-	r.ends = opened + s.Takes + time.Duration(s.Flaky)*(s.Takes+RetryDelay)
+	r.ends += s.Takes
+	for range s.Flaky {
+		r.ends = p.awake(r.ends+RetryDelay) + s.Takes
+	}
 }
 
 func (p *game) taskEnded(r *run) {
 	s := p.stages[r.Ref]
 	if p.jumps[r.Ref] < s.Jumps {
 		p.jumps[r.Ref]++
-		r.leaping = true // step sees to it
+		r.leaping = true
+		if p.leaps++; !p.waits(r) {
+			p.jump(r) // else when step sees to it
+		}
 		return
 	}
 	r.Ran = s.calls()

@@ -40,7 +40,7 @@ func TestTheTimeoutOfATaskIsThatOfAllItsRuns(t *testing.T) {
 		return stabilize.StillRunning(10 * time.Minute), nil
 	}
 	retry := stabilize.WithRetry(stabilize.RetryPolicy{
-		MaxFailures: 100, Backoff: stabilize.Backoff{Initial: 10 * time.Minute, Factor: 1}, When: func(error) bool { return true },
+		MaxFailures: 100, Backoff: stabilize.Backoff{Initial: 10 * time.Minute, Max: 10 * time.Minute, Factor: 1}, When: func(error) bool { return true },
 	})
 	hook := stabilize.OnTimeout(func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
 		return stabilize.FailAndContinue("too long"), nil
