@@ -1,6 +1,9 @@
 package stabilize
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Resets returns the partial joins among the given stages that have fired and
 // still wait for tokens on other edges, by ref. What only a stage that is about
@@ -79,7 +82,8 @@ func (w *Workflow) open(ref string) bool {
 	return slices.ContainsFunc(w.Executions(ref), func(s *Stage) bool { return !s.Status.IsComplete() })
 }
 
-// Jumping returns the stages whose jump waits for joins to reset.
+// Jumping returns the stages whose jump waits for joins to reset, in
+// TopologicalOrder.
 func (w *Workflow) Jumping() []*Stage {
 	w.Index()
 	out := []*Stage{}
@@ -90,6 +94,10 @@ func (w *Workflow) Jumping() []*Stage {
 		if s.jumps() && !s.Superseded {
 			out = append(out, s)
 		}
+	}
+	if len(out) > 1 {
+		order := w.topoOrder()
+		slices.SortFunc(out, func(a, b *Stage) int { return cmp.Compare(order[w.idx.byID[a.ID]], order[w.idx.byID[b.ID]]) })
 	}
 	return out
 }
