@@ -3,6 +3,7 @@ package stabilize
 import (
 	"cmp"
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/expr-lang/expr/ast"
@@ -11,8 +12,9 @@ import (
 // Fold asks one condition again and again about a list that grows, as a Multi's
 // Until is asked about its results. It answers as Exprs.Bool with the whole list
 // under its name would. Of a condition that uses the list only in sums, counts and
-// the like each item is looked at once; see foldable. Any other is asked over all
-// items each time, which are decoded once. One goroutine at a time.
+// the like each item is looked at once; see foldable. There a sum of floats is
+// exact and rounded once, whatever their order. Any other condition is asked over
+// all items each time, which are decoded once. One goroutine at a time.
 type Fold struct {
 	list  string
 	whole *program
@@ -30,11 +32,12 @@ type foldItem struct {
 
 // fold is one sum or count over the items so far.
 type fold struct {
-	name string
-	kind foldKind
-	of   *program // of the item; nil: each is counted
-	rose int      // sum of what is not negative, or how many are true
-	fell int      // sum of what is negative, or how many are false
+	name   string
+	kind   foldKind
+	of     *program   // of the item; nil: each is counted
+	rose   int        // sum of what is not negative, or how many are true
+	fell   int        // sum of what is negative, or how many are false
+	floats *big.Float // their sum; nil: there are none
 }
 
 type foldKind uint8
@@ -103,11 +106,7 @@ func (f *Fold) Add(index int, item Values) error {
 // Bool asks the condition about the list as it is.
 func (f *Fold) Bool(env Values) (bool, error) {
 	if f.folded != nil {
-		given := make(map[string]any, len(f.folds))
-		for _, fold := range f.folds {
-			given[fold.name] = fold.value()
-		}
-		if result, err := f.folded.runGiven(env, given); err == nil {
+		if result, err := f.askFolded(env); err == nil {
 			if b, ok := result.(bool); ok {
 				return b, nil
 			}
@@ -125,6 +124,18 @@ func (f *Fold) Bool(env Values) (bool, error) {
 	return asBool(f.whole.expression, result, err)
 }
 
+func (f *Fold) askFolded(env Values) (any, error) {
+	given := make(map[string]any, len(f.folds))
+	for _, fold := range f.folds {
+		x, err := finite(fold.value())
+		if err != nil {
+			return nil, err
+		}
+		given[fold.name] = x
+	}
+	return f.folded.runGiven(env, given)
+}
+
 // add reports whether the fold can go on: the item gave what it takes, and the
 // order of the items cannot matter.
 func (f *fold) add(item any) bool {
@@ -137,17 +148,7 @@ func (f *fold) add(item any) bool {
 		return false
 	}
 	if f.kind == foldSum {
-		n, ok := result.(int)
-		sum := &f.rose
-		if n < 0 {
-			sum = &f.fell
-		}
-		next, err := exprAdd(*sum, n)
-		if !ok || err != nil {
-			return false
-		}
-		*sum = next.(int)
-		return true
+		return f.addNumber(result)
 	}
 	yes, ok := result.(bool)
 	if yes {
@@ -158,10 +159,48 @@ func (f *fold) add(item any) bool {
 	return ok
 }
 
+// addNumber adds to a sum that no order of its parts lets overflow.
+func (f *fold) addNumber(x any) bool {
+	switch n := x.(type) {
+	case int:
+		sum := &f.rose
+		if n < 0 {
+			sum = &f.fell
+		}
+		next, err := exprAdd(*sum, n)
+		if err != nil {
+			return false
+		}
+		*sum = next.(int)
+		return true
+	case float64:
+		if f.floats == nil {
+			f.floats = new(big.Float).SetPrec(exactPrec)
+		}
+		f.floats.Add(f.floats, big.NewFloat(n))
+		return true
+	}
+	return false
+}
+
+// exactPrec is enough for the sum of any floats to be exact, a million of them.
+const exactPrec = 2200
+
+// sum is an integer, or with floats the float next to the exact sum.
+func (f *fold) sum() any {
+	if f.floats == nil {
+		return f.rose + f.fell
+	}
+	whole := new(big.Float).SetPrec(exactPrec).SetInt64(int64(f.rose))
+	whole.Add(whole, new(big.Float).SetInt64(int64(f.fell)))
+	sum, _ := whole.Add(whole, f.floats).Float64()
+	return sum
+}
+
 func (f *fold) value() any {
 	switch f.kind {
 	case foldSum:
-		return f.rose + f.fell
+		return f.sum()
 	case foldAny:
 		return f.rose > 0
 	case foldAll:

@@ -101,7 +101,7 @@ type Multi struct {
 	// and "total"; true completes the stage. If it never is, the stage fails with
 	// CONDITION_UNMET, unless Unmet. Of one that uses "results" only in len, count,
 	// sum, any, all, none, filter within len and map within sum, each result is
-	// looked at once (see Fold; sums of integers only). Any other is asked over all
+	// looked at once (see Fold). Any other is asked over all
 	// results each time one is added, so all in all that costs the square of their
 	// number.
 	Until string `json:"until,omitempty"`

@@ -24,7 +24,7 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	if last.due && waits {
 		return false // it has its turn when the workflow is resumed
 	}
-	if last.jumped && !waits || !waits && !p.repeats(s) {
+	if last.jumped && !waits && !p.several(s) || !waits && !p.repeats(s) {
 		return false // it had its turn
 	}
 	live, dead, closed := map[string][]*token{}, map[string][]*token{}, map[string]bool{}
@@ -106,6 +106,20 @@ func (p *game) repeats(s *Stage) bool {
 		}
 	}
 	return false
+}
+
+// several reports whether a stage before it has run more than once, so that the
+// branches of an exclusive join bring more than one turn.
+func (p *game) several(s *Stage) bool {
+	return s.Join == stabilize.JoinExclusive && slices.ContainsFunc(s.After, func(up string) bool {
+		n := 0
+		for _, r := range p.runs[up] {
+			if !r.history {
+				n++
+			}
+		}
+		return n > 1
+	})
 }
 
 // mayEnd reports whether the stage, or one above it, has not ended.

@@ -42,6 +42,7 @@ func kinds() []kind {
 		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true},
 		{name: "jumps and joins", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
 			policies: all, splits: true, jumps: true, few: true},
+		{name: "jumps and exclusive joins", joins: []stabilize.JoinType{stabilize.JoinExclusive}, policies: all, splits: true, jumps: true, few: true},
 	}
 }
 
