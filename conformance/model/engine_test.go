@@ -74,6 +74,12 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 	limit, cancel := context.WithTimeout(ctx, 1000*time.Hour)
 	defer cancel()
 	w, err := e.Wait(limit, id)
+	if err == nil && g.Retry && w.Status != stabilize.Succeeded {
+		if err := e.Retry(ctx, id, ""); err != nil {
+			return outcome{}, err
+		}
+		w, err = e.Wait(limit, id)
+	}
 	if err != nil {
 		w, _ = e.Get(ctx, id)
 		return outcome{}, fmt.Errorf("waiting: %w; it is %s", err, told(w))
@@ -165,7 +171,7 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 			return stabilize.Result{}, stabilize.Transient(errors.New("not yet"))
 		case s.Jumps > 0 && ran.add(s.Ref+" jumps") <= s.Jumps:
 			return stabilize.JumpTo(s.JumpTo), nil
-		case s.Fails:
+		case s.Fails && (ran.add(s.Ref+" fails") == 1 || !s.Recovers):
 			return stabilize.Fail("it was to"), nil
 		default:
 			return stabilize.Success(), nil

@@ -18,6 +18,7 @@ type Stage struct {
 	Takes    time.Duration // how long the task runs, each time
 	Flaky    int           // how often it fails transiently first
 	Fails    bool          // then it fails for good
+	Recovers bool          // but only the first time
 	Policy   stabilize.OnFailure
 	Gate     bool // before all, its task waits for the signal of its ref
 	Disabled bool
@@ -45,6 +46,8 @@ type Graph struct {
 	Cancel time.Duration
 	// Pause keeps it from beginning anything until Resume; 0: nobody does.
 	Pause, Resume time.Duration
+	// Retry restarts what did not end well, once, after all that.
+	Retry bool
 }
 
 // Execution is what became of one execution of a stage.
@@ -82,6 +85,9 @@ func (g Graph) String() string {
 		if s.Fails {
 			b.WriteString(" fails")
 		}
+		if s.Recovers {
+			b.WriteString(" once")
+		}
 		if s.Policy != stabilize.FailWorkflow {
 			fmt.Fprintf(&b, " policy %s", s.Policy)
 		}
@@ -101,6 +107,9 @@ func (g Graph) String() string {
 	}
 	if g.Pause > 0 {
 		fmt.Fprintf(&b, "paused from %s to %s\n", g.Pause, g.Resume)
+	}
+	if g.Retry {
+		b.WriteString("then retried\n")
 	}
 	if g.Cancel > 0 {
 		fmt.Fprintf(&b, "cancel after %s\n", g.Cancel)

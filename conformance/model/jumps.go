@@ -94,31 +94,67 @@ func (p *game) comes(ref string) bool {
 	return false
 }
 
+// startOver makes history of what has begun or ended in a region, and opens a new
+// round of it. What runs is ended, but for the one that jumps.
+func (p *game) startOver(region map[string]bool, but *run) {
+	for ref := range region {
+		next := p.last(ref)
+		for _, old := range p.runs[ref] {
+			if old.history || old.Status == stabilize.NotStarted {
+				continue
+			}
+			old.history = true
+			if old.Status == stabilize.Running && old != but {
+				old.Status, old.Reason = stabilize.Canceled, "superseded"
+			}
+		}
+		if next.history {
+			p.runs[ref] = append(p.runs[ref], &run{Execution: Execution{Ref: ref}, round: next.round + 1})
+		}
+	}
+	p.tokens = slices.DeleteFunc(p.tokens, func(t *token) bool { return t.by.history })
+	for _, t := range p.tokens {
+		t.taken = t.taken && !region[t.to]
+	}
+}
+
+// retry restarts the stages that did not end well or did not get to run, and what
+// depends on them.
+func (p *game) retry() {
+	region, jumped := map[string]bool{}, map[string]bool{}
+	for _, s := range p.g.Stages {
+		r := p.last(s.Ref)
+		switch {
+		case r.Status == stabilize.Terminal, r.Status == stabilize.Stopped, r.Reason == "upstream_halted",
+			r.Status == stabilize.Canceled && r.Reason != "withdrawn":
+			jumped[s.Ref] = r.jumped
+			for ref := range p.region(s.Ref) {
+				region[ref] = true
+			}
+		}
+	}
+	p.over = false
+	p.startOver(region, nil)
+	for _, s := range p.g.Stages {
+		if r := p.last(s.Ref); r.Status == stabilize.NotStarted && (jumped[s.Ref] || len(s.After) == 0) && !p.over {
+			r.jumped = jumped[s.Ref]
+			p.begin(r)
+		}
+	}
+	for _, s := range p.g.Stages {
+		if region[s.Ref] && !p.over {
+			p.look(s.Ref, false)
+		}
+	}
+}
+
 // jump ends an execution and begins its target, in a new round if it has begun
 // before, with all that depends on it.
 func (p *game) jump(r *run) {
 	target := p.stages[r.Ref].JumpTo
 	region := p.region(target)
 	if p.again(r) {
-		for ref := range region {
-			next := p.last(ref)
-			for _, old := range p.runs[ref] {
-				if old.history || old.Status == stabilize.NotStarted {
-					continue
-				}
-				old.history = true
-				if old.Status == stabilize.Running && old != r {
-					old.Status, old.Reason = stabilize.Canceled, "superseded"
-				}
-			}
-			if next.history {
-				p.runs[ref] = append(p.runs[ref], &run{Execution: Execution{Ref: ref}, round: next.round + 1})
-			}
-		}
-		p.tokens = slices.DeleteFunc(p.tokens, func(t *token) bool { return t.by.history })
-		for _, t := range p.tokens {
-			t.taken = t.taken && !region[t.to]
-		}
+		p.startOver(region, r)
 	}
 	next := p.last(target)
 	next.jumped = true

@@ -27,6 +27,7 @@ type kind struct {
 	threads  bool
 	jumps    bool
 	few      bool // stages, none disabled: of several jumps that one end lets go, what comes in between decides
+	retry    bool // of what did not end well
 	outside  bool // gates, withdrawn stages, pauses and cancels
 }
 
@@ -36,10 +37,11 @@ func kinds() []kind {
 	return []kind{
 		{name: "plain", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
 			policies: all, splits: true, outside: true},
-		{name: "tolerant", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr}, policies: append(soft[:3:3], stabilize.TolerateFailure), splits: true},
+		{name: "tolerant", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr}, policies: append(soft[:3:3], stabilize.TolerateFailure), splits: true, retry: true},
+		{name: "retried", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM}, policies: all, splits: true, retry: true},
 		{name: "threads", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinAnd, stabilize.JoinExclusive, stabilize.JoinMulti, stabilize.JoinMerge},
 			policies: soft, splits: true, threads: true},
-		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true},
+		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true, retry: true},
 		{name: "jumps and joins", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
 			policies: all, splits: true, jumps: true, few: true},
 		{name: "jumps and exclusive joins", joins: []stabilize.JoinType{stabilize.JoinExclusive}, policies: all, splits: true, jumps: true, few: true},
@@ -72,6 +74,7 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 			}
 		}
 		s.Fails = rapid.IntRange(0, 5).Draw(t, "fails") == 0
+		s.Recovers = s.Fails && k.retry && rapid.Bool().Draw(t, "recovers")
 		s.Policy = rapid.SampledFrom(k.policies).Draw(t, "policy")
 		s.Disabled = !k.few && rapid.IntRange(0, 9).Draw(t, "disabled") == 0
 		if rapid.IntRange(0, 9).Draw(t, "flaky") == 0 {
@@ -82,6 +85,7 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 		}
 		g.Stages = append(g.Stages, s)
 	}
+	g.Retry = k.retry && rapid.Bool().Draw(t, "retry")
 	for i := range g.Stages {
 		drawRest(t, k, &g, i)
 		if s := &g.Stages[i]; k.outside && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {

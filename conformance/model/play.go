@@ -40,6 +40,7 @@ type game struct {
 	below  map[string][]string // in order of declaration
 	runs   map[string][]*run
 	jumps  map[string]int // answers of a stage that it jumps
+	failed map[string]bool
 	tokens []*token
 	leaps  int
 	now    time.Duration
@@ -52,7 +53,7 @@ type game struct {
 // their own, without those that a jump made history before they had run: whether
 // there are any depends on what of one instant comes first.
 func (g Graph) Play() (stabilize.Status, []Execution) {
-	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}, jumps: map[string]int{}}
+	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}, jumps: map[string]int{}, failed: map[string]bool{}}
 	for i := range g.Stages {
 		s := &g.Stages[i]
 		p.stages[s.Ref] = s
@@ -68,6 +69,12 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 	}
 	for !p.over {
 		p.step()
+	}
+	if g.Retry && p.status != stabilize.Succeeded {
+		p.retry()
+		for !p.over {
+			p.step()
+		}
 	}
 	var out []Execution
 	for _, runs := range p.runs {
@@ -213,7 +220,8 @@ func (p *game) taskEnded(r *run) {
 	}
 	r.Ran = s.calls()
 	switch {
-	case s.Fails:
+	case s.Fails && !(s.Recovers && p.failed[r.Ref]):
+		p.failed[r.Ref] = true
 		p.fail(r)
 	default:
 		p.end(r, stabilize.Succeeded, "")
