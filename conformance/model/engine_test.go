@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -105,7 +106,11 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 				return o, fmt.Errorf("the task of %s round %d was called %d times, and has %d failures", s.Ref, s.Round, seen, task.Failures)
 			}
 		}
-		if !s.Superseded || x.Ran > 0 {
+		history := s.Superseded
+		if parent := w.Stage(s.ParentID); parent != nil {
+			history = parent.Superseded
+		}
+		if !history || x.Ran > 0 {
 			o.executions = append(o.executions, x)
 		}
 	}
@@ -156,7 +161,8 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 	retry := stabilize.RetryPolicy{MaxFailures: 100, Backoff: stabilize.Backoff{Initial: model.RetryDelay, Factor: 1}}
 	return stabilize.Func(func(ctx context.Context, _ struct{}) (stabilize.Result, error) {
 		x := stabilize.ExecutionFrom(ctx)
-		s := stages[x.Stage.Ref]
+		ref, _, _ := strings.Cut(x.Stage.Ref, "[")
+		s := stages[ref]
 		ran.add(x.Task.ID)
 		if s.Gate && x.Signal == nil && x.Task.Failures == 0 {
 			return stabilize.Suspend(s.Ref), nil
@@ -164,7 +170,7 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 		select {
 		case <-ctx.Done():
 			return stabilize.Result{}, ctx.Err()
-		case <-time.After(s.Takes):
+		case <-time.After(s.Takes + time.Duration(x.Stage.Known().Index)*model.InstanceTakes):
 		}
 		switch {
 		case x.Task.Failures < s.Flaky:
@@ -183,6 +189,9 @@ func specOf(g model.Graph) *stabilize.WorkflowSpec {
 	w := stabilize.NewWorkflow("model", "graph").MaxJumps(1000)
 	for _, s := range g.Stages {
 		spec := stabilize.NewStage(s.Ref).After(s.After...).Joining(s.Join, s.N).OnFailure(s.Policy).Threads(s.Threads).Do("work")
+		if s.Instances > 0 {
+			spec.Instances(stabilize.Multi{Count: s.Instances, Limit: s.Limit})
+		}
 		if s.Disabled {
 			spec.Disabled()
 		}

@@ -21,7 +21,10 @@ type Stage struct {
 	Recovers bool          // but only the first time
 	Policy   stabilize.OnFailure
 	Gate     bool // before all, its task waits for the signal of its ref
-	Disabled bool
+	// Instances of the task run, Limit (0: all) at once, each a little longer than
+	// the one before; 0: the task itself does. They do not fail.
+	Instances, Limit int
+	Disabled         bool
 
 	// Split is asked of Chosen: the refs whose condition is true. Default, if not
 	// empty, is taken when none is.
@@ -49,6 +52,10 @@ type Graph struct {
 	// Retry restarts what did not end well, once, after all that.
 	Retry bool
 }
+
+// InstanceTakes is how much longer than the one before each instance of a stage
+// takes.
+const InstanceTakes = 7 * time.Millisecond
 
 // Execution is what became of one execution of a stage.
 type Execution struct {
@@ -81,6 +88,9 @@ func (g Graph) String() string {
 		}
 		if s.Gate {
 			fmt.Fprintf(&b, " gate opened after %s", g.Signal[s.Ref])
+		}
+		if s.Instances > 0 {
+			fmt.Fprintf(&b, " %d instances, %d at once", s.Instances, s.Limit)
 		}
 		if s.Fails {
 			b.WriteString(" fails")

@@ -105,7 +105,7 @@ func (p *game) startOver(region map[string]bool, but *run) {
 			}
 			old.history = true
 			if old.Status == stabilize.Running && old != but {
-				old.Status, old.Reason = stabilize.Canceled, "superseded"
+				old.Status, old.Reason, old.ended = stabilize.Canceled, "superseded", p.now
 			}
 		}
 		if next.history {

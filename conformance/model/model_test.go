@@ -27,6 +27,7 @@ type kind struct {
 	threads  bool
 	jumps    bool
 	few      bool // stages, none disabled: of several jumps that one end lets go, what comes in between decides
+	multi    bool // stages of several instances
 	retry    bool // of what did not end well
 	outside  bool // gates, withdrawn stages, pauses and cancels
 }
@@ -36,9 +37,9 @@ func kinds() []kind {
 	soft := all[1:]
 	return []kind{
 		{name: "plain", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
-			policies: all, splits: true, outside: true},
+			policies: all, splits: true, multi: true, outside: true},
 		{name: "tolerant", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr}, policies: append(soft[:3:3], stabilize.TolerateFailure), splits: true, retry: true},
-		{name: "retried", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM}, policies: all, splits: true, retry: true},
+		{name: "retried", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM}, policies: all, splits: true, multi: true, retry: true},
 		{name: "threads", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinAnd, stabilize.JoinExclusive, stabilize.JoinMulti, stabilize.JoinMerge},
 			policies: soft, splits: true, threads: true},
 		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true, retry: true},
@@ -83,12 +84,16 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 		if k.threads && rapid.IntRange(0, 5).Draw(t, "threads") == 0 {
 			s.Threads = rapid.IntRange(2, 3).Draw(t, "number")
 		}
+		if k.multi && !s.Fails && rapid.IntRange(0, 4).Draw(t, "multi") == 0 {
+			s.Instances = rapid.IntRange(1, 5).Draw(t, "instances")
+			s.Limit = rapid.IntRange(0, 3).Draw(t, "limit")
+		}
 		g.Stages = append(g.Stages, s)
 	}
 	g.Retry = k.retry && rapid.Bool().Draw(t, "retry")
 	for i := range g.Stages {
 		drawRest(t, k, &g, i)
-		if s := &g.Stages[i]; k.outside && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {
+		if s := &g.Stages[i]; k.outside && s.Instances == 0 && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {
 			if g.Signal == nil {
 				g.Signal = map[string]time.Duration{}
 			}

@@ -23,6 +23,8 @@ type run struct {
 	leaping bool // its jump waits
 	leap    int  // which of the leaps was the last before it began
 	ends    time.Duration
+	ended   time.Duration
+	parts   []time.Duration // when each instance ends
 	took    map[*token]bool
 }
 
@@ -79,8 +81,10 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 	var out []Execution
 	for _, runs := range p.runs {
 		for _, r := range runs {
-			if !r.history || r.Ran > 0 {
-				out = append(out, r.Execution)
+			for _, e := range append(p.instances(r), r.Execution) {
+				if !r.history || e.Ran > 0 {
+					out = append(out, e)
+				}
 			}
 		}
 	}
@@ -202,10 +206,11 @@ func (p *game) begin(r *run) {
 	if s.Gate {
 		r.ends = p.awake(max(r.ends, p.g.Signal[s.Ref]))
 	}
-	r.ends += s.Takes
-	for range s.Flaky {
-		r.ends = p.awake(r.ends+RetryDelay) + s.Takes
+	if s.Instances > 0 {
+		p.beginInstances(r)
+		return
 	}
+	r.ends = p.runFor(s, r.ends, 0)
 }
 
 func (p *game) taskEnded(r *run) {
@@ -218,7 +223,9 @@ func (p *game) taskEnded(r *run) {
 		}
 		return
 	}
-	r.Ran = s.calls()
+	if s.Instances == 0 {
+		r.Ran = s.calls()
+	}
 	switch {
 	case s.Fails && !(s.Recovers && p.failed[r.Ref]):
 		p.failed[r.Ref] = true
@@ -239,7 +246,7 @@ func (s *Stage) calls() int {
 func (p *game) fail(r *run) {
 	switch p.stages[r.Ref].Policy {
 	case stabilize.FailWorkflow:
-		r.Status = stabilize.Terminal
+		r.Status, r.ended = stabilize.Terminal, p.now
 		p.halt(stabilize.Canceled, stabilize.Skipped, "workflow_failed", "upstream_halted", stabilize.Terminal)
 	case stabilize.ContinueOnFailure:
 		p.end(r, stabilize.FailedContinue, "")
@@ -254,7 +261,7 @@ func (p *game) halt(running, waiting stabilize.Status, whyRunning, whyWaiting st
 		for _, r := range runs {
 			switch r.Status {
 			case stabilize.Running:
-				r.Status, r.Reason = running, whyRunning
+				r.Status, r.Reason, r.ended = running, whyRunning, p.now
 			case stabilize.NotStarted:
 				r.Status, r.Reason = waiting, whyWaiting
 			}
@@ -282,7 +289,7 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			if len(chosen) == 0 { // NO_BRANCH, by the stage's policy
 				switch s.Policy {
 				case stabilize.FailWorkflow:
-					r.Status = stabilize.Terminal
+					r.Status, r.ended = stabilize.Terminal, p.now
 					if reason != "" {
 						r.Reason = reason
 					}
@@ -296,7 +303,7 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			}
 		}
 	}
-	r.Status, r.Reason = status, reason
+	r.Status, r.Reason, r.ended = status, reason, p.now
 	if r.history {
 		return
 	}
