@@ -30,10 +30,10 @@ func (x *Decision) rejoinChild(path []*stabilize.Stage, child string, version in
 	w := x.Workflow()
 	next := w.StageByRef(path[0].Ref)
 	last := path[len(path)-1]
-	at := slices.IndexFunc(last.Tasks, func(t *stabilize.Task) bool { return t.Waits().Child == child })
-	if at < 0 || next.ID == path[0].ID || !rejoinable(w, path) {
+	if next.ID == path[0].ID || !rejoinable(w, path, child) {
 		return nil // it starts one of its own
 	}
+	at := slices.IndexFunc(last.Tasks, func(t *stabilize.Task) bool { return t.Waits().Child == child })
 	for i, old := range path {
 		if i > 0 {
 			var err error
@@ -54,9 +54,6 @@ func (x *Decision) rejoinChild(path []*stabilize.Stage, child string, version in
 		}
 	}
 	s := x.draft.Stage(next.ID)
-	if at >= len(s.Tasks) { // one that its type planned
-		return nil
-	}
 	if err := x.skipTasks(s, at, stabilize.ReasonRejoined); err != nil {
 		return err
 	}
@@ -90,7 +87,7 @@ func (x *Decision) rejoinInstance(path []*stabilize.Stage, m queue.RestartStage)
 		}
 		state := parent.Known().Multi
 		if s.Owner != stabilize.OwnerInstance || parent.Rules.Loop != nil || state.Met ||
-			parent.Status != stabilize.Running || parent.Ending != stabilize.NotStarted || s.Superseded {
+			parent.Status != stabilize.Running || parent.Ending != stabilize.NotStarted || s.Superseded || !rejoinable(x.Workflow(), path[i+1:], m.Child) {
 			return false, nil
 		}
 		x.draft.Supersede(s.ID)
@@ -106,9 +103,19 @@ func (x *Decision) rejoinInstance(path []*stabilize.Stage, m queue.RestartStage)
 	return false, nil
 }
 
-// rejoinable reports whether what is inside the stages of a path can be taken over
-// into new rounds: an on-failure stage can not, nor stages that ran several times.
-func rejoinable(w *stabilize.Workflow, path []*stabilize.Stage) bool {
+// rejoinable reports whether a task of the last stage of a path waited for the
+// workflow, and what is inside the stages can be taken over into new rounds: an
+// on-failure stage can not, nor tasks that a type planned, nor stages that ran
+// several times.
+func rejoinable(w *stabilize.Workflow, path []*stabilize.Stage, child string) bool {
+	if waitsFor(path[len(path)-1], child) == nil {
+		return false
+	}
+	for _, s := range path {
+		if slices.ContainsFunc(s.Tasks, func(t *stabilize.Task) bool { return t.Planned }) {
+			return false
+		}
+	}
 	for i, s := range path[1:] {
 		if s.Owner == stabilize.OwnerFailure {
 			return false

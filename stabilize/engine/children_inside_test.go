@@ -99,3 +99,29 @@ func TestARestartedChildIsWaitedForInside(t *testing.T) {
 		})
 	}
 }
+
+// An instance that failed and whose stage goes on without it is opened again alone
+// when its child is restarted; seen: the child ran on, and nobody waited.
+func TestARestartedChildOfAnInstanceThatMayFail(t *testing.T) {
+	both(t, func(r *rig) {
+		r.leaves()
+		id := r.begin(stage("m").Do("leaf", "ok").Instances(stabilize.Multi{Count: 2}).AllowSiblings(), stage("z", "m").Do("ok"))
+		settle()
+		first, second := r.of("leaf")[0].ID, r.of("leaf")[1].ID
+		r.deliver(first, "go", nil)
+		r.must(r.Restart(r.Context(), first, "g", "ann"))
+		settle()
+		r.deliver(second, "go", values("good", true))
+		if w, err := r.Get(r.Context(), id); err != nil || w.Status != stabilize.Running {
+			r.Fatalf("it does not wait: %v %s", err, describe(w))
+		}
+		r.deliver(first, "go", values("good", true))
+		w, err := r.Wait(r.Context(), id)
+		r.must(err)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "m", stabilize.Succeeded, "")
+		if results := output[[]map[string]any](r, w, "results"); len(results) != 2 || len(r.of("leaf")) != 2 || r.ran("z.ok") != 1 {
+			r.Errorf("results %v of %d children; ran %v", results, len(r.of("leaf")), r.logged())
+		}
+	})
+}
