@@ -59,13 +59,13 @@ func TestTheTimeoutOfATaskIsThatOfAllItsRuns(t *testing.T) {
 		"the last run":   {hangs, []stabilize.FuncOption{retry}, nil, 2, 25 * time.Minute, stabilize.Terminal},
 		"an answer then": {polls, []stabilize.FuncOption{hook}, nil, 3, 25 * time.Minute, stabilize.Succeeded},
 		"the time paused does not count": {polls, nil, func(r *rig, id string) {
-			time.Sleep(5 * time.Minute)
+			r.pass(5 * time.Minute)
 			r.must(r.Pause(r.Context(), id, "ann"))
-			time.Sleep(65 * time.Minute) // a run was due after 10
+			r.pass(65 * time.Minute) // a run was due after 10
 			r.must(r.Engine.Resume(r.Context(), id, "ann"))
 		}, 3, 85 * time.Minute, stabilize.Terminal},
 		"nor the time suspended": {waits, nil, func(r *rig, id string) {
-			time.Sleep(time.Hour)
+			r.pass(time.Hour)
 			r.signal(id, "go", "1")
 		}, 4, 85 * time.Minute, stabilize.Terminal},
 	} {
