@@ -92,7 +92,8 @@ func (x *Decision) abandonChild(t *stabilize.Task) {
 
 // ReportEnd promises: the task that waits for this workflow hears of its end
 // (again). A restarted parent asks, because it may have dropped the news of the
-// end that it is to wait for.
+// end that it is to wait for. Of a workflow that was removed meanwhile it hears
+// that there is none (see unanswered).
 func ReportEnd() Handler { return Handle(reportEnd) }
 
 func reportEnd(x *Decision, _ queue.ReportEnd) error {

@@ -59,7 +59,7 @@ func (x *Decision) rejoinChild(path []*stabilize.Stage, child string, version in
 	}
 	t := s.Tasks[at]
 	t.Waiting().Child, t.Waiting().ChildVersion = child, version
-	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child)})
+	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child), Asker: queue.ToTask(w.ID, s.ID, t.ID), Version: version})
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}

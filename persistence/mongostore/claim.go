@@ -3,12 +3,14 @@ package mongostore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -147,14 +149,27 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 		freed = freed || n > 0
 	}
 	for _, lw := range lapsed {
-		// It may have come back meanwhile: then it is not as it was.
 		if lw.Expires <= micros(now.Add(-buried)) {
-			if _, err := s.workers.DeleteOne(ctx, bson.D{eq("_id", lw.ID), eq("fence", lw.Fence), eq("expires", lw.Expires)}); err != nil {
+			if err := s.forgetWorker(ctx, lw); err != nil {
 				return 0, false, err
 			}
 		}
 	}
 	return fence, freed, nil
+}
+
+// forgetWorker removes a lease that has lapsed long ago, unless messages are held under
+// it, which a commit may have under way: nobody would free them.
+func (s *Store) forgetWorker(ctx context.Context, w worker) error {
+	err := s.messages.FindOne(ctx, d("worker", w.ID), options.FindOne().SetProjection(d("_id", int32(1)))).Err()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		// It may have come back meanwhile: then it is not as it was.
+		_, err = s.workers.DeleteOne(ctx, bson.D{eq("_id", w.ID), eq("fence", w.Fence), eq("expires", w.Expires)})
+	}
+	return err
 }
 
 // spentAtOnce is how many of those without attempts left are looked up at a time.
@@ -242,7 +257,7 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 			groups[tries] = append(groups[tries], &delivery{m: m, decoded: msg})
 		}
 		for _, group := range groups {
-			got, err := s.lease(ctx, w, q, group)
+			got, err := s.lease(ctx, w, group)
 			taken = append(taken, got...)
 			room, lost = room-len(got), lost+len(group)-len(got)
 			if err != nil {
@@ -272,16 +287,16 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 // crowd is among how many more a claim that lost some looks for others.
 const crowd = 32
 
-// lease takes messages of equal attempts, those of them that nobody took before.
-func (s *Store) lease(ctx context.Context, w worker, q string, group []*delivery) (taken []*delivery, err error) {
+// lease takes messages of equal attempts, those of them that are as they were found: a
+// rev is of one write, so that the list may be one for all.
+func (s *Store) lease(ctx context.Context, w worker, group []*delivery) (taken []*delivery, err error) {
 	token := s.token()
 	first := group[0].m
-	ids := make([]string, len(group))
+	ids, revs := make([]string, len(group)), make([]string, len(group))
 	for i, g := range group {
-		ids[i], g.token = g.m.ID, claimed(token, g.m.ID)
+		ids[i], revs[i], g.token = g.m.ID, g.m.Rev, claimed(token, g.m.ID)
 	}
-	res, err := s.messages.UpdateMany(ctx,
-		bson.D{eq("_id", in(ids)), eq("q", q), eq("tx", ""), eq("attempts", first.Attempts), eq("max", first.Max)},
+	res, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("rev", in(revs)), eq("tx", "")},
 		bson.D{
 			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", w.ID), eq("fence", w.Fence), eq("token", storedClaim(token)), eq("rev", token)}),
 			eq("$inc", d("attempts", int64(1))),

@@ -71,8 +71,9 @@ const (
 	// what is read is. It survives the loss of the primary.
 	Majority Concern = iota
 	// Local leaves the concerns to the server and, with Client, to the client. A
-	// commit that was answered may be lost with the primary. For servers that have no
-	// majority.
+	// commit that was answered may be lost with the primary, or some of its messages.
+	// For servers that have no majority. A client that asks for no answer to what it
+	// writes (w is 0) is ErrInvalid.
 	Local
 )
 

@@ -17,3 +17,9 @@ func (s *Store) DepthByIndex(ctx context.Context) (queue.Depth, error) {
 
 // ManyStatements has a store send many updates in one command, whatever the server.
 func (s *Store) ManyStatements() { s.single = false }
+
+// ClassOf is the class of a driver's error.
+func ClassOf(err error) error { return classOf(err) }
+
+// Refused reports whether a driver's error is of what will be refused again.
+func Refused(err error) bool { return refused(err) }

@@ -41,6 +41,7 @@ type harness struct {
 	db            *mongo.Database
 	first, second *mongostore.Store
 	commands      atomic.Int64 // of the first handle
+	plans         plans
 	out           [2]atomic.Int64
 
 	mu      sync.Mutex
@@ -104,8 +105,11 @@ func (h *harness) config(i int) mongostore.Config {
 			}
 		}}),
 	}
-	// Nothing may be sent that not every server understands.
+	// Nothing may be sent that not every server understands, or that looks at everything.
 	cfg.Monitor = &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if err := h.plans.check(e); err != nil {
+			h.t.Error(err)
+		}
 		if err := commonground.Check(mongoproxy.Command{Name: e.CommandName, Database: e.DatabaseName, Body: e.Command}); err != nil {
 			h.t.Error(err)
 		}
@@ -164,7 +168,9 @@ func (h *harness) Open() persistence.Store {
 }
 
 // Lacks implements conformance.Lacking: plans are told differently by every server.
-func (h *harness) Lacks() []conformance.Power { return []conformance.Power{conformance.CanExplain} }
+func (h *harness) Lacks() []conformance.Power {
+	return []conformance.Power{conformance.CanExplain, conformance.CanHold}
+}
 
 func (h *harness) InUse(context.Context) (map[string]int, error) {
 	return map[string]int{

@@ -81,7 +81,7 @@ func (s *Store) plan(ctx context.Context, works []*work) error {
 			}
 		}
 		for i := range w.enc.Messages {
-			m := newMessage(&w.enc.Messages[i], live, now, seq)
+			m := newMessage(&w.enc.Messages[i], w.mark.Tx, live, now, seq)
 			seq++
 			if at, ok := dropped[m.ID]; ok {
 				w.drops[at].next = m
@@ -101,7 +101,7 @@ func (w *work) markBirth(m *message) {
 	if w.direct {
 		return
 	}
-	m.Born, m.Q, m.Mark, m.Rev = m.Q, qUnborn, w.mark, w.mark.Tx
+	m.Born, m.Q, m.Mark = m.Q, qUnborn, w.mark
 }
 
 // checkWorkflow compares the commit with what is stored.
@@ -170,9 +170,9 @@ func (s *Store) live(ctx context.Context, works []*work) (map[string]int64, erro
 	return live, err
 }
 
-func newMessage(e *queue.Encoded, live map[string]int64, now time.Time, seq int64) *message {
+func newMessage(e *queue.Encoded, rev string, live map[string]int64, now time.Time, seq int64) *message {
 	m := &message{
-		ID: e.ID, Rev: e.ID, Q: rest(int32(e.Lane), 0, int64(e.MaxAttempts)), Due: micros(queue.DueAt(e.At, now)), Seq: seq,
+		ID: e.ID, Rev: rev, Q: rest(int32(e.Lane), 0, int64(e.MaxAttempts)), Due: micros(queue.DueAt(e.At, now)), Seq: seq,
 		Created: micros(now), Workflow: e.WorkflowID, Kind: e.Kind, Lane: int32(e.Lane), Max: int64(e.MaxAttempts),
 		Body: string(e.Body), Txs: []string{},
 	}

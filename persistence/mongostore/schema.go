@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -59,7 +60,7 @@ func indexes() []index {
 		{messages, up("worker")},
 		{messages, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.admissions }, up("tx")},
-		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc")},
+		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc", "exp")},
 		{func(s *Store) *mongo.Collection { return s.workers }, up("expires")},
 	}
 }
@@ -84,7 +85,7 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 // sweep removes what crashes left that nobody would meet: primaries of commits that
-// were not done. Without them they never will be.
+// were not done, without which they never will be, and of those that were not finished.
 func (s *Store) sweep(ctx context.Context) error {
 	var before ulid.ULID
 	if err := before.SetTime(ulid.Timestamp(s.now().Add(-abandoned))); err != nil {
@@ -94,44 +95,51 @@ func (s *Store) sweep(ctx context.Context) error {
 	if _, err := s.steps.DeleteMany(ctx, bson.D{eq("_id", old), eq("txs", bson.A{})}); err != nil {
 		return err
 	}
-	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("version", int64(0)), eq("rev", old)})
+	decided, err := all[primary](ctx, s.steps, d("_id", old), options.Find().SetLimit(settleAtOnce))
+	if err != nil {
+		return err
+	}
+	for _, p := range decided {
+		if err := s.finish(ctx, p.Txs); err != nil {
+			return err
+		}
+	}
+	// Those of creations have no status, which is a short way to them.
+	_, err = s.workflows.DeleteMany(ctx, bson.D{eq("status", ""), eq("version", int64(0)), eq("rev", old)})
 	return err
 }
 
 // abandoned is after how long nobody can still be about to insert or to decide.
 const abandoned = 24 * time.Hour
 
-// inspect finds out what kind of server it is, and whether it gives the concern
-// that is asked for.
+// inspect finds out what kind of server it is (FerretDB 1 hangs on an update command of
+// many statements), and whether it gives the concern that is asked for.
 func (s *Store) inspect(ctx context.Context) error {
-	var info bson.M
-	if err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: int32(1)}}).Decode(&info); err != nil {
+	var info struct {
+		One string `bson:"ferretdbVersion"` // of FerretDB 1
+		Two struct {
+			Version string `bson:"version"`
+		} `bson:"ferretdb"`
+	}
+	err := s.db.RunCommand(ctx, d("buildInfo", int32(1))).Decode(&info)
+	if err != nil && !hasCode(err, codeNotInAPI) {
 		return s.refused(err)
 	}
-	if _, ferret := info["ferretdb"]; ferret || info["ferretdbVersion"] != nil {
-		// What FerretDB 1 tells beside, and FerretDB 2 does not.
-		s.single = s.single || ferretOne(info)
+	version := strings.TrimPrefix(info.Two.Version, "v")
+	s.single = s.single || strings.HasPrefix(version, "1.") || version == "" && info.One != ""
+	err = s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return s.refused(err)
 	}
-	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
-	if err == nil || errors.Is(err, mongo.ErrNoDocuments) {
+	if s.cfg.Concern == Majority {
 		return nil
 	}
-	return s.refused(err)
-}
-
-// ferretOne reports whether it is FerretDB 1, which hangs on an update command of
-// many statements.
-func ferretOne(info bson.M) bool {
-	doc, ok := info["ferretdb"].(bson.D)
-	if !ok {
-		return true
+	// Only a write tells what the client asks for. This one finds nothing.
+	res, err := s.meta.DeleteOne(ctx, d("_id", ""))
+	if err == nil && !res.Acknowledged {
+		err = stabilize.Invalid("config concern", "Local leaves it to the client, which asks for no answer to what it writes (w is 0)")
 	}
-	for _, e := range doc {
-		if version, ok := e.Value.(string); ok && e.Key == "version" {
-			return len(version) > 1 && (version[:2] == "v1" || version[:2] == "1.")
-		}
-	}
-	return true
+	return err
 }
 
 // refused says so when it is the concern that the server cannot give.

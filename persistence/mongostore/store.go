@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
@@ -98,7 +99,9 @@ func orEmpty(o *options.ClientOptions) *options.ClientOptions {
 }
 
 func (s *Store) useDatabase() {
-	opts := options.Database().SetReadPreference(readpref.Primary())
+	// Not as the client may be told to: what is empty must be there to be found.
+	opts := options.Database().SetReadPreference(readpref.Primary()).
+		SetBSONOptions(&options.BSONOptions{}).SetRegistry(bson.NewRegistry())
 	if s.cfg.Concern == Majority {
 		opts.SetReadConcern(readconcern.Majority()).SetWriteConcern(writeconcern.Majority())
 	}
