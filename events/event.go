@@ -31,6 +31,7 @@ const (
 	TaskStarted   Type = "task.started"
 	TaskRetried   Type = "task.retried" // failed transiently, to be tried again
 	TaskPolled    Type = "task.polled"  // answered RUNNING, to be run again
+	TaskPutOff    Type = "task.put_off" // not run yet: Reason tells what is in the way
 	TaskSuspended Type = "task.suspended"
 	TaskPaused    Type = "task.paused"
 	TaskResumed   Type = "task.resumed"
@@ -56,6 +57,9 @@ type Event struct {
 	Failure   *stabilize.Failure
 	At        time.Time
 	Causation string // id of the message whose handling caused it; empty: a request
+	// By is the user of the request that caused it, if it named one: of what was
+	// decided with the request. What followed later, by the queue, has none.
+	By string
 }
 
 // Correlation groups all events of one workflow.

@@ -18,7 +18,7 @@ func (x *Decision) arrive(s *stabilize.Stage, quiet bool) (bool, error) {
 			return false, err
 		}
 	}
-	return x.offer(s), x.resumeJumps()
+	return x.offer(s), nil
 }
 
 // arriveCounted starts an execution for each set of tokens that lets the join
@@ -33,9 +33,6 @@ func (x *Decision) arriveCounted(ref string, quiet bool) (bool, error) {
 			if last := lastFired(w, ref); last != nil {
 				note := x.draft.Stage(last.ID).Note()
 				note.Consumed = append(note.Consumed, a.Absorb...)
-				if err := x.resumeJumps(); err != nil {
-					return moved, err
-				}
 				continue
 			}
 		case len(a.Fire) > 0:

@@ -3,6 +3,7 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -63,7 +64,10 @@ func instanceRef(parent *stabilize.Stage, index int) string {
 }
 
 func (x *Decision) instance(parent *stabilize.Stage, index int) *stabilize.Stage {
-	return x.Workflow().StageInRound(instanceRef(parent, index), parent.Round)
+	if c := x.Workflow().StageByRef(instanceRef(parent, index)); c != nil && c.ParentID == parent.ID {
+		return c
+	}
+	return nil
 }
 
 // startInstances starts as many as the limit lets run at once.
@@ -173,19 +177,26 @@ func (x *Decision) bodyOutcome(s *stabilize.Stage) (stabilize.Status, string, *s
 
 // results are the outputs of the instances that ended well, by index.
 func (x *Decision) results(s *stabilize.Stage) []stabilize.Values {
-	w := x.Workflow()
 	out := []stabilize.Values{}
-	for _, c := range w.Children(s, stabilize.OwnerInstance) {
-		if c.Superseded || c.Status != stabilize.Succeeded && c.Status != stabilize.FailedContinue {
-			continue
-		}
-		v := w.FamilyOutputs(c)
+	for _, c := range x.endedWell(s) {
+		v := x.Workflow().FamilyOutputs(c)
 		if v == nil {
 			v = stabilize.Values{}
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// endedWell returns the instances that have results, by index.
+func (x *Decision) endedWell(s *stabilize.Stage) []*stabilize.Stage {
+	out := slices.DeleteFunc(x.Workflow().Children(s, stabilize.OwnerInstance), func(c *stabilize.Stage) bool { return !hasResult(c) })
+	slices.SortStableFunc(out, func(a, b *stabilize.Stage) int { return a.Known().Index - b.Known().Index })
+	return out
+}
+
+func hasResult(c *stabilize.Stage) bool {
+	return !c.Superseded && (c.Status == stabilize.Succeeded || c.Status == stabilize.FailedContinue)
 }
 
 // bodyEnv is what conditions on a body see: the stage's context, what it has put

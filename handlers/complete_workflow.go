@@ -37,8 +37,11 @@ func completeWorkflow(x *Decision, _ queue.CompleteWorkflow) error {
 			}
 			return x.finishWorkflow(finalStatus(w), firstFailure(w))
 		}
-		if w.Active() > 0 || slices.ContainsFunc(w.Locks, func(l stabilize.Lock) bool { return !l.Held }) {
+		if slices.ContainsFunc(w.Locks, func(l stabilize.Lock) bool { return !l.Held }) {
 			return nil
+		}
+		if w.Active() > 0 {
+			return x.letJump()
 		}
 		if settled, err := x.settleQuiet(w); settled || err != nil {
 			return err

@@ -23,6 +23,7 @@ type Decision struct {
 	delivery *queue.Delivery // nil for a follow-up decided in memory, or a request
 	answer   *answer         // of a task run; nil for a message as it came
 	request  *Request        // nil for a message, and for what follows from a request
+	by       string          // user who asked for it, or for what it follows from
 
 	local     []queue.Message   // follow-ups to decide in memory, first in first out
 	out       []queue.Outgoing  // messages to store
@@ -142,7 +143,7 @@ func (x *Decision) Record(e events.Event, s *stabilize.Stage, t *stabilize.Task)
 	if x.env.unrecorded {
 		return
 	}
-	e.WorkflowID, e.At, e.Causation = x.Workflow().ID, x.now, x.MessageID()
+	e.WorkflowID, e.At, e.Causation, e.By = x.Workflow().ID, x.now, x.MessageID(), x.by
 	if s != nil {
 		e.StageID, e.StageRef, e.Round = s.ID, s.Ref, s.Round
 	}

@@ -46,7 +46,7 @@ type Env struct {
 	// PollDelay is the delay after a RUNNING answer when neither answer nor task
 	// names one; 0 means one second.
 	PollDelay time.Duration
-	// TaskTimeout limits each run of a task when the task names no timeout; 0 means
+	// TaskTimeout limits each task whose type names no timeout; 0 means
 	// none.
 	TaskTimeout time.Duration
 	// Redelivery is the delay before a message whose handler failed is delivered

@@ -44,8 +44,8 @@ func (x *Decision) enterExclusion(s *stabilize.Stage) bool {
 // excluded reports whether another stage of the workflow holds the key of s.
 func (x *Decision) excluded(s *stabilize.Stage) bool {
 	w, e := x.Workflow(), s.Rules.Exclusion
-	if !e.Section && w.ActiveExcluding(e.Key) > 0 {
-		return true
+	if held := w.ActiveExcluding(e.Key) > 0; !e.Section && held || !w.HasSections(e.Key) {
+		return held
 	}
 	members := w.Excluding(e.Key)
 	var own []string
@@ -116,18 +116,23 @@ func (x *Decision) leaveExclusion(s *stabilize.Stage) error {
 	if s.Rules.Exclusion == nil {
 		return nil
 	}
-	if x.Workflow().ActiveExcluding(s.Rules.Exclusion.Key) > 0 {
-		return nil
-	}
-	members := x.Workflow().Excluding(s.Rules.Exclusion.Key)
-	if slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
+	if x.Workflow().ActiveExcluding(s.Rules.Exclusion.Key) > 0 || x.sectionHolds(s.Rules.Exclusion.Key) {
 		return nil
 	}
 	if s.Rules.Exclusion.Global {
 		x.releaseLock(s.Rules.Exclusion.Key)
 	}
-	x.offerKey(members, s)
+	x.offerKey(s)
 	return nil
+}
+
+// sectionHolds reports whether a section, entered and not left, holds a key.
+func (x *Decision) sectionHolds(key string) bool {
+	if !x.Workflow().HasSections(key) {
+		return false
+	}
+	members := x.Workflow().Excluding(key)
+	return slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) })
 }
 
 // passOn offers the key of a stage that was to start and cannot to the others
@@ -136,20 +141,21 @@ func (x *Decision) passOn(s *stabilize.Stage) error {
 	if s.Rules == nil || s.Rules.Exclusion == nil {
 		return nil
 	}
-	members := x.Workflow().Excluding(s.Rules.Exclusion.Key)
-	if !slices.ContainsFunc(members, func(m *stabilize.Stage) bool { return holdsKey(members, m) }) {
-		x.offerKey(members, s)
+	w, key := x.Workflow(), s.Rules.Exclusion.Key
+	if !x.sectionHolds(key) && (w.HasSections(key) || w.ActiveExcluding(key) == 0) {
+		x.offerKey(s)
 	}
 	return nil
 }
 
-// offerKey offers the members in their order. Where they are decided at once it
-// stops at the first of which it is sure that it takes the key, or passes it on
-// by ending; through the queue whichever comes first takes it (pattern 40).
-func (x *Decision) offerKey(members []*stabilize.Stage, but *stabilize.Stage) {
+// offerKey offers those that wait for the key of a stage, in their order. Where
+// they are decided at once it stops at the first of which it is sure that it takes
+// the key, or passes it on by ending; through the queue whichever comes first takes
+// it (pattern 40).
+func (x *Decision) offerKey(of *stabilize.Stage) {
 	w := x.Workflow()
-	for _, m := range members {
-		if m.ID != but.ID && x.parentTakes(m) && x.offer(m) && x.env.Cascade && !m.Rules.Exclusion.Global && !w.Counted(m.Ref) {
+	for m := range w.NotBegun(of.Rules.Exclusion.Key) {
+		if m.ID != of.ID && x.parentTakes(m) && x.offer(m) && x.env.Cascade && !m.Rules.Exclusion.Global && !w.Counted(m.Ref) {
 			return
 		}
 	}

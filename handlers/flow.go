@@ -79,8 +79,9 @@ func (x *Decision) EndStage(id string, status stabilize.Status, reason string) e
 	if err := x.ended(s); err != nil {
 		return err
 	}
-	if x.pushed == before && x.Workflow().Active() == 0 {
-		x.completeWorkflow()
+	x.resumeJumps()
+	if x.pushed == before {
+		x.ifQuiet()
 	}
 	return nil
 }
@@ -125,7 +126,7 @@ func (x *Decision) ended(s *stabilize.Stage) error {
 	if s.Rules == nil {
 		return nil
 	}
-	for _, region := range s.Rules.Regions {
+	for _, region := range append(s.Rules.InnerRegions(), s.Rules.Regions...) {
 		for _, watching := range w.Watching(region) {
 			x.offer(watching)
 		}

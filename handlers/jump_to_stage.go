@@ -15,54 +15,80 @@ import (
 // gets a new round, fresh as declared, with the jump's context laid over the
 // target's; the rounds before stay as history, and what was live among them is
 // withdrawn: the whole region starts over. Forward, the stages in between are
-// dead paths. A jump waits for partial joins in the region that have fired and
-// not reset (pattern 9). At most MaxJumps in a workflow; the reference's
+// dead paths, and the jump is the firing of the target's join. A jump waits for
+// partial joins in the region that have fired and not reset (pattern 9), but not
+// for tokens that only a jump could bring. At most MaxJumps in a workflow; the reference's
 // jump_to_stage/ counts them per chain of jumps.
 func JumpToStage() Handler { return Handle(jumpToStage) }
 
 func jumpToStage(x *Decision, m queue.JumpToStage) error {
 	return x.WithStage(m, func(s *stabilize.Stage) error {
-		w := x.Workflow()
-		if !s.Status.IsActive() || s.Superseded || s.Ending != stabilize.NotStarted || w.Halting() {
-			if x.Requested() {
-				return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Redirect}
-			}
-			return nil
-		}
-		target := jumpTarget(w, s, m.Target)
-		fail := func(code, message string) error {
-			if x.Requested() { // whoever asked made the mistake, not the stage
-				if target == nil {
-					return &stabilize.NotFoundError{Kind: "stage", ID: m.Target}
-				}
-				return stabilize.NotAllowed("jumping from stage "+s.Ref, message)
-			}
-			return x.haltStage(s, stabilize.Terminal, "", &stabilize.Failure{Code: code, Message: message})
-		}
-		if target == nil {
-			return fail(stabilize.CodeJumpTarget, fmt.Sprintf("no stage has the ref %q", m.Target))
-		}
-		if target.ParentID != s.ParentID {
-			return fail(stabilize.CodeJumpTarget, fmt.Sprintf("stage %q is inside another stage", target.Ref))
-		}
-		most := w.MaxJumps
-		if most == 0 {
-			most = stabilize.DefaultMaxJumps
-		}
-		if w.Jumps >= most {
-			return fail(stabilize.CodeJumpLimit, fmt.Sprintf("the workflow has jumped %d times, which is the most allowed", w.Jumps))
-		}
-		x.draft.Stage(s.ID).Note().Jump = &stabilize.Jump{Target: target.Ref, Context: m.Context}
-		if resets := w.Resets(w.StartsOver(target.Ref)); len(resets) > 0 && !target.StartedAt.IsZero() {
-			x.Logger().Debug("a jump waits for joins to reset", "stage", s.Ref, "joins", strings.Join(resets, ", "))
-			return nil
-		}
-		x.draft.Header().Jumps++
-		if err := x.jump(s, target, m.Context); err != nil {
-			return err
-		}
-		return x.resumeJumps()
+		return x.tryJump(s, stabilize.Jump{Target: m.Target, Context: m.Context}, true)
 	})
+}
+
+// tryJump jumps, if it can and joins that it is to wait for have reset.
+func (x *Decision) tryJump(s *stabilize.Stage, to stabilize.Jump, waits bool) error {
+	w := x.Workflow()
+	if !s.Status.IsActive() || s.Superseded || s.Ending != stabilize.NotStarted || w.Halting() {
+		if x.Requested() {
+			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.Redirect}
+		}
+		return nil
+	}
+	target := jumpTarget(w, s, to.Target)
+	fail := func(code, message string) error {
+		if x.Requested() { // whoever asked made the mistake, not the stage
+			if target == nil {
+				return &stabilize.NotFoundError{Kind: "stage", ID: to.Target}
+			}
+			return stabilize.NotAllowed("jumping from stage "+s.Ref, message)
+		}
+		return x.haltStage(s, stabilize.Terminal, "", &stabilize.Failure{Code: code, Message: message})
+	}
+	if target == nil {
+		return fail(stabilize.CodeJumpTarget, fmt.Sprintf("no stage has the ref %q", to.Target))
+	}
+	if target.ParentID != s.ParentID {
+		return fail(stabilize.CodeJumpTarget, fmt.Sprintf("stage %q is inside another stage", target.Ref))
+	}
+	most := w.MaxJumps
+	if most == 0 {
+		most = stabilize.DefaultMaxJumps
+	}
+	if w.Jumps >= most {
+		return fail(stabilize.CodeJumpLimit, fmt.Sprintf("the workflow has jumped %d times, which is the most allowed", w.Jumps))
+	}
+	to.Target = target.Ref
+	x.draft.SetJump(s.ID, &to)
+	region := w.StartsOver(target.Ref)
+	again := slices.Contains(region, s.Ref) || target.Status != stabilize.NotStarted
+	if resets := w.Resets(region); waits && again && len(resets) > 0 {
+		x.Logger().Debug("a jump waits for joins to reset", "stage", s.Ref, "joins", strings.Join(resets, ", "))
+		x.resumeJumps() // others do not wait for it any more
+		x.ifQuiet()
+		return nil
+	}
+	x.draft.Header().Jumps++
+	if err := x.jump(s, target, to.Context, region, again); err != nil {
+		return err
+	}
+	x.resumeJumps()
+	return nil
+}
+
+// letJump lets the first of the stages that wait to jump do so, if nothing else
+// is under way or able to start: the joins that they wait for get no more tokens.
+func (x *Decision) letJump() error {
+	w := x.Workflow()
+	if w.Status != stabilize.Running || !w.OnlyJumping() {
+		return nil
+	}
+	if moved, _, err := x.settle(w.Stages, false); moved || err != nil {
+		return err
+	}
+	first := w.Jumping()[0]
+	return x.tryJump(first, *first.State.Jump, false)
 }
 
 // jumpTarget finds a stage by its ref, or by its ref among the siblings of a
@@ -78,20 +104,17 @@ func jumpTarget(w *stabilize.Workflow, s *stabilize.Stage, ref string) *stabiliz
 	return w.StageByRef(s.Ref[:len(parent.Ref)+1] + ref)
 }
 
-func (x *Decision) jump(s, target *stabilize.Stage, context stabilize.Values) error {
+// jump ends a stage and begins another, in a new round of the region if it is to
+// run again.
+func (x *Decision) jump(s, target *stabilize.Stage, context stabilize.Values, region []string, again bool) error {
 	w := x.Workflow()
-	region := w.StartsOver(target.Ref)
-	inside := slices.Contains(region, s.Ref)
-	again := inside || target.Status != stabilize.NotStarted
 	if again {
 		if err := x.supersede(region, s.ID); err != nil {
 			return err
 		}
-		if inside {
+		if slices.Contains(region, s.Ref) {
 			x.draft.Supersede(s.ID)
 		}
-	}
-	if again {
 		x.reopenRounds(region, stabilize.Origin{Kind: stabilize.OriginJump, From: s.Ref, At: stabilize.Instant(x.now)})
 	}
 	next := x.draft.Stage(w.StageByRef(target.Ref).ID)
@@ -117,8 +140,8 @@ func (x *Decision) jump(s, target *stabilize.Stage, context stabilize.Values) er
 // endJumped ends the stage that jumped: SUCCEEDED, as in the reference, but what
 // follows it is a dead path.
 func (x *Decision) endJumped(id string) error {
+	x.draft.SetJump(id, nil)
 	s := x.draft.Stage(id)
-	s.Note().Jump = nil
 	s.Ending, s.Reason = stabilize.Succeeded, stabilize.ReasonJumped
 	for _, t := range s.Tasks {
 		switch {
@@ -149,15 +172,13 @@ func (x *Decision) endJumped(id string) error {
 }
 
 // resumeJumps takes up the jumps that waited for joins to reset.
-func (x *Decision) resumeJumps() error {
+func (x *Decision) resumeJumps() {
 	w := x.Workflow()
 	for _, s := range w.Jumping() {
-		if jump := s.State.Jump; s.Status.IsActive() && s.Ending == stabilize.NotStarted && w.Status == stabilize.Running &&
-			len(w.Resets(w.StartsOver(jump.Target))) == 0 {
+		if jump := s.State.Jump; s.Ending == stabilize.NotStarted && w.Status == stabilize.Running && len(w.Resets(w.StartsOver(jump.Target))) == 0 {
 			x.Push(queue.JumpToStage{OfStage: queue.ToStage(w.ID, s.ID), Target: jump.Target, Context: jump.Context})
 		}
 	}
-	return nil
 }
 
 // supersede makes the executions of the stages history, but for one that is

@@ -3,7 +3,6 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -84,7 +83,7 @@ func (x *Decision) judgeInstances(s, c *stabilize.Stage) error {
 		return x.haltStage(s, failureStatus(s.OnFailure), "", instanceFailure(c))
 	}
 	if m.Until != "" && c != nil && !c.Status.IsHalt() {
-		met, failure := x.untilMet(s)
+		met, failure := x.untilMet(s, c)
 		if failure != nil {
 			return x.haltStage(s, failureStatus(s.OnFailure), "", failure)
 		}
@@ -116,23 +115,64 @@ func instanceFailure(c *stabilize.Stage) *stabilize.Failure {
 	return &stabilize.Failure{Code: stabilize.CodeTaskFailed, Message: "instance " + c.Ref + " is " + c.Status.String()}
 }
 
-// untilMet asks whether the instances that ended well are enough. Collecting
-// their results costs as much as there are, so that is done only for a
-// condition that names them.
-func (x *Decision) untilMet(s *stabilize.Stage) (bool, *stabilize.Failure) {
-	until := s.Rules.Multi.Until
-	names := map[string]any{"done": s.State.Multi.Good, "total": s.State.Multi.Total}
-	if strings.Contains(until, "results") {
-		names["results"] = x.results(s)
+// untilMet asks, when c has ended well, whether the instances that did are enough.
+func (x *Decision) untilMet(s, c *stabilize.Stage) (bool, *stabilize.Failure) {
+	met, err := x.askUntil(s, c)
+	if err != nil {
+		return false, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "asking whether its instances are enough: " + errorText(err)}
 	}
-	env, err := x.bodyEnv(s, names)
-	if err == nil {
-		var met bool
-		if met, err = x.env.Expressions.Bool(until, env); err == nil {
-			return met, nil
+	return met, nil
+}
+
+func (x *Decision) askUntil(s, c *stabilize.Stage) (bool, error) {
+	tally, err := x.tally(s, c)
+	if err != nil {
+		return false, err
+	}
+	env, err := x.bodyEnv(s, map[string]any{"done": s.State.Multi.Good, "total": s.State.Multi.Total})
+	if err != nil {
+		return false, err
+	}
+	return tally.fold.Bool(env)
+}
+
+// tally is what is remembered of the instances of a stage that ended well, so
+// that its condition is not asked about each of them every time one ends.
+type tally struct {
+	fold *stabilize.Fold
+	good int // how many it knows of, those that put out nothing included
+}
+
+// tally returns the stage's tally with c. One that does not know of all that ended
+// well before, because this process did not see them or took a decision back, is
+// made anew.
+func (x *Decision) tally(s, c *stabilize.Stage) (*tally, error) {
+	w, good := x.Workflow(), s.State.Multi.Good
+	if t, ok := w.Remembered(s.ID).(*tally); ok && t.good == good-1 {
+		return t, t.add(w, c)
+	}
+	fold, err := x.env.Expressions.Fold(s.Rules.Multi.Until, "results")
+	if err != nil {
+		return nil, err
+	}
+	t := &tally{fold: fold, good: good}
+	if fold.NamesList() {
+		for _, r := range x.endedWell(s) {
+			if err := fold.Add(r.Known().Index, w.FamilyOutputs(r)); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return false, &stabilize.Failure{Code: stabilize.CodeExpression, Message: "asking whether its instances are enough: " + errorText(err)}
+	w.Remember(s.ID, t)
+	return t, nil
+}
+
+func (t *tally) add(w *stabilize.Workflow, c *stabilize.Stage) error {
+	t.good++
+	if !t.fold.NamesList() || !hasResult(c) {
+		return nil
+	}
+	return t.fold.Add(c.Known().Index, w.FamilyOutputs(c))
 }
 
 // meet completes a stage whose instances are enough. The rest is withdrawn, or

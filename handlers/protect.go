@@ -62,13 +62,13 @@ type pass struct {
 }
 
 // enter asks for leave to run the task's code. Without a pass the run is put
-// off for so long, or, if that is 0, ctx has ended.
-func (g *guard) enter(ctx context.Context, taskID string) (*pass, time.Duration) {
+// off for so long, and why, or, if that is 0, ctx has ended.
+func (g *guard) enter(ctx context.Context, taskID string) (_ *pass, wait time.Duration, why string) {
 	p := &pass{ended: func(bool) {}, answered: func(resilience.Outcome) {}}
 	if g.bulkhead != nil {
 		leave, away, err := g.bulkhead.Enter(ctx)
 		if err != nil || away > 0 {
-			return nil, away
+			return nil, away, stabilize.ReasonBulkhead
 		}
 		p.ended = leave
 	}
@@ -76,7 +76,7 @@ func (g *guard) enter(ctx context.Context, taskID string) (*pass, time.Duration)
 		done, wait := g.breaker.Try()
 		if wait > 0 {
 			p.ended(false)
-			return nil, wait
+			return nil, wait, stabilize.ReasonBreaker
 		}
 		p.answered = done
 	}
@@ -84,10 +84,10 @@ func (g *guard) enter(ctx context.Context, taskID string) (*pass, time.Duration)
 		if wait := g.limiter.Take(taskID); wait > 0 {
 			p.answered(resilience.Unknown)
 			p.ended(false)
-			return nil, wait
+			return nil, wait, stabilize.ReasonRateLimit
 		}
 	}
-	return p, 0
+	return p, 0, ""
 }
 
 // outcome is what a breaker learns of an answer.

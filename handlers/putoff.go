@@ -3,13 +3,14 @@ package handlers
 import (
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // putOff sends a run that shall not be done now again, due later. It is neither
 // a failure nor a poll; the deliveries that it has used up stay counted.
-func (x *Decision) putOff(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask, wait time.Duration) error {
+func (x *Decision) putOff(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask, wait time.Duration, why string) error {
 	t = x.draft.Task(s.ID, t.ID)
 	t.Run = x.NewID()
 	again := queue.Outgoing{ID: t.Run, Message: m, At: x.now.Add(max(wait, stabilize.Precision))}
@@ -18,6 +19,7 @@ func (x *Decision) putOff(s *stabilize.Stage, t *stabilize.Task, m queue.RunTask
 	}
 	t.Waiting().Due = stabilize.Instant(again.At)
 	x.out = append(x.out, again)
+	x.recordTask(events.TaskPutOff, s, t, why)
 	return nil
 }
 

@@ -26,6 +26,7 @@ func rescheduleWorkflow(x *Decision, _ queue.RescheduleWorkflow) error {
 				if t.Status == stabilize.Running && t.Run != "" && t.Waits().Due.After(x.now) {
 					edit := x.draft.Task(s.ID, t.ID)
 					x.Discard(edit.Run)
+					x.charge(edit, x.now.Sub(edit.Waits().Due)) // it does not wait that long
 					x.sendRun(x.Workflow().Stage(s.ID), edit, edit.Phase)
 				}
 			}

@@ -36,12 +36,16 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 				x.draft.Task(of.ID, t.ID).Waiting().ChildVersion = m.ChildVersion
 				return nil
 			}
+			s = of
 		}
 	}
-	for parent := w.Stage(s.ParentID); parent != nil; parent = w.Stage(s.ParentID) {
-		s = parent
+	path := lineage(w, s)
+	s = w.StageByRef(path[0].Ref)
+	if path[0].ID == s.ID && m.Child != "" && !w.Halting() {
+		if done, err := x.rejoinInstance(path, m); done || err != nil {
+			return err
+		}
 	}
-	s = w.StageByRef(s.Ref)
 	if !s.Status.IsComplete() || w.Halting() && !w.Status.IsComplete() {
 		if x.Requested() {
 			return &stabilize.TransitionError{Kind: "stage", ID: s.Ref, From: s.Status, To: stabilize.NotStarted}
@@ -59,7 +63,10 @@ func restartStage(x *Decision, m queue.RestartStage) error {
 	if err := x.restart([]string{s.Ref}, m.User); err != nil {
 		return err
 	}
-	return x.rejoinChild(s, m.Child, m.ChildVersion)
+	if m.Child == "" || path[0].ID != s.ID {
+		return nil
+	}
+	return x.rejoinChild(path, m.Child, m.ChildVersion)
 }
 
 // restart opens new rounds of the stages and of all that depends on them.

@@ -110,7 +110,8 @@ func (x *Decision) proceed(s *stabilize.Stage) error {
 		return nil
 	}
 	if s.State != nil && s.State.Jump != nil {
-		return x.resumeJumps()
+		x.resumeJumps()
+		return nil
 	}
 	for _, t := range s.Tasks {
 		if t.Status == stabilize.Suspended && waitOver(t) {

@@ -36,14 +36,17 @@ func runTask(x *Decision, m queue.RunTask) error {
 					return err
 				}
 			}
+			if m.Phase == stabilize.RunExecute && x.timeLeft(t) == 0 { // it was over between two runs
+				return x.timeOver(s.ID, t.ID)
+			}
 			if wait := x.quarantine(t); wait > 0 {
-				return x.putOff(s, t, m, wait)
+				return x.putOff(s, t, m, wait, stabilize.ReasonQuarantine)
 			}
 			x.runs = append(x.runs, x.delivery)
 			return nil
 		}
 		if wait := x.answer.putOff; wait > 0 {
-			return x.putOff(s, t, m, wait)
+			return x.putOff(s, t, m, wait, x.answer.why)
 		}
 		t = x.draft.Task(s.ID, t.ID)
 		s = x.Workflow().Stage(s.ID)
@@ -100,6 +103,7 @@ func (x *Decision) withoutHook(s *stabilize.Stage, t *stabilize.Task, why string
 
 // answeredTask applies what Execute answered.
 func (x *Decision) answeredTask(s *stabilize.Stage, t *stabilize.Task) error {
+	x.charge(t, x.answer.took)
 	if x.answer.failed != nil {
 		x.failedTask(s, t, x.answer.failed)
 		return nil
@@ -202,8 +206,13 @@ func (x *Decision) pollDelay(t *stabilize.Task, asked time.Duration) time.Durati
 	return x.env.PollDelay
 }
 
-// runAgain sends the task's next run, due after the delay.
+// runAgain sends the task's next run, due after the delay, or when the task's time
+// is over.
 func (x *Decision) runAgain(s *stabilize.Stage, t *stabilize.Task, delay time.Duration) {
+	if left := x.timeLeft(t); left >= 0 {
+		delay = min(delay, left)
+	}
+	x.charge(t, delay)
 	x.sendRun(s, t, stabilize.RunExecute)
 	x.delayRun(t, delay)
 }

@@ -301,7 +301,7 @@ func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err 
 					return x, in, err
 				}
 			}
-			x.current = queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(t.id)}
+			x.current, x.by = queue.StartWorkflow{OfWorkflow: queue.ToWorkflow(t.id)}, t.w.Trigger.User
 			x.created()
 		} else if err := t.decideOne(ctx, x, in); err != nil {
 			return x, in, err
@@ -326,6 +326,7 @@ func (t *turn) decideAll(ctx context.Context) (x *Decision, culprit *input, err 
 func (t *turn) decideOne(ctx context.Context, x *Decision, in *input) error {
 	x.delivery, x.answer, x.request = in.delivery, in.answer, in.request
 	m := in.message()
+	x.by = queue.UserOf(m)
 	if k, ok := m.(interface{ AdmissionKey() string }); ok && x.places == nil {
 		places, err := t.r.env.Store.Admissions(ctx, k.AdmissionKey())
 		if err != nil {

@@ -29,21 +29,36 @@ func skipStage(x *Decision, m queue.SkipStage) error {
 		if s.Status != stabilize.NotStarted || s.Superseded || x.Workflow().Halting() {
 			return nil
 		}
-		if m.Reason == stabilize.ReasonDeadPath && x.revived(s) {
-			return nil // late: a restart or jump has made it reachable again
+		reason := reasonOr(m.Reason, stabilize.ReasonDisabled)
+		if x.revived(s, reason) {
+			return nil // late: after a restart or jump it waits for its turn again
 		}
 		for _, t := range s.Tasks {
 			if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Skipped); err != nil {
 				return err
 			}
 		}
-		return x.EndStage(s.ID, stabilize.Skipped, reasonOr(m.Reason, stabilize.ReasonDisabled))
+		return x.EndStage(s.ID, stabilize.Skipped, reason)
 	})
 }
 
-// revived reports whether a stage before one that was thought dead is under way,
+// revived reports whether a stage that was to be skipped has its turn still before
+// it.
+func (x *Decision) revived(s *stabilize.Stage, reason string) bool {
+	w := x.Workflow()
+	switch reason {
+	case stabilize.ReasonDeadPath:
+		return x.reachable(s)
+	case stabilize.ReasonMilestone:
+		return w.MilestoneState(s) != stabilize.Dead
+	default:
+		return w.Readiness(s) == stabilize.Waiting
+	}
+}
+
+// reachable reports whether a stage before one that was thought dead is under way,
 // or about to be.
-func (x *Decision) revived(s *stabilize.Stage) bool {
+func (x *Decision) reachable(s *stabilize.Stage) bool {
 	w := x.Workflow()
 	if w.Readiness(s) == stabilize.Dead {
 		return false

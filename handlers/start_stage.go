@@ -70,7 +70,7 @@ func startStage(x *Decision, m queue.StartStage) error {
 // ifQuiet has a workflow looked at in which a stage waits and nothing is under
 // way that could end the wait.
 func (x *Decision) ifQuiet() {
-	if x.Workflow().Active() == 0 {
+	if w := x.Workflow(); w.Active() == 0 || w.OnlyJumping() {
 		x.completeWorkflow()
 	}
 }
@@ -111,7 +111,13 @@ func (x *Decision) mayStart(s *stabilize.Stage) (wait bool, skip string, err err
 			return false, stabilize.ReasonDisabled, nil
 		}
 	}
-	return !x.enterExclusion(s), "", nil
+	if !x.enterExclusion(s) {
+		if w.OnlyJumping() { // its holder, too
+			x.completeWorkflow()
+		}
+		return true, "", nil
+	}
+	return false, "", nil
 }
 
 // failUnstarted fails a stage in place of beginning it.
@@ -286,7 +292,7 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 		return nil, planningFailure("synthetic stages", err)
 	}
 	for _, c := range family {
-		if taken := x.Workflow().StageByRef(c.Ref); taken != nil && taken.Round >= c.Round {
+		if taken := x.Workflow().StageByRef(c.Ref); taken != nil && !x.insideEarlier(taken, parent) {
 			return nil, planningFailure("synthetic stages", &stabilize.ExistsError{Kind: "stage", ID: c.Ref})
 		}
 		for _, ref := range c.Requisites {
@@ -300,6 +306,12 @@ func (x *Decision) planFamily(parent *stabilize.Stage, owner stabilize.Owner, ma
 	}
 	x.addStages(family)
 	return family, nil
+}
+
+// insideEarlier reports whether a stage is inside an earlier round of another.
+func (x *Decision) insideEarlier(s, of *stabilize.Stage) bool {
+	parent := x.Workflow().Stage(s.ParentID)
+	return parent != nil && parent.ID != of.ID && parent.Ref == of.Ref
 }
 
 func (x *Decision) addStages(stages []*stabilize.Stage) {

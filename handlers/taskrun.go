@@ -19,6 +19,8 @@ type answer struct {
 	result stabilize.Result
 	failed *failed       // nil: the code answered with result
 	putOff time.Duration // not 0: the code was not run and shall be later
+	why    string        // it was put off
+	took   time.Duration // by the code, or until its time was over
 }
 
 // failed is what is known of a failure, read from the user's error while his
@@ -58,10 +60,10 @@ func (p policy) readFailure(err error) *failed {
 }
 
 // timedOut is the failure of a run whose time was over. Only a type that says
-// which errors are tried again is asked about this one.
-func (p policy) timedOut(late error) *answer {
+// which errors are tried again is asked about this one, if the task has time left.
+func (p policy) timedOut(late error, left bool) *answer {
 	f := &failed{text: errorText(late), code: stabilize.CodeTimeout, timedOut: true, counts: true}
-	if p.retry.When != nil {
+	if left && p.retry.When != nil {
 		if err := resilience.Guard(func() error { f.retry = p.retry.Retries(late); return nil }); err != nil {
 			f.text = fitText(fmt.Sprintf("%s; asking whether to try again: %s", f.text, err))
 		}
@@ -89,11 +91,8 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 		return nil
 	}
 	env := t.r.env
-	timeout := powers.Timeout
-	if timeout <= 0 {
-		timeout = env.TaskTimeout
-	}
-	r := &taskRun{env: env, x: executionOf(env, t.w, s, task, env.deliveries(task.Type, d)), phase: m.Phase, timeout: timeout, policy: policy{powers.Retry, powers.Breaker}}
+	r := &taskRun{env: env, x: executionOf(env, t.w, s, task, env.deliveries(task.Type, d)), phase: m.Phase, policy: policy{powers.Retry, powers.Breaker}}
+	r.limit(powers, task)
 	if r.code = phaseCode(m.Phase, typ, powers); r.code == nil {
 		// The hook was there when the run was decided, by another program.
 		return func(context.Context) any { return &answer{result: stabilize.Success()} }
@@ -106,6 +105,29 @@ func (t *turn) prepare(d *queue.Delivery) func(context.Context) any {
 		r.guard = env.protection.of(env.Clock, env.Logger, task.Type, powers)
 	}
 	return r.run
+}
+
+// limit sets how long the run may take: the task's time that is left, if that is
+// less than one run may take. A hook runs when the task's time may be over.
+func (r *taskRun) limit(powers stabilize.Powers, t *stabilize.Task) {
+	whole := r.env.timeout(powers)
+	r.timeout, r.allowed = powers.RunTimeout, powers.RunTimeout
+	if whole == 0 || r.phase != stabilize.RunExecute && r.timeout > 0 {
+		return
+	}
+	if left := whole - t.Waits().Used; r.phase != stabilize.RunExecute {
+		r.timeout, r.allowed = whole, whole
+	} else if r.timeout == 0 || left <= r.timeout {
+		r.timeout, r.allowed, r.last = max(left, stabilize.Precision), whole, true
+	}
+}
+
+// timeout is how long tasks of a type may take; 0: no limit.
+func (env *Env) timeout(powers stabilize.Powers) time.Duration {
+	if powers.Timeout > 0 {
+		return powers.Timeout
+	}
+	return env.TaskTimeout
 }
 
 // phaseCode is the user's code for a phase.
@@ -133,6 +155,8 @@ type taskRun struct {
 	x       stabilize.Execution
 	phase   stabilize.RunPhase
 	timeout time.Duration // 0: none
+	allowed time.Duration // what it is part of: the task's time, or one run's
+	last    bool          // when it is over the task's is
 	policy  policy
 	guard   *guard // nil: none
 	code    Run
@@ -145,11 +169,11 @@ func (r *taskRun) run(ctx context.Context) any {
 	if r.guard == nil {
 		return r.traced(ctx, nil)
 	}
-	pass, wait := r.guard.enter(ctx, r.x.Task.ID)
+	pass, wait, why := r.guard.enter(ctx, r.x.Task.ID)
 	if pass == nil {
 		r.env.Logger.Debug("a task run is put off", "workflow", r.x.Workflow.ID, "stage", r.x.Stage.Ref,
 			"task", r.x.Task.Name, "taskType", r.x.Task.Type, "for", wait)
-		return &answer{putOff: wait}
+		return &answer{putOff: wait, why: why}
 	}
 	var a *answer
 	defer func() {
@@ -194,7 +218,7 @@ func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 		}
 		return r.guarded(ctx)
 	}
-	what := fmt.Sprintf("task %q of stage %q", r.x.Task.Name, r.x.Stage.Ref)
+	what := whatTask(r.x.Stage, r.x.Task)
 	limited, cancel := resilience.WithTimeout(ctx, r.env.Clock, r.timeout, what)
 	defer cancel()
 	done := make(chan *answer, 1)
@@ -211,15 +235,23 @@ func (r *taskRun) within(ctx context.Context, ended func(called bool)) *answer {
 		}
 		a = r.guarded(limited)
 	}()
+	began := r.env.Clock.Now()
 	select {
 	case a := <-done:
+		a.took = max(0, r.env.Clock.Now().Sub(began))
 		return a
 	case <-limited.Done():
 	}
 	if ctx.Err() != nil {
 		return &answer{} // nobody listens any more
 	}
-	return r.policy.timedOut(context.Cause(limited))
+	a := r.policy.timedOut(&stabilize.TimeoutError{What: what, After: r.allowed}, !r.last)
+	a.took = r.timeout
+	return a
+}
+
+func whatTask(s *stabilize.Stage, t *stabilize.Task) string {
+	return fmt.Sprintf("task %q of stage %q", t.Name, s.Ref)
 }
 
 // guarded runs the code to its end and reads what it answered; a panic, of the

@@ -49,6 +49,14 @@ func StageOf(m Message) string {
 	return ""
 }
 
+// UserOf returns the user who asked for what a message is about, or "".
+func UserOf(m Message) string {
+	if s, ok := m.(interface{ RequestedBy() string }); ok {
+		return s.RequestedBy()
+	}
+	return ""
+}
+
 // RefOf returns the ref of the stage a message is about, if it names it so, or "".
 func RefOf(m Message) string {
 	if s, ok := m.(interface{ Ref() string }); ok {

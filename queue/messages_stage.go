@@ -79,6 +79,9 @@ type RestartStage struct {
 // Kind implements Message.
 func (RestartStage) Kind() string { return "RestartStage" }
 
+// RequestedBy is the user who asked for it.
+func (m RestartStage) RequestedBy() string { return m.User }
+
 // ContinueParentStage tells a parent stage that one of its synthetic stages has ended.
 type ContinueParentStage struct {
 	OfStage

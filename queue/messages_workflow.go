@@ -28,6 +28,9 @@ type CancelWorkflow struct {
 // Kind implements Message.
 func (CancelWorkflow) Kind() string { return "CancelWorkflow" }
 
+// RequestedBy is the user who asked for it.
+func (m CancelWorkflow) RequestedBy() string { return m.User }
+
 // PauseWorkflow keeps a workflow from starting anything new.
 type PauseWorkflow struct {
 	OfWorkflow
@@ -37,6 +40,9 @@ type PauseWorkflow struct {
 // Kind implements Message.
 func (PauseWorkflow) Kind() string { return "PauseWorkflow" }
 
+// RequestedBy is the user who asked for it.
+func (m PauseWorkflow) RequestedBy() string { return m.User }
+
 // ResumeWorkflow lets a paused workflow go on where it was (Orca's ResumeExecution).
 type ResumeWorkflow struct {
 	OfWorkflow
@@ -45,6 +51,9 @@ type ResumeWorkflow struct {
 
 // Kind implements Message.
 func (ResumeWorkflow) Kind() string { return "ResumeWorkflow" }
+
+// RequestedBy is the user who asked for it.
+func (m ResumeWorkflow) RequestedBy() string { return m.User }
 
 // RescheduleWorkflow wakes what waits in a back-off (Orca's RescheduleExecution).
 type RescheduleWorkflow struct {
@@ -62,6 +71,9 @@ type RetryWorkflow struct {
 
 // Kind implements Message.
 func (RetryWorkflow) Kind() string { return "RetryWorkflow" }
+
+// RequestedBy is the user who asked for it.
+func (m RetryWorkflow) RequestedBy() string { return m.User }
 
 // TimeoutWorkflow ends a workflow whose time may be over.
 type TimeoutWorkflow struct {

@@ -1,5 +1,7 @@
 package stabilize
 
+import "slices"
+
 // Where an upstream stage ends more than once, or the join itself fires more
 // than once, tokens are counted one by one: each is consumed by one execution.
 
@@ -21,12 +23,12 @@ func (w *Workflow) Counted(ref string) bool {
 	if len(w.executions(ref)) > 1 {
 		return true
 	}
-	for _, up := range s.Requisites {
-		if w.severalTokens(up) {
-			return true
-		}
-	}
-	return false
+	return w.manyArrive(s)
+}
+
+// manyArrive reports whether an edge before the stage may get more than one token.
+func (w *Workflow) manyArrive(s *Stage) bool {
+	return slices.ContainsFunc(s.Requisites, w.severalTokens)
 }
 
 func (w *Workflow) severalTokens(ref string) bool {
@@ -239,6 +241,9 @@ func (w *Workflow) edges(s *Stage, quiet bool) ([]edge, *Stage) {
 		bypassed := t.State != nil && t.State.Bypass
 		if t.Status == NotStarted && !explicit && !bypassed {
 			continue
+		}
+		if bypassed && s.Join == JoinExclusive && !w.manyArrive(s) {
+			bypassed = false // its branches exclude each other: the jump came in the place of all
 		}
 		if bypassed && !s.HasPartialJoin() {
 			continue

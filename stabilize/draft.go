@@ -66,8 +66,10 @@ func (d *Draft) Task(stageID, taskID string) *Task {
 	return d.Stage(stageID).Task(taskID)
 }
 
-// AddStage appends a stage and gives it the next Position.
+// AddStage appends a stage and gives it the next Position, and the next Round if
+// one of its ref has had its own.
 func (d *Draft) AddStage(s *Stage) {
+	s.Round = d.w.freshRound(s.Ref, s.Round)
 	s.Position = 0
 	if n := len(d.w.Stages); n > 0 {
 		s.Position = d.w.Stages[n-1].Position + 1
@@ -182,6 +184,14 @@ func (d *Draft) Supersede(id string) {
 	d.w.idx.forgetWriters()
 }
 
+// SetJump notes where a stage is about to jump to; nil: nowhere.
+func (d *Draft) SetJump(id string, to *Jump) {
+	s := d.Stage(id)
+	d.w.idx.jumping -= waitsToJump(s)
+	s.Note().Jump = to
+	d.w.idx.jumping += waitsToJump(s)
+}
+
 // OpenRound adds the next round of a stage, fresh as it was declared, and
 // returns it.
 func (d *Draft) OpenRound(ref string, ids *IDs, origin Origin) *Stage {
@@ -189,6 +199,25 @@ func (d *Draft) OpenRound(ref string, ids *IDs, origin Origin) *Stage {
 	s.Note().Origin = &origin
 	d.AddStage(s)
 	return s
+}
+
+// OpenInside adds a round of a stage inside another, fresh as it was declared, to
+// a later round of that.
+func (d *Draft) OpenInside(s, parent *Stage, ids *IDs) *Stage {
+	c := s.nextRound(ids)
+	c.ParentID, c.Round = parent.ID, parent.Round
+	d.AddStage(c)
+	return c
+}
+
+// freshRound is the first round from the given one on that no execution of the
+// stage has had: one inside another begins with its parent's, but may have gone on
+// by itself.
+func (w *Workflow) freshRound(ref string, round int) int {
+	if latest := w.StageByRef(ref); latest != nil {
+		return max(round, latest.Round+1)
+	}
+	return round
 }
 
 // Reopen takes a workflow that has ended back to NOT_STARTED, to be started
@@ -250,6 +279,7 @@ func (d *Draft) Seal(version int64) {
 
 // Rollback takes every change back. The draft may be used again.
 func (d *Draft) Rollback() {
+	d.w.idx.remembered = nil
 	if d.header != nil {
 		d.w.Header = *d.header
 		d.w.idx.header = nil

@@ -84,6 +84,10 @@ func (e *Exprs) Eval(expression string, env Values) (any, error) {
 // Bool is ExprBool.
 func (e *Exprs) Bool(expression string, env Values) (bool, error) {
 	result, err := e.Eval(expression, env)
+	return asBool(expression, result, err)
+}
+
+func asBool(expression string, result any, err error) (bool, error) {
 	if err != nil {
 		return false, err
 	}

@@ -34,7 +34,10 @@ const (
 // something else in the language.
 func place(name string) string { return " ." + name }
 
-func compileExpr(expression string) (p *program, err error) {
+func compileExpr(expression string) (p *program, err error) { return compileWith(expression, nil) }
+
+// compileWith lets a visitor, if it is not nil, change the expression first.
+func compileWith(expression string, first ast.Visitor) (p *program, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p, err = nil, badExpr(expression, "%v", r)
@@ -47,10 +50,11 @@ func compileExpr(expression string) (p *program, err error) {
 		return nil, badExpr(expression, "is not valid UTF-8")
 	}
 	rewrite := &exprRewriter{named: map[string]int{}, names: map[string]string{}}
-	options := []expr.Option{
-		expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.MaxNodes(maxExprNodes),
-		expr.Patch(rewrite), addExprFunctions,
+	options := []expr.Option{expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.MaxNodes(maxExprNodes), addExprFunctions}
+	if first != nil {
+		options = append(options, expr.Patch(first))
 	}
+	options = append(options, expr.Patch(rewrite))
 	for _, name := range []string{"now", "date", "duration", "timezone"} {
 		options = append(options, expr.DisableBuiltin(name))
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -13,10 +14,16 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-func (p *program) run(env Values) (result any, err error) {
+func (p *program) run(env Values) (result any, err error) { return p.runGiven(env, nil) }
+
+// runGiven runs with values that are decoded already, which come before those of
+// env.
+func (p *program) runGiven(env Values, given map[string]any) (result any, err error) {
 	names := make(map[string]any, len(p.names)+2)
 	for place, name := range p.names {
-		if names[place], err = p.decode(env, name); err != nil {
+		if x, ok := given[name]; ok {
+			names[place] = x
+		} else if names[place], err = p.decode(env, name); err != nil {
 			return nil, err
 		}
 	}
@@ -28,6 +35,7 @@ func (p *program) run(env Values) (result any, err error) {
 				return nil, err
 			}
 		}
+		maps.Copy(all, given)
 		names[placeAll] = all
 	}
 	machine := vm.VM{MemoryBudget: maxExprItems} // it catches panics

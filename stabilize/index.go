@@ -18,9 +18,12 @@ type index struct {
 	family     map[string]int   // parent id → how many of its synthetic stages have
 	exclusive  map[string]int   // exclusion key → how many of its stages have
 	halting    int              // stages whose end ends the workflow
+	jumping    int              // stages whose jump waits, see Draft.SetJump
 	partial    int              // stages with a join that resets
 	merging    int              // stages with a join that fires for each arrival
 	rules      ruleIndex
+
+	remembered map[string]any // see Remember
 
 	// What follows is filled in by readers, who may be several.
 	mu      sync.Mutex
@@ -30,6 +33,27 @@ type index struct {
 	settled []bool          // slot → writers relies on it
 	header  *Header         // what HeaderCopy returned; nil: it has changed since
 	repeat  map[string]bool // refs of stages that may end more than once, see repeating
+}
+
+// Remember keeps something that a decision worked out from a stage, for later
+// decisions on this snapshot; it is never stored, and forgotten when a decision is
+// taken back. nil forgets it. Only for who owns the workflow.
+func (w *Workflow) Remember(stageID string, x any) {
+	w.Index()
+	if x == nil {
+		delete(w.idx.remembered, stageID)
+		return
+	}
+	if w.idx.remembered == nil {
+		w.idx.remembered = map[string]any{}
+	}
+	w.idx.remembered[stageID] = x
+}
+
+// Remembered returns what Remember kept, or nil.
+func (w *Workflow) Remembered(stageID string) any {
+	w.Index()
+	return w.idx.remembered[stageID]
 }
 
 // forgetWriters must be called when outputs that writers relies on may change.
@@ -77,6 +101,7 @@ func (w *Workflow) indexStage(slot int) {
 		x.latest[s.Ref] = slot
 	}
 	x.halting += halts(s)
+	x.jumping += waitsToJump(s)
 	if s.IsSynthetic() {
 		x.children[s.ParentID] = append(x.children[s.ParentID], slot)
 		if parent, ok := x.byID[s.ParentID]; ok && x.isSettled(parent) {
@@ -223,7 +248,11 @@ func (w *Workflow) Halting() bool {
 func (x *index) recount(from, to *Stage) {
 	x.countActive(from, -1)
 	x.countActive(to, 1)
+	if to.Status == NotStarted && to.Rules != nil && to.Rules.Exclusion != nil {
+		delete(x.rules.begun, to.Rules.Exclusion.Key)
+	}
 	x.halting += halts(to) - halts(from)
+	x.jumping += waitsToJump(to) - waitsToJump(from)
 }
 
 func (x *index) countActive(s *Stage, by int) {
@@ -248,6 +277,13 @@ func count(in *map[string]int, key string, by int) {
 
 func halts(s *Stage) int {
 	if s.HaltsWorkflow() {
+		return 1
+	}
+	return 0
+}
+
+func waitsToJump(s *Stage) int {
+	if s.jumps() {
 		return 1
 	}
 	return 0

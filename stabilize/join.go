@@ -101,16 +101,31 @@ func (w *Workflow) cancelState(name string) Readiness {
 	if slices.Contains(w.CanceledRegions, name) {
 		return Ready
 	}
-	members := w.Region(name)
-	if len(members) == 0 {
-		members = w.Executions(name)
-	}
-	for _, s := range members {
+	for _, s := range w.named(name) {
 		if !s.Status.IsComplete() {
 			return Waiting
 		}
 	}
+	if w.willMake(name) {
+		return Waiting
+	}
 	return Dead
+}
+
+// named returns the executions that a region, or else a stage, has.
+func (w *Workflow) named(name string) []*Stage {
+	if members := w.Region(name); len(members) > 0 {
+		return members
+	}
+	return w.Executions(name)
+}
+
+// willMake reports whether a stage that has not ended may yet make stages of a
+// region inside it.
+func (w *Workflow) willMake(region string) bool {
+	return slices.ContainsFunc(w.Stages, func(s *Stage) bool {
+		return s.Rules != nil && !s.Superseded && !s.Status.IsComplete() && slices.Contains(s.Rules.InnerRegions(), region)
+	})
 }
 
 // MilestoneState says whether the state that the stage's milestone names holds:
@@ -136,59 +151,4 @@ func (w *Workflow) MilestoneState(s *Stage) Readiness {
 		}
 	}
 	return state
-}
-
-// Resets returns the partial joins among the given stages that have fired and
-// still wait for tokens on other edges, by ref. What only a stage that is about
-// to jump could still bring does not count: it never comes.
-func (w *Workflow) Resets(refs []string) []string {
-	var out []string
-	for _, ref := range refs {
-		s := w.StageByRef(ref)
-		if s == nil || !s.HasPartialJoin() || s.StartedAt.IsZero() {
-			continue
-		}
-		for _, up := range s.Requisites {
-			if w.stillComes(up, map[string]bool{}) {
-				out = append(out, ref)
-				break
-			}
-		}
-	}
-	return out
-}
-
-// stillComes reports whether the stage may yet put a token on its edges without
-// the stages that are about to jump.
-func (w *Workflow) stillComes(ref string, known map[string]bool) bool {
-	if comes, ok := known[ref]; ok {
-		return comes
-	}
-	known[ref] = false
-	comes := false
-	for _, s := range w.Executions(ref) {
-		some, held := false, false
-		for _, up := range s.Requisites {
-			upComes := w.stillComes(up, known)
-			some = some || upComes
-			held = held || !upComes && w.open(up)
-		}
-		switch {
-		case s.Status.IsComplete():
-			comes = comes || some
-		case s.Status.IsActive():
-			comes = comes || s.State == nil || s.State.Jump == nil
-		case s.Join == JoinAnd || s.Join == JoinOr:
-			comes = comes || !held
-		default:
-			comes = comes || some || !held
-		}
-	}
-	known[ref] = comes
-	return comes
-}
-
-// open reports whether an execution of the stage has not ended.
-func (w *Workflow) open(ref string) bool {
-	return slices.ContainsFunc(w.Executions(ref), func(s *Stage) bool { return !s.Status.IsComplete() })
 }

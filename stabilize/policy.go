@@ -24,8 +24,8 @@ type RetryPolicy struct {
 
 	// When tells the errors worth another try, those of class ErrPermanent aside,
 	// which are final; AnyError says yes to plain errors too. nil: those of class
-	// ErrTransient, and a VerificationError that asks for it. A run whose time was over and whose type has no OnTimeout is asked about
-	// with a *TimeoutError; code that ignores its context may then run beside its
+	// ErrTransient, and a VerificationError that asks for it. A run that took longer than its RunTimeout and whose type has no OnTimeout is
+	// asked about with a *TimeoutError; code that ignores its context may then run beside its
 	// next try. When must be pure; its panic is the task's.
 	When func(error) bool
 	// Never names errors that are final whatever their class and When say; they

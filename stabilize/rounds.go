@@ -1,6 +1,9 @@
 package stabilize
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // ruleIndex finds stages by the names in their rules. Slots.
 type ruleIndex struct {
@@ -8,7 +11,9 @@ type ruleIndex struct {
 	regions   map[string][]int
 	choices   map[string][]int
 	excluding map[string][]int
-	threaded  int // stages that split into threads
+	sections  map[string]int // exclusion key → how many stages have it as a section
+	begun     map[string]int // exclusion key → how many of excluding, from the first on, have begun
+	threaded  int            // stages that split into threads
 }
 
 func (x *ruleIndex) add(slot int, s *Stage) {
@@ -33,6 +38,9 @@ func (x *ruleIndex) add(slot int, s *Stage) {
 	put(&x.choices, r.Choice)
 	if r.Exclusion != nil {
 		put(&x.excluding, r.Exclusion.Key)
+		if r.Exclusion.Section {
+			count(&x.sections, r.Exclusion.Key, 1)
+		}
 	}
 	for _, region := range r.Regions {
 		put(&x.regions, region)
@@ -183,6 +191,35 @@ func (w *Workflow) Excluding(key string) []*Stage {
 	return w.counting(w.idx.rules.excluding[key])
 }
 
+// HasSections reports whether an exclusion key is that of a critical section, of
+// one stage at least.
+func (w *Workflow) HasSections(key string) bool {
+	w.Index()
+	return w.idx.rules.sections[key] > 0
+}
+
+// NotBegun returns the stages with an exclusion key that count and have not begun,
+// by Position. It costs no more than what it is asked for.
+func (w *Workflow) NotBegun(key string) iter.Seq[*Stage] {
+	w.Index()
+	return func(yield func(*Stage) bool) {
+		slots, x := w.idx.rules.excluding[key], &w.idx.rules
+		from := x.begun[key]
+		for from < len(slots) && w.Stages[slots[from]].Status != NotStarted {
+			from++
+		}
+		if x.begun == nil {
+			x.begun = map[string]int{}
+		}
+		x.begun[key] = from
+		for _, slot := range slots[from:] {
+			if s := w.Stages[slot]; s.Status == NotStarted && !s.Superseded && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // StillHolding returns the executions with an exclusion key that are history and
 // have not ended.
 func (w *Workflow) StillHolding(key string) []*Stage {
@@ -190,21 +227,6 @@ func (w *Workflow) StillHolding(key string) []*Stage {
 	out := []*Stage{}
 	for _, slot := range w.idx.rules.excluding[key] {
 		if s := w.Stages[slot]; s.Superseded && s.Status.IsActive() {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// Jumping returns the stages whose jump waits for joins to reset.
-func (w *Workflow) Jumping() []*Stage {
-	w.Index()
-	if w.idx.partial == 0 {
-		return nil // no jump ever waits
-	}
-	out := []*Stage{}
-	for _, s := range w.Stages {
-		if s.State != nil && s.State.Jump != nil && !s.Superseded {
 			out = append(out, s)
 		}
 	}
@@ -229,101 +251,6 @@ func (w *Workflow) counting(slots []int) []*Stage {
 		}
 	}
 	return out
-}
-
-// Below returns a stage's ref and those of all stages that require it, directly
-// or not, round about or not, by the Position at which each was first declared.
-func (w *Workflow) Below(ref string) []string { return w.below(ref, false) }
-
-// StartsOver returns the refs that get a new round with a stage: Below, and the
-// stages, with what is below them, whose milestone wants one of these reached, or
-// which the cancellation of one would start. What the stage itself requires never
-// starts over with it.
-func (w *Workflow) StartsOver(ref string) []string { return w.below(ref, true) }
-
-func (w *Workflow) below(ref string, watching bool) []string {
-	w.Index()
-	seen := map[string]bool{ref: true}
-	var above map[string]bool
-	for todo := []string{ref}; len(todo) > 0; {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		add := func(slot int) {
-			if down := w.Stages[slot].Ref; !seen[down] {
-				seen[down] = true
-				todo = append(todo, down)
-			}
-		}
-		for _, slot := range w.idx.downstream[at] {
-			add(slot)
-		}
-		if !watching {
-			continue
-		}
-		for _, slot := range w.dependents(at) {
-			if above == nil {
-				above = w.above(ref)
-			}
-			if !above[w.Stages[slot].Ref] {
-				add(slot)
-			}
-		}
-	}
-	var out []string
-	for _, s := range w.Stages {
-		if seen[s.Ref] {
-			seen[s.Ref] = false
-			out = append(out, s.Ref)
-		}
-	}
-	return out
-}
-
-// dependents returns the slots of the stages that something other than an edge
-// makes depend on a stage.
-func (w *Workflow) dependents(ref string) []int {
-	if len(w.idx.rules.watching) == 0 {
-		return nil
-	}
-	var out []int
-	for _, slot := range w.idx.rules.watching[ref] {
-		r := w.Stages[slot].Rules
-		if r.OnCancelOf == ref || r.Milestone != nil && r.Milestone.Reached == ref {
-			out = append(out, slot)
-		}
-	}
-	s := w.StageByRef(ref)
-	if s == nil || s.Rules == nil {
-		return out
-	}
-	for _, region := range s.Rules.Regions {
-		for _, slot := range w.idx.rules.watching[region] {
-			if w.Stages[slot].Rules.OnCancelOf == region {
-				out = append(out, slot)
-			}
-		}
-	}
-	return out
-}
-
-// above returns the refs of the stages that a stage requires, directly or not.
-func (w *Workflow) above(ref string) map[string]bool {
-	seen := map[string]bool{}
-	for todo := []string{ref}; len(todo) > 0; {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		s := w.StageByRef(at)
-		if s == nil {
-			continue
-		}
-		for _, up := range s.Requisites {
-			if !seen[up] {
-				seen[up] = true
-				todo = append(todo, up)
-			}
-		}
-	}
-	return seen
 }
 
 // OnlyToward returns the stages that have not ended, stand above one and lead

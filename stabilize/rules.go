@@ -99,9 +99,11 @@ type Multi struct {
 	Need int `json:"need,omitempty"`
 	// Until is asked after each instance that ended well, with "results", "done"
 	// and "total"; true completes the stage. If it never is, the stage fails with
-	// CONDITION_UNMET, unless Unmet. One that names "results" costs as much as
-	// there are results each time, so all in all the square of that; prefer
-	// "done" for thousands.
+	// CONDITION_UNMET, unless Unmet. Of one that uses "results" only in len, count,
+	// sum, any, all, none, filter within len and map within sum, each result is
+	// looked at once (see Fold). Any other is asked over all
+	// results each time one is added, so all in all that costs the square of their
+	// number.
 	Until string `json:"until,omitempty"`
 	Unmet bool   `json:"unmet,omitempty"`
 	// Withdraw withdraws the instances under way when the stage completes;
@@ -169,6 +171,17 @@ func (r *Rules) Clone() *Rules {
 		c.Body = append(c.Body, s.Clone())
 	}
 	return &c
+}
+
+// InnerRegions returns the cancel regions of the stages inside, and inside those.
+func (r *Rules) InnerRegions() []string {
+	var out []string
+	for _, s := range r.Body {
+		if s.Rules != nil {
+			out = append(append(out, s.Rules.Regions...), s.Rules.InnerRegions()...)
+		}
+	}
+	return out
 }
 
 // Declared returns the stage's rules, never nil. Read them only.

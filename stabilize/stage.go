@@ -93,6 +93,9 @@ type Wait struct {
 	// ChildVersion is the version of that workflow which the task knows of: that
 	// of its end, or of its restart. Older news is dropped.
 	ChildVersion int64 `json:"childVersion,omitempty"`
+	// Used is how much of its time a task with a timeout has used up: its runs that
+	// answered, and the delays after them.
+	Used time.Duration `json:"used,omitempty"`
 }
 
 // Waits returns what the task waits for, never nil. Read it only.

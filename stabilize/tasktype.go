@@ -41,8 +41,10 @@ type (
 	Breakable interface{ Breaker() BreakerPolicy }
 	// RateLimited bounds how often the type is run in one process.
 	RateLimited interface{ RateLimit() RateLimit }
-	// Timeouter limits one run of Execute. 0 means the engine's TaskTimeout.
+	// Timeouter limits the task; see WithTimeout. 0 means the engine's TaskTimeout.
 	Timeouter interface{ Timeout() time.Duration }
+	// RunTimeouter limits one run of Execute, and of each hook; 0: the Timeout does.
+	RunTimeouter interface{ RunTimeout() time.Duration }
 	// Poller sets the delay after a RUNNING result that names none; polls counts
 	// from 1.
 	Poller interface{ PollDelay(polls int) time.Duration }

@@ -44,16 +44,17 @@ func objectKind(t reflect.Type) bool {
 type FuncOption func(*funcConfig)
 
 type funcConfig struct {
-	retry     RetryPolicy
-	bulkhead  int
-	breaker   *BreakerPolicy
-	rate      RateLimit
-	timeout   time.Duration
-	poll      time.Duration
-	enabled   func(*Execution) (bool, error)
-	onCancel  func(context.Context, *Execution) (Result, error)
-	onTimeout func(context.Context, *Execution) (Result, error)
-	cleanup   func(context.Context, *Execution) error
+	retry      RetryPolicy
+	bulkhead   int
+	breaker    *BreakerPolicy
+	rate       RateLimit
+	timeout    time.Duration
+	runTimeout time.Duration
+	poll       time.Duration
+	enabled    func(*Execution) (bool, error)
+	onCancel   func(context.Context, *Execution) (Result, error)
+	onTimeout  func(context.Context, *Execution) (Result, error)
+	cleanup    func(context.Context, *Execution) error
 }
 
 // WithRetry sets the retry policy.
@@ -73,8 +74,17 @@ func WithBreaker(p BreakerPolicy) FuncOption { return func(c *funcConfig) { c.br
 // WithRateLimit bounds how often the task type is run.
 func WithRateLimit(l RateLimit) FuncOption { return func(c *funcConfig) { c.rate = l } }
 
-// WithTimeout limits one run.
+// WithTimeout limits the task as a whole: what its runs take together, with the
+// delays of its polls and retries between them. Time in which it was paused, waited
+// for a signal, a workflow or its turn, or lay with a worker that died, does not
+// count. When it is over the run under way is told (ErrTimeout), and the task ends
+// as its OnTimeout says or TERMINAL with TIMEOUT; it is not tried again. 0: no limit
+// but the engine's TaskTimeout.
 func WithTimeout(d time.Duration) FuncOption { return func(c *funcConfig) { c.timeout = d } }
+
+// WithRunTimeout limits one run. A run that takes longer is told (ErrTimeout) and
+// fails; it is tried again if the RetryPolicy's When says so.
+func WithRunTimeout(d time.Duration) FuncOption { return func(c *funcConfig) { c.runTimeout = d } }
 
 // WithPoll sets the delay after a RUNNING answer that names none.
 func WithPoll(d time.Duration) FuncOption { return func(c *funcConfig) { c.poll = d } }
@@ -132,7 +142,7 @@ func (t *funcTask[In, Out]) Execute(ctx context.Context, x *Execution) (Result, 
 func (t *funcTask[In, Out]) powers() Powers {
 	p := Powers{
 		Retry: t.retry, Bulkhead: t.bulkhead, Breaker: t.breaker, RateLimit: t.rate,
-		Timeout: t.timeout, Enabled: t.enabled,
+		Timeout: t.timeout, RunTimeout: t.runTimeout, Enabled: t.enabled,
 		OnCancel: t.onCancel, OnTimeout: t.onTimeout, Cleanup: t.cleanup,
 	}
 	if d := t.poll; d > 0 {
@@ -144,16 +154,17 @@ func (t *funcTask[In, Out]) powers() Powers {
 // Powers are the optional powers of a TaskType as data; nil functions are
 // powers it does not have.
 type Powers struct {
-	Retry     RetryPolicy
-	Bulkhead  int            // 0: none
-	Breaker   *BreakerPolicy // nil: none
-	RateLimit RateLimit      // of no runs: none
-	Timeout   time.Duration
-	PollDelay func(polls int) time.Duration
-	Enabled   func(*Execution) (bool, error)
-	OnCancel  func(context.Context, *Execution) (Result, error)
-	OnTimeout func(context.Context, *Execution) (Result, error)
-	Cleanup   func(context.Context, *Execution) error
+	Retry      RetryPolicy
+	Bulkhead   int            // 0: none
+	Breaker    *BreakerPolicy // nil: none
+	RateLimit  RateLimit      // of no runs: none
+	Timeout    time.Duration  // of the task; 0: the engine's
+	RunTimeout time.Duration  // of one run; 0: none
+	PollDelay  func(polls int) time.Duration
+	Enabled    func(*Execution) (bool, error)
+	OnCancel   func(context.Context, *Execution) (Result, error)
+	OnTimeout  func(context.Context, *Execution) (Result, error)
+	Cleanup    func(context.Context, *Execution) error
 }
 
 // PowersOf returns what t can do beside Execute.
@@ -177,6 +188,9 @@ func PowersOf(t TaskType) Powers {
 	}
 	if r, ok := t.(Timeouter); ok {
 		p.Timeout = r.Timeout()
+	}
+	if r, ok := t.(RunTimeouter); ok {
+		p.RunTimeout = r.RunTimeout()
 	}
 	if r, ok := t.(Poller); ok {
 		p.PollDelay = r.PollDelay
@@ -203,6 +217,8 @@ func (p Powers) Check(field string) error {
 		return Invalid(field, "bulkhead of %d is negative", p.Bulkhead)
 	case p.Timeout < 0:
 		return Invalid(field, "timeout of %s is negative", p.Timeout)
+	case p.RunTimeout < 0:
+		return Invalid(field, "timeout of a run of %s is negative", p.RunTimeout)
 	}
 	if p.Breaker != nil {
 		if err := p.Breaker.Check(field); err != nil {

@@ -206,6 +206,10 @@ const (
 	ReasonTimeout        = "timeout"           // its time was over, which counts as success
 	ReasonInstances      = "run_as_instances"  // a task that the stage's instances or iterations run
 	ReasonRejoined       = "rejoined"          // the stage was restarted at a later task
+	ReasonBulkhead       = "bulkhead"          // a run was put off: enough of its type are under way
+	ReasonBreaker        = "breaker"           // its type fails too often
+	ReasonRateLimit      = "rate_limit"        // its type was run often enough
+	ReasonQuarantine     = "quarantine"        // it went down with two workers
 	ReasonParentEnded    = "parent_ended"      // the workflow that started this one was canceled
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -52,7 +53,7 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 		return outcome{}, err
 	}
 	defer e.Close()
-	ran := counter{byID: map[string]int{}}
+	ran := counter{calls: map[string]int{}}
 	if err := e.RegisterTask("work", work(g, &ran)); err != nil {
 		return outcome{}, err
 	}
@@ -74,6 +75,12 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 	limit, cancel := context.WithTimeout(ctx, 1000*time.Hour)
 	defer cancel()
 	w, err := e.Wait(limit, id)
+	if err == nil && g.Retry && w.Status != stabilize.Succeeded {
+		if err := e.Retry(ctx, id, ""); err != nil {
+			return outcome{}, err
+		}
+		w, err = e.Wait(limit, id)
+	}
 	if err != nil {
 		w, _ = e.Get(ctx, id)
 		return outcome{}, fmt.Errorf("waiting: %w; it is %s", err, told(w))
@@ -99,7 +106,13 @@ func runGraph(t *testing.T, g model.Graph, opts ...engine.Option) (outcome, erro
 				return o, fmt.Errorf("the task of %s round %d was called %d times, and has %d failures", s.Ref, s.Round, seen, task.Failures)
 			}
 		}
-		o.executions = append(o.executions, x)
+		history := s.Superseded
+		if parent := w.Stage(s.ParentID); parent != nil {
+			history = parent.Superseded
+		}
+		if !history || x.Ran > 0 {
+			o.executions = append(o.executions, x)
+		}
 	}
 	slices.SortFunc(o.executions, func(a, b model.Execution) int {
 		if a.String() < b.String() {
@@ -122,20 +135,21 @@ func told(w *stabilize.Workflow) string {
 }
 
 type counter struct {
-	mu   sync.Mutex
-	byID map[string]int
+	mu    sync.Mutex
+	calls map[string]int
 }
 
-func (c *counter) add(id string) {
+func (c *counter) add(key string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.byID[id]++
+	c.calls[key]++
+	return c.calls[key]
 }
 
-func (c *counter) of(id string) int {
+func (c *counter) of(key string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.byID[id]
+	return c.calls[key]
 }
 
 // work does what the graph says of its stage.
@@ -147,7 +161,8 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 	retry := stabilize.RetryPolicy{MaxFailures: 100, Backoff: stabilize.Backoff{Initial: model.RetryDelay, Factor: 1}}
 	return stabilize.Func(func(ctx context.Context, _ struct{}) (stabilize.Result, error) {
 		x := stabilize.ExecutionFrom(ctx)
-		s := stages[x.Stage.Ref]
+		ref, _, _ := strings.Cut(x.Stage.Ref, "[")
+		s := stages[ref]
 		ran.add(x.Task.ID)
 		if s.Gate && x.Signal == nil && x.Task.Failures == 0 {
 			return stabilize.Suspend(s.Ref), nil
@@ -155,14 +170,14 @@ func work(g model.Graph, ran *counter) stabilize.TaskType {
 		select {
 		case <-ctx.Done():
 			return stabilize.Result{}, ctx.Err()
-		case <-time.After(s.Takes):
+		case <-time.After(s.Takes + time.Duration(x.Stage.Known().Index)*model.InstanceTakes):
 		}
 		switch {
 		case x.Task.Failures < s.Flaky:
 			return stabilize.Result{}, stabilize.Transient(errors.New("not yet"))
-		case x.Stage.Round < s.Jumps:
+		case s.Jumps > 0 && ran.add(s.Ref+" jumps") <= s.Jumps:
 			return stabilize.JumpTo(s.JumpTo), nil
-		case s.Fails:
+		case s.Fails && (ran.add(s.Ref+" fails") == 1 || !s.Recovers):
 			return stabilize.Fail("it was to"), nil
 		default:
 			return stabilize.Success(), nil
@@ -174,6 +189,9 @@ func specOf(g model.Graph) *stabilize.WorkflowSpec {
 	w := stabilize.NewWorkflow("model", "graph").MaxJumps(1000)
 	for _, s := range g.Stages {
 		spec := stabilize.NewStage(s.Ref).After(s.After...).Joining(s.Join, s.N).OnFailure(s.Policy).Threads(s.Threads).Do("work")
+		if s.Instances > 0 {
+			spec.Instances(stabilize.Multi{Count: s.Instances, Limit: s.Limit})
+		}
 		if s.Disabled {
 			spec.Disabled()
 		}
@@ -200,7 +218,7 @@ func specOf(g model.Graph) *stabilize.WorkflowSpec {
 	return w
 }
 
-// interfere withdraws and cancels at the times the graph says.
+// interfere withdraws, pauses and cancels at the times the graph says.
 func interfere(ctx context.Context, e *engine.Engine, id string, g model.Graph) error {
 	type act struct {
 		at time.Duration
@@ -212,6 +230,9 @@ func interfere(ctx context.Context, e *engine.Engine, id string, g model.Graph) 
 	}
 	for ref, at := range g.Signal {
 		acts = append(acts, act{at, func() error { _, err := e.Signal(ctx, id, ref, nil); return err }})
+	}
+	if g.Pause > 0 {
+		acts = append(acts, act{g.Pause, func() error { return e.Pause(ctx, id, "") }}, act{g.Resume, func() error { return e.Resume(ctx, id, "") }})
 	}
 	if g.Cancel > 0 {
 		acts = append(acts, act{g.Cancel, func() error { return e.Cancel(ctx, id, "", "") }})

@@ -18,9 +18,13 @@ type Stage struct {
 	Takes    time.Duration // how long the task runs, each time
 	Flaky    int           // how often it fails transiently first
 	Fails    bool          // then it fails for good
+	Recovers bool          // but only the first time
 	Policy   stabilize.OnFailure
 	Gate     bool // before all, its task waits for the signal of its ref
-	Disabled bool
+	// Instances of the task run, Limit (0: all) at once, each a little longer than
+	// the one before; 0: the task itself does. They do not fail.
+	Instances, Limit int
+	Disabled         bool
 
 	// Split is asked of Chosen: the refs whose condition is true. Default, if not
 	// empty, is taken when none is.
@@ -29,7 +33,7 @@ type Stage struct {
 	Default string
 	Threads int
 
-	// JumpTo is jumped to in the rounds before Jumps.
+	// JumpTo is jumped to the first Jumps times.
 	JumpTo string
 	Jumps  int
 }
@@ -43,7 +47,15 @@ type Graph struct {
 	Signal map[string]time.Duration
 	// Cancel ends the workflow; 0: nobody does.
 	Cancel time.Duration
+	// Pause keeps it from beginning anything until Resume; 0: nobody does.
+	Pause, Resume time.Duration
+	// Retry restarts what did not end well, once, after all that.
+	Retry bool
 }
+
+// InstanceTakes is how much longer than the one before each instance of a stage
+// takes.
+const InstanceTakes = 7 * time.Millisecond
 
 // Execution is what became of one execution of a stage.
 type Execution struct {
@@ -77,8 +89,14 @@ func (g Graph) String() string {
 		if s.Gate {
 			fmt.Fprintf(&b, " gate opened after %s", g.Signal[s.Ref])
 		}
+		if s.Instances > 0 {
+			fmt.Fprintf(&b, " %d instances, %d at once", s.Instances, s.Limit)
+		}
 		if s.Fails {
 			b.WriteString(" fails")
+		}
+		if s.Recovers {
+			b.WriteString(" once")
 		}
 		if s.Policy != stabilize.FailWorkflow {
 			fmt.Fprintf(&b, " policy %s", s.Policy)
@@ -96,6 +114,12 @@ func (g Graph) String() string {
 	}
 	if len(g.Withdraw) > 0 {
 		fmt.Fprintf(&b, "withdraw %v\n", g.Withdraw)
+	}
+	if g.Pause > 0 {
+		fmt.Fprintf(&b, "paused from %s to %s\n", g.Pause, g.Resume)
+	}
+	if g.Retry {
+		b.WriteString("then retried\n")
 	}
 	if g.Cancel > 0 {
 		fmt.Fprintf(&b, "cancel after %s\n", g.Cancel)

@@ -21,7 +21,10 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	runs := p.runs[ref]
 	last := runs[len(runs)-1]
 	waits := last.Status == stabilize.NotStarted
-	if last.jumped && len(runs) > 0 && !waits || !waits && !p.again(s) {
+	if last.due && waits {
+		return false // it has its turn when the workflow is resumed
+	}
+	if last.jumped && !waits && !p.several(s) || !waits && !p.repeats(s) {
 		return false // it had its turn
 	}
 	live, dead, closed := map[string][]*token{}, map[string][]*token{}, map[string]bool{}
@@ -90,19 +93,33 @@ func (p *game) lookOnce(ref string, quiet bool) bool {
 	return p.fire(ref, take, hopeless)
 }
 
-// again reports whether a stage may fire more than once: tokens come to it more
+// repeats reports whether a stage may fire more than once: tokens come to it more
 // than once, or its join fires for each.
-func (p *game) again(s *Stage) bool {
+func (p *game) repeats(s *Stage) bool {
 	if s.Join == stabilize.JoinExclusive || s.Join == stabilize.JoinMulti || s.Join == stabilize.JoinMerge {
 		return true
 	}
 	for _, up := range s.After {
 		u := p.stages[up]
-		if u.Threads > 1 || p.again(u) {
+		if u.Threads > 1 || p.repeats(u) {
 			return true
 		}
 	}
 	return false
+}
+
+// several reports whether a stage before it has run more than once, so that the
+// branches of an exclusive join bring more than one turn.
+func (p *game) several(s *Stage) bool {
+	return s.Join == stabilize.JoinExclusive && slices.ContainsFunc(s.After, func(up string) bool {
+		n := 0
+		for _, r := range p.runs[up] {
+			if !r.history {
+				n++
+			}
+		}
+		return n > 1
+	})
 }
 
 // mayEnd reports whether the stage, or one above it, has not ended.
@@ -112,7 +129,7 @@ func (p *game) mayEnd(ref string) bool {
 			return true
 		}
 	}
-	return p.again(p.stages[ref]) && slices.ContainsFunc(p.stages[ref].After, p.mayEnd)
+	return p.repeats(p.stages[ref]) && slices.ContainsFunc(p.stages[ref].After, p.mayEnd)
 }
 
 // fire begins an execution with the tokens, or ends the stage as a dead path.

@@ -26,7 +26,10 @@ type kind struct {
 	splits   bool
 	threads  bool
 	jumps    bool
-	outside  bool // gates, withdrawn stages and cancels
+	few      bool // stages, none disabled: of several jumps that one end lets go, what comes in between decides
+	multi    bool // stages of several instances
+	retry    bool // of what did not end well
+	outside  bool // gates, withdrawn stages, pauses and cancels
 }
 
 func kinds() []kind {
@@ -34,11 +37,15 @@ func kinds() []kind {
 	soft := all[1:]
 	return []kind{
 		{name: "plain", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
-			policies: all, splits: true, outside: true},
-		{name: "tolerant", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr}, policies: append(soft[:3:3], stabilize.TolerateFailure), splits: true},
+			policies: all, splits: true, multi: true, outside: true},
+		{name: "tolerant", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr}, policies: append(soft[:3:3], stabilize.TolerateFailure), splits: true, retry: true},
+		{name: "retried", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM}, policies: all, splits: true, multi: true, retry: true},
 		{name: "threads", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinAnd, stabilize.JoinExclusive, stabilize.JoinMulti, stabilize.JoinMerge},
 			policies: soft, splits: true, threads: true},
-		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true},
+		{name: "jumps", joins: []stabilize.JoinType{stabilize.JoinAnd}, policies: all, splits: true, jumps: true, retry: true},
+		{name: "jumps and joins", joins: []stabilize.JoinType{stabilize.JoinAnd, stabilize.JoinOr, stabilize.JoinDiscriminator, stabilize.JoinNOfM},
+			policies: all, splits: true, jumps: true, few: true},
+		{name: "jumps and exclusive joins", joins: []stabilize.JoinType{stabilize.JoinExclusive}, policies: all, splits: true, jumps: true, few: true},
 	}
 }
 
@@ -68,25 +75,35 @@ func draw(t *rapid.T, k kind, most int) model.Graph {
 			}
 		}
 		s.Fails = rapid.IntRange(0, 5).Draw(t, "fails") == 0
+		s.Recovers = s.Fails && k.retry && rapid.Bool().Draw(t, "recovers")
 		s.Policy = rapid.SampledFrom(k.policies).Draw(t, "policy")
-		s.Disabled = rapid.IntRange(0, 9).Draw(t, "disabled") == 0
+		s.Disabled = !k.few && rapid.IntRange(0, 9).Draw(t, "disabled") == 0
 		if rapid.IntRange(0, 9).Draw(t, "flaky") == 0 {
 			s.Flaky = rapid.IntRange(1, 2).Draw(t, "failures")
 		}
 		if k.threads && rapid.IntRange(0, 5).Draw(t, "threads") == 0 {
 			s.Threads = rapid.IntRange(2, 3).Draw(t, "number")
 		}
+		if k.multi && !s.Fails && rapid.IntRange(0, 4).Draw(t, "multi") == 0 {
+			s.Instances = rapid.IntRange(1, 5).Draw(t, "instances")
+			s.Limit = rapid.IntRange(0, 3).Draw(t, "limit")
+		}
 		g.Stages = append(g.Stages, s)
 	}
+	g.Retry = k.retry && rapid.Bool().Draw(t, "retry")
 	for i := range g.Stages {
 		drawRest(t, k, &g, i)
-		if s := &g.Stages[i]; k.outside && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {
+		if s := &g.Stages[i]; k.outside && s.Instances == 0 && rapid.IntRange(0, 7).Draw(t, "gate") == 0 {
 			if g.Signal == nil {
 				g.Signal = map[string]time.Duration{}
 			}
 			s.Gate = true
 			g.Signal[s.Ref] = takes(3000+i) + time.Duration(rapid.IntRange(0, 3).Draw(t, "opened"))*20*time.Second
 		}
+	}
+	if k.outside && rapid.IntRange(0, 3).Draw(t, "paused") == 0 {
+		g.Pause = takes(4000) + time.Duration(rapid.IntRange(0, 2).Draw(t, "later"))*20*time.Second
+		g.Resume = g.Pause + takes(5000)
 	}
 	if k.outside && rapid.IntRange(0, 2).Draw(t, "outside") == 0 {
 		g.Withdraw = map[string]time.Duration{}
@@ -164,7 +181,11 @@ func TestEngineAgreesWithTheModel(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				most := rapid.SampledFrom([]int{4, 8, 8, 16, 60}).Draw(rt, "size")
+				sizes := []int{4, 8, 8, 16, 60}
+				if k.few {
+					sizes = sizes[:2]
+				}
+				most := rapid.SampledFrom(sizes).Draw(rt, "size")
 				g := draw(rt, k, most)
 				want := play(g)
 				opts := []engine.Option{}

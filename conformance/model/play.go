@@ -17,9 +17,14 @@ type run struct {
 	Execution
 	round   int
 	begun   bool
+	due     bool // it begins when the workflow is resumed
 	history bool // a jump opened a later round in its place
 	jumped  bool // it was jumped to
+	leaping bool // its jump waits
+	leap    int  // which of the leaps was the last before it began
 	ends    time.Duration
+	ended   time.Duration
+	parts   []time.Duration // when each instance ends
 	took    map[*token]bool
 }
 
@@ -36,16 +41,21 @@ type game struct {
 	stages map[string]*Stage
 	below  map[string][]string // in order of declaration
 	runs   map[string][]*run
+	jumps  map[string]int // answers of a stage that it jumps
+	failed map[string]bool
 	tokens []*token
+	leaps  int
 	now    time.Duration
 	over   bool
+	paused bool
 	status stabilize.Status
 }
 
 // Play returns how the workflow ends, and its executions by ref, in an order of
-// their own.
+// their own, without those that a jump made history before they had run: whether
+// there are any depends on what of one instant comes first.
 func (g Graph) Play() (stabilize.Status, []Execution) {
-	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}}
+	p := &game{g: g, stages: map[string]*Stage{}, below: map[string][]string{}, runs: map[string][]*run{}, jumps: map[string]int{}, failed: map[string]bool{}}
 	for i := range g.Stages {
 		s := &g.Stages[i]
 		p.stages[s.Ref] = s
@@ -62,10 +72,20 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 	for !p.over {
 		p.step()
 	}
+	if g.Retry && p.status != stabilize.Succeeded {
+		p.retry()
+		for !p.over {
+			p.step()
+		}
+	}
 	var out []Execution
 	for _, runs := range p.runs {
 		for _, r := range runs {
-			out = append(out, r.Execution)
+			for _, e := range append(p.instances(r), r.Execution) {
+				if !r.history || e.Ran > 0 {
+					out = append(out, e)
+				}
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Execution) int { return cmp.Compare(a.String(), b.String()) })
@@ -74,46 +94,90 @@ func (g Graph) Play() (stabilize.Status, []Execution) {
 
 // step lets happen what happens next.
 func (p *game) step() {
-	var next *run
-	for _, s := range p.g.Stages {
-		for _, r := range p.runs[s.Ref] {
-			if r.Status == stabilize.Running && (next == nil || r.ends < next.ends) {
-				next = r
-			}
-		}
-	}
-	withdraw := ""
-	for ref, at := range p.g.Withdraw {
-		if at > p.now && (next == nil || at < next.ends) && (withdraw == "" || at < p.g.Withdraw[withdraw]) {
-			withdraw = ref
-		}
-	}
-	at := p.g.Withdraw[withdraw]
-	if c := p.g.Cancel; c > p.now && (next == nil || c < next.ends) && (withdraw == "" || c < at) {
-		if p.alive() {
-			p.now = c
-			p.halt(stabilize.Canceled, stabilize.Canceled, "workflow_canceled", "workflow_canceled", stabilize.Canceled)
-			return
-		}
-	}
-	switch {
-	case withdraw != "" && p.alive():
-		p.now = at
-		for _, r := range p.runs[withdraw] {
-			if !r.Status.IsComplete() && r == p.runs[withdraw][len(p.runs[withdraw])-1] {
-				p.end(r, stabilize.Canceled, "withdrawn")
-			}
-		}
-	case next != nil:
-		p.now = next.ends
-		p.taskEnded(next)
-	default:
+	if !p.alive() && !p.paused {
 		p.finish()
 		return
 	}
-	if !p.over && !p.alive() {
-		p.finish()
+	if !p.moving() && !p.paused { // what the jumps wait for never comes
+		p.jump(p.leaping()[0])
+		p.leap()
+		return
 	}
+	at, do := p.next()
+	p.now = at
+	do()
+	if !p.over && !p.paused {
+		p.leap()
+	}
+}
+
+// next returns what happens next.
+func (p *game) next() (at time.Duration, do func()) {
+	first := func(t time.Duration, f func()) {
+		if do == nil || t < at {
+			at, do = t, f
+		}
+	}
+	for _, s := range p.g.Stages {
+		for _, r := range p.runs[s.Ref] {
+			if r.Status == stabilize.Running && !r.leaping {
+				first(r.ends, func() { p.taskEnded(r) })
+			}
+		}
+	}
+	for ref, t := range p.g.Withdraw {
+		if t > p.now {
+			first(t, func() { p.withdraw(p.last(ref)) })
+		}
+	}
+	for t, f := range map[time.Duration]func(){
+		p.g.Cancel: func() {
+			p.halt(stabilize.Canceled, stabilize.Canceled, "workflow_canceled", "workflow_canceled", stabilize.Canceled)
+		},
+		p.g.Pause:  func() { p.paused = true },
+		p.g.Resume: p.resume,
+	} {
+		if t > p.now {
+			first(t, f)
+		}
+	}
+	return at, do
+}
+
+func (p *game) withdraw(r *run) {
+	if !r.Status.IsComplete() {
+		p.end(r, stabilize.Canceled, "withdrawn")
+	}
+}
+
+// resume begins what was to begin in between.
+func (p *game) resume() {
+	p.paused = false
+	for _, s := range p.g.Stages {
+		if r := p.last(s.Ref); r.due && r.Status == stabilize.NotStarted && !p.over {
+			p.begin(r)
+		}
+	}
+}
+
+// awake is a time, or the end of the pause that it is in.
+func (p *game) awake(t time.Duration) time.Duration {
+	if t > p.g.Pause && t < p.g.Resume {
+		return p.g.Resume
+	}
+	return t
+}
+
+// moving reports whether a task is under way.
+func (p *game) moving() bool {
+	for _, runs := range p.runs {
+		for _, r := range runs {
+			if r.Status == stabilize.Running && !r.leaping {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (p *game) alive() bool {
@@ -129,39 +193,60 @@ func (p *game) alive() bool {
 
 func (p *game) begin(r *run) {
 	s := p.stages[r.Ref]
+	if r.due = p.paused; r.due {
+		return
+	}
 	if s.Disabled {
 		p.end(r, stabilize.Skipped, "disabled")
 		return
 	}
-	r.begun = true
+	r.begun, r.leap = true, p.leaps
 	r.Status = stabilize.Running
-	opened := p.now
+	r.ends = p.now
 	if s.Gate {
-		opened = max(opened, p.g.Signal[s.Ref])
+		r.ends = p.awake(max(r.ends, p.g.Signal[s.Ref]))
 	}
-	r.ends = opened + s.Takes + time.Duration(s.Flaky)*(s.Takes+RetryDelay)
+	if s.Instances > 0 {
+		p.beginInstances(r)
+		return
+	}
+	r.ends = p.runFor(s, r.ends, 0)
 }
 
 func (p *game) taskEnded(r *run) {
 	s := p.stages[r.Ref]
-	r.Ran = s.Flaky + 1
-	if s.Gate {
-		r.Ran++ // to say that it waits
+	if p.jumps[r.Ref] < s.Jumps {
+		p.jumps[r.Ref]++
+		r.leaping = true
+		if p.leaps++; !p.waits(r) {
+			p.jump(r) // else when step sees to it
+		}
+		return
+	}
+	if s.Instances == 0 {
+		r.Ran = s.calls()
 	}
 	switch {
-	case r.round < s.Jumps:
-		p.jump(r, s.JumpTo)
-	case s.Fails:
+	case s.Fails && !(s.Recovers && p.failed[r.Ref]):
+		p.failed[r.Ref] = true
 		p.fail(r)
 	default:
 		p.end(r, stabilize.Succeeded, "")
 	}
 }
 
+// calls is how often the task is called until it has its answer.
+func (s *Stage) calls() int {
+	if s.Gate {
+		return s.Flaky + 2 // once to say that it waits
+	}
+	return s.Flaky + 1
+}
+
 func (p *game) fail(r *run) {
 	switch p.stages[r.Ref].Policy {
 	case stabilize.FailWorkflow:
-		r.Status = stabilize.Terminal
+		r.Status, r.ended = stabilize.Terminal, p.now
 		p.halt(stabilize.Canceled, stabilize.Skipped, "workflow_failed", "upstream_halted", stabilize.Terminal)
 	case stabilize.ContinueOnFailure:
 		p.end(r, stabilize.FailedContinue, "")
@@ -176,7 +261,7 @@ func (p *game) halt(running, waiting stabilize.Status, whyRunning, whyWaiting st
 		for _, r := range runs {
 			switch r.Status {
 			case stabilize.Running:
-				r.Status, r.Reason = running, whyRunning
+				r.Status, r.Reason, r.ended = running, whyRunning, p.now
 			case stabilize.NotStarted:
 				r.Status, r.Reason = waiting, whyWaiting
 			}
@@ -204,7 +289,7 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			if len(chosen) == 0 { // NO_BRANCH, by the stage's policy
 				switch s.Policy {
 				case stabilize.FailWorkflow:
-					r.Status = stabilize.Terminal
+					r.Status, r.ended = stabilize.Terminal, p.now
 					if reason != "" {
 						r.Reason = reason
 					}
@@ -218,7 +303,7 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			}
 		}
 	}
-	r.Status, r.Reason = status, reason
+	r.Status, r.Reason, r.ended = status, reason, p.now
 	if r.history {
 		return
 	}
@@ -236,49 +321,5 @@ func (p *game) end(r *run, status stabilize.Status, reason string) {
 			return
 		}
 		p.look(down, false)
-	}
-}
-
-// jump ends an execution and begins its target, in a new round if it has begun
-// before, with all that depends on it.
-func (p *game) jump(r *run, target string) {
-	region := map[string]bool{target: true}
-	for _, s := range p.g.Stages { // declared in an order that fits
-		for _, up := range s.After {
-			if region[up] {
-				region[s.Ref] = true
-			}
-		}
-	}
-	last := func(ref string) *run { return p.runs[ref][len(p.runs[ref])-1] }
-	inside := region[r.Ref]
-	if inside || last(target).begun || last(target).Status.IsComplete() {
-		for ref := range region {
-			old := last(ref)
-			if old.Status == stabilize.NotStarted {
-				continue
-			}
-			old.history = true
-			if old.Status == stabilize.Running && old != r {
-				old.Status, old.Reason = stabilize.Canceled, "superseded"
-			}
-			p.runs[ref] = append(p.runs[ref], &run{Execution: Execution{Ref: ref}, round: old.round + 1})
-		}
-		p.tokens = slices.DeleteFunc(p.tokens, func(t *token) bool { return t.by.history })
-		for _, t := range p.tokens {
-			t.taken = t.taken && !region[t.to]
-		}
-	}
-	next := last(target)
-	next.jumped = true
-	r.Status, r.Reason = stabilize.Succeeded, "jumped"
-	p.begin(next)
-	if !inside {
-		p.end(r, stabilize.Succeeded, "jumped")
-	}
-	for _, s := range p.g.Stages { // a dead path from outside is there for the new round, too
-		if region[s.Ref] && !p.over {
-			p.look(s.Ref, false)
-		}
 	}
 }

@@ -23,7 +23,8 @@ type Config struct {
 	// MaxPoll is the longest wait between two looks for work that nothing told
 	// of. Default 500 ms.
 	MaxPoll time.Duration `env:"MAX_POLL,min=1ms"`
-	// TaskTimeout limits each run of a task that names no timeout. Default none.
+	// TaskTimeout limits each task whose type names no timeout, as
+	// stabilize.WithTimeout does. Default none.
 	TaskTimeout time.Duration `env:"TASK_TIMEOUT,min=0s"`
 	// StopTimeout is how long Close lets tasks finish. Default 10 s.
 	StopTimeout time.Duration `env:"STOP_TIMEOUT,min=0s"`

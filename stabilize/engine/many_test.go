@@ -20,12 +20,21 @@ import (
 // BenchmarkInstances runs one stage of many instances, 8 at once: the time for
 // each instance should not grow with their number.
 func BenchmarkInstances(b *testing.B) {
+	memory := func() persistence.Store { return memstore.Open(memstore.NewData(), memstore.Config{}) }
+	many := func(n int) *stabilize.StageSpec {
+		return stabilize.NewStage("w").Do("work").Instances(stabilize.Multi{Count: n, Limit: 8})
+	}
 	for _, n := range []int{1000, 10_000} {
-		b.Run(fmt.Sprintf("memory/%d", n), func(b *testing.B) {
-			runInstances(b, n, func() persistence.Store { return memstore.Open(memstore.NewData(), memstore.Config{}) })
+		b.Run(fmt.Sprintf("memory/%d", n), func(b *testing.B) { runInstances(b, n, many(n), memory) })
+		b.Run(fmt.Sprintf("memory, until/%d", n), func(b *testing.B) {
+			until := stabilize.Multi{Count: n, Limit: 8, Until: "sum(results, .v) >= total"}
+			runInstances(b, n, stabilize.NewStage("w").Do("work").Instances(until), memory)
+		})
+		b.Run(fmt.Sprintf("memory, mutex/%d", n), func(b *testing.B) {
+			runInstances(b, n, stabilize.NewStage("w").Instances(stabilize.Multi{Count: n}).Body(stabilize.NewStage("x").Do("work").Mutex("k")), memory)
 		})
 		b.Run(fmt.Sprintf("sqlite/%d", n), func(b *testing.B) {
-			runInstances(b, n, func() persistence.Store {
+			runInstances(b, n, many(n), func() persistence.Store {
 				s, err := sqlstore.Open(b.Context(), sqlstore.Config{Path: filepath.Join(b.TempDir(), "many.db"), Migrate: true, Synchronous: sqlstore.Normal})
 				if err != nil {
 					b.Fatal(err)
@@ -36,7 +45,7 @@ func BenchmarkInstances(b *testing.B) {
 	}
 }
 
-func runInstances(b *testing.B, n int, open func() persistence.Store) {
+func runInstances(b *testing.B, n int, stage *stabilize.StageSpec, open func() persistence.Store) {
 	for b.Loop() {
 		var running, most, ran atomic.Int64
 		store := open()
@@ -59,8 +68,7 @@ func runInstances(b *testing.B, n int, open func() persistence.Store) {
 		done := make(chan error, 1)
 		go func() { done <- e.Run(ctx) }()
 		began := time.Now()
-		id, err := e.Start(ctx, stabilize.NewWorkflow("app", "many").Add(
-			stabilize.NewStage("w").Do("work").Instances(stabilize.Multi{Count: n, Limit: 8}).Reduce("v", "sum")))
+		id, err := e.Start(ctx, stabilize.NewWorkflow("app", "many").Add(stage.Reduce("v", "sum")))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -204,3 +204,134 @@ func TestMixedAJumpKeepsWhatIsDeadOutside(t *testing.T) {
 		r.wantStatus(r.end(id), stabilize.Succeeded)
 	})
 }
+
+// A stage that is dead because its milestone had passed comes back when a jump
+// goes back behind where it passed; seen: dead for ever. One that ran does not run
+// again.
+func TestMixedAJumpBehindTheEndOfAMilestone(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "b")
+		id := r.begin(stage("a").Do("ok"), stage("b", "a").Do("work"), stage("u", "b").Do("wait"), stage("v", "u").Do("back"),
+			stage("in time").Milestone("a", "u").Do("ok"), stage("p").Do("wait"), stage("late", "p").Milestone("a", "u").Do("ok"),
+			stage("after", "late").Do("ok"))
+		time.Sleep(2 * time.Minute)
+		r.signal(id, "go", "1", engine.ToStage("p")) // u has begun
+		settle()
+		w, err := r.Get(r.Context(), id)
+		r.must(err)
+		r.wantStage(w, "late", stabilize.Skipped, stabilize.ReasonMilestone)
+		r.signal(id, "go", "2", engine.ToStage("u"))
+		time.Sleep(2 * time.Minute)
+		r.signal(id, "go", "3", engine.ToStage("u"))
+		w = r.end(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if r.ran("late.ok") != 1 || r.ran("after.ok") != 1 || r.ran("in time.ok") != 1 {
+			t.Errorf("ran %v: %s", r.logged(), describe(w))
+		}
+	})
+}
+
+// What watches from inside another stage comes back with that stage, which makes
+// it afresh; seen: opened twice.
+func TestMixedAJumpAndAWatcherInsideABody(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("back", "a")
+		w := r.finish(stage("a").InRegion("r").Do("ok"), stage("p", "a").Body(stage("x").Do("ok"), stage("h").OnCancelOf("r").Do("ok")),
+			stage("b", "p").Do("back"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if n := len(w.Rounds("p/h")); n != 2 || r.ran("p/x.ok") != 2 {
+			t.Errorf("the stage inside has %d rounds; ran %v", n, r.logged())
+		}
+	})
+}
+
+// A stage started by the cancelling of what is inside another waits for that to
+// be made; seen: dead from the start.
+func TestMixedACancellationInsideABodyThatHasNotBegun(t *testing.T) {
+	mixed(t, func(r *rig) {
+		id := r.begin(stage("s").Do("work"), stage("p", "s").Body(stage("a").InRegion("r").Do("wait")), stage("k").OnCancelOf("r").Do("ok"))
+		time.Sleep(2 * time.Minute)
+		r.must(r.CancelRegion(r.Context(), id, "r"))
+		w := r.end(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		r.wantStage(w, "k", stabilize.Succeeded, "")
+	})
+}
+
+// A jump onto an exclusive join is its firing: its branches exclude each other,
+// so what one of them brings later belongs to it; seen: it fired again.
+func TestMixedAJumpOntoAnExclusiveJoinIsItsFiring(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("ahead", "m")
+		id := r.begin(stage("s").Do("ahead"), stage("r").ChooseOne(stabilize.To("b", "true"), stabilize.Otherwise("c")).Do("ok"),
+			stage("b", "r").Do("wait"), stage("c", "r").Do("ok"), stage("m", "b", "c").Joining(stabilize.JoinExclusive, 0).Do("ok"),
+			stage("z", "m").Do("ok"))
+		settle()
+		r.signal(id, "go", "1", engine.ToStage("b"))
+		w := r.end(id)
+		r.wantStatus(w, stabilize.Succeeded)
+		if r.ran("m.ok") != 1 || r.ran("z.ok") != 1 || len(w.Leftover) > 0 {
+			t.Errorf("ran %v, left over %v", r.logged(), w.Leftover)
+		}
+	})
+}
+
+// Threads are not the turns of one branch: each that arrives fires an exclusive
+// join, also after a jump onto it.
+func TestMixedAJumpOntoAnExclusiveJoinAndThreads(t *testing.T) {
+	mixed(t, func(r *rig) {
+		r.jumpOnce("ahead", "m")
+		w := r.finish(stage("s").Do("ok").Threads(3), stage("w", "s").Do("ahead"),
+			stage("m", "w").Joining(stabilize.JoinExclusive, 0).Do("ok"))
+		r.wantStatus(w, stabilize.Succeeded)
+		if n := r.ran("m.ok"); n != 3 {
+			t.Errorf("three threads ran it %d times", n)
+		}
+	})
+}
+
+// A jump does not wait for a join whose missing token a stage would bring that
+// waits for the one that jumps: for its mutex, its section, its milestone, its
+// cancelling; seen: each waits for the other.
+func TestMixedAJumpThatHoldsWhatAJoinWaitsFor(t *testing.T) {
+	for name, stages := range map[string][2]*stabilize.StageSpec{
+		"mutex":     {stage("b", "s").Mutex("k"), stage("c", "s").Mutex("k")},
+		"section":   {stage("b", "s").Section("k"), stage("c", "s").Section("k")},
+		"milestone": {stage("b", "s"), stage("c", "s").Milestone("b", "")},
+		"cancel":    {stage("b", "s"), stage("c", "s").OnCancelOf("b")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mixed(t, func(r *rig) {
+				r.jumpOnce("back", "s")
+				w := r.finish(stage("s").Do("ok"), stage("a", "s").Do("ok"), stages[0].Do("work", "back"), stages[1].Do("ok"),
+					stage("d", "a", "c").First().Do("ok"))
+				r.wantStatus(w, stabilize.Succeeded)
+				if n := r.ran("s.ok"); n != 2 {
+					t.Errorf("s ran %d times: %s", n, describe(w))
+				}
+			})
+		})
+	}
+}
+
+// The same while something else goes on.
+func TestMixedAJumpThatHoldsWhatAJoinWaitsForBesideAnother(t *testing.T) {
+	for name, stages := range map[string][2]*stabilize.StageSpec{
+		"mutex":     {stage("b", "s").Mutex("k"), stage("c", "s").Mutex("k")},
+		"milestone": {stage("b", "s"), stage("c", "s").Milestone("b", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mixed(t, func(r *rig) {
+				r.jumpOnce("back", "s")
+				id := r.begin(stage("s").Do("ok"), stage("a", "s").Do("ok"), stages[0].Do("back"), stages[1].Do("ok"),
+					stage("d", "a", "c").First().Do("ok"), stage("gate").Do("wait"))
+				settle()
+				if n := r.ran("s.ok"); n != 2 {
+					t.Errorf("s ran %d times while the gate waits", n)
+				}
+				r.signal(id, "go", "1", engine.ToStage("gate"))
+				r.wantStatus(r.end(id), stabilize.Succeeded)
+			})
+		})
+	}
+}

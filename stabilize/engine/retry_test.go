@@ -66,7 +66,7 @@ func TestARetryPolicyDecidesWhatIsTriedAgain(t *testing.T) {
 				r.task("fails", func(ctx context.Context, _ *stabilize.Execution) (stabilize.Result, error) {
 					tries.Add(1)
 					return stabilize.Result{}, c.fail(ctx)
-				}, stabilize.WithRetry(c.policy), stabilize.WithTimeout(time.Minute))
+				}, stabilize.WithRetry(c.policy), stabilize.WithRunTimeout(time.Minute))
 				w := r.finish(stage("a").Do("fails"))
 				r.wantStatus(w, stabilize.Terminal)
 				if n := int(tries.Load()); n != c.tries || codeOf(w) != c.code {
