@@ -1,5 +1,3 @@
-//go:build unix
-
 package mongotest
 
 import (
@@ -33,6 +31,12 @@ type Servers struct {
 	all  []*Server
 }
 
+// Named returns the server of that URI, somebody else's, whose user may create and drop
+// databases.
+func Named(uri string) *Server {
+	return &Server{name: "environment", start: func() (*process, string, error) { return nil, uri, nil }}
+}
+
 // Each runs f on every server, as a sub-test of its name.
 func (s *Servers) Each(t *testing.T, f func(*testing.T, *Server)) {
 	t.Helper()
@@ -61,7 +65,7 @@ func (s *Servers) list() []*Server {
 		mongod, err := exec.LookPath("mongod")
 		switch {
 		case uri != "" && uri != askForFerretDB:
-			s.all = []*Server{{name: "environment", start: func() (*process, string, error) { return nil, uri, nil }}}
+			s.all = []*Server{Named(uri)}
 		case uri == "" && err == nil:
 			s.all = []*Server{
 				{name: "standalone", start: func() (*process, string, error) { return startMongod(mongod, "") }},
