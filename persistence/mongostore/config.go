@@ -35,9 +35,6 @@ type Config struct {
 	Migrate bool
 	// Concern is how durable what is written is, and what is read.
 	Concern Concern
-	// SingleStatements sends one update in each command instead of many. It is set by
-	// itself on FerretDB 1, which needs it.
-	SingleStatements bool
 
 	// Clock is the only source of time; nil: SystemClock.
 	Clock stabilize.Clock

@@ -59,17 +59,13 @@ func TestDifferential(t *testing.T) {
 	})
 }
 
-// TestPatterns is brief, unless STABILIZE_TEST_FULL is set. FerretDB 1 is left out then:
-// in real time a month is seconds, in which it does not get far.
+// TestPatterns has each scenario once, unless STABILIZE_TEST_FULL is set.
 func TestPatterns(t *testing.T) {
-	depth := patterns.Brief
+	depth := patterns.Single
 	if os.Getenv("STABILIZE_TEST_FULL") != "" {
 		depth = patterns.Normal
 	}
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
-		if server.Name() == "ferretdb" && depth == patterns.Brief {
-			return
-		}
 		patterns.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patterns.WithDepth(depth), patterns.RealTime(), patience(), effort())
 	})
 }

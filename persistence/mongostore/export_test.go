@@ -14,6 +14,3 @@ func (s *Store) DepthByIndex(ctx context.Context) (queue.Depth, error) {
 	}
 	return s.depthByIndex(ctx, micros(s.now()), lapsed)
 }
-
-// ManyStatements has a store send many updates in one command, whatever the server.
-func (s *Store) ManyStatements() { s.single = false }

@@ -18,7 +18,6 @@ import (
 // only messages that are theirs.
 func TestManyStatements(t *testing.T) {
 	h := newHarness(t, servers.One())
-	h.first.ManyStatements()
 	const n = 12
 	header := func(i int) *stabilize.Header {
 		return &stabilize.Header{ID: fmt.Sprint("w", i), Application: "app", Name: "many", Status: stabilize.Running, CreatedAt: h.clock.Now()}

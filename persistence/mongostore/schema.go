@@ -101,37 +101,13 @@ func (s *Store) sweep(ctx context.Context) error {
 // abandoned is after how long nobody can still be about to insert or to decide.
 const abandoned = 24 * time.Hour
 
-// inspect finds out what kind of server it is, and whether it gives the concern
-// that is asked for.
+// inspect finds out whether the server gives the concern that is asked for.
 func (s *Store) inspect(ctx context.Context) error {
-	var info bson.M
-	if err := s.client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: int32(1)}}).Decode(&info); err != nil {
-		return s.refused(err)
-	}
-	if _, ferret := info["ferretdb"]; ferret || info["ferretdbVersion"] != nil {
-		// What FerretDB 1 tells beside, and FerretDB 2 does not.
-		s.single = s.single || ferretOne(info)
-	}
 	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
 	if err == nil || errors.Is(err, mongo.ErrNoDocuments) {
 		return nil
 	}
 	return s.refused(err)
-}
-
-// ferretOne reports whether it is FerretDB 1, which hangs on an update command of
-// many statements.
-func ferretOne(info bson.M) bool {
-	doc, ok := info["ferretdb"].(bson.D)
-	if !ok {
-		return true
-	}
-	for _, e := range doc {
-		if version, ok := e.Value.(string); ok && e.Key == "version" {
-			return len(version) > 1 && (version[:2] == "v1" || version[:2] == "1.")
-		}
-	}
-	return true
 }
 
 // refused says so when it is the concern that the server cannot give.

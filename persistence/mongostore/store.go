@@ -32,7 +32,6 @@ type Store struct {
 	steps      *mongo.Collection // commits of several documents that name no workflow
 	meta       *mongo.Collection
 
-	single   bool        // one update statement in a command
 	migrated atomic.Bool // the schema was seen
 	opening  sync.Mutex
 
@@ -66,7 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, client: cfg.Client, single: cfg.SingleStatements,
+		cfg: cfg, client: cfg.Client,
 		known: newCache(), keys: newLocks(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
 	}
 	if cfg.Client == nil {

@@ -42,11 +42,11 @@ func byTx(tx string) func(primaryView) bool {
 }
 
 // swap makes many compare-and-sets, each on its own, and tells which were made. They
-// travel as one unordered command where the server takes that; it only says how many
-// it made, and if that is not all of them, they are read back.
+// travel as unordered commands; one only says how many it made, and if that is not all
+// of them, they are read back.
 func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []change) ([]bool, error) {
 	made := make([]bool, len(changes))
-	if s.single || len(changes) == 1 {
+	if len(changes) == 1 {
 		return made, s.swapSingly(ctx, coll, changes, made)
 	}
 	parts := (len(changes) + statements - 1) / statements
@@ -56,8 +56,9 @@ func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []chan
 	})
 }
 
-// statements is how many updates one command has at most.
-const statements = 100
+// statements is how many updates one command has at most. FerretDB 1 keeps a connection
+// to its engine for each until all are done, of 100, and hangs when it has none left.
+const statements = 50
 
 func (s *Store) swapMany(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
 	models := make([]mongo.WriteModel, len(changes))

@@ -37,11 +37,15 @@ func Named(uri string) *Server {
 	return &Server{name: "environment", start: func() (*process, string, error) { return nil, uri, nil }}
 }
 
-// Each runs f on every server, as a sub-test of its name.
+// Each runs f on every server, as a sub-test of its name. The server runs by then, so
+// that it belongs to none of the sub-tests of that.
 func (s *Servers) Each(t *testing.T, f func(*testing.T, *Server)) {
 	t.Helper()
 	for _, server := range s.list() {
-		t.Run(server.name, func(t *testing.T) { f(t, server) })
+		t.Run(server.name, func(t *testing.T) {
+			server.URI(t)
+			f(t, server)
+		})
 	}
 }
 
