@@ -37,7 +37,7 @@ type Store struct {
 
 	known  *cache
 	keys   *locks   // of admission keys, and of claiming, within this handle
-	flying sync.Map // tokens of this handle's commits that are on their way
+	flying *flights // this handle's commits that are on their way
 	wake   chan struct{}
 	gate   *persistence.Gate
 }
@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, client: cfg.Client,
-		known: newCache(), keys: newLocks(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
+		known: newCache(), keys: newLocks(), flying: newFlights(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
 	}
 	if cfg.Client == nil {
 		opts := options.Client().ApplyURI(cfg.URI)
