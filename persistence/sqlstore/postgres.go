@@ -36,6 +36,7 @@ type postgres struct {
 	channel string          // of the notifications
 	self    string          // what ours say
 	ear     sync.Once
+	trust   trust
 }
 
 // isPostgres tells the two databases apart.
@@ -58,7 +59,7 @@ func (c *Config) isPostgres() bool {
 const tuning = `SELECT set_config('plan_cache_mode', 'force_generic_plan', $1),
 	set_config('enable_seqscan', 'off', $1), set_config('enable_hashjoin', 'off', $1),
 	set_config('enable_mergejoin', 'off', $1), set_config('jit', 'off', $1),
-	set_config('default_transaction_isolation', 'read committed', $1)`
+	set_config('default_transaction_isolation', 'read committed', $1), set_config('stabilize.lost', '{}', $1)`
 
 func (s *Store) connectPostgres() error {
 	p := &postgres{

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 
@@ -67,15 +68,15 @@ func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claim
 	s.followClock(inner, s.r)
 	err = s.again(inner, func() error {
 		set := newCommitSet(work, micros(s.now()))
-		err := s.send(inner, "commit", func(b *pgx.Batch) {
-			if hasty {
-				b.Queue(limitWait, lockWait)
-			}
-			set.queue(b, s.pg)
-			if hasty { // the server's own lock on its notifications is waited for
-				b.Queue(limitWait, "0")
-			}
-		})
+		judge := !s.pg.trust.mayHope(set)
+		err := s.sendSet(inner, set, judge, hasty)
+		if !judge && doubted(err) {
+			judge = true
+			err = s.sendSet(inner, set, judge, hasty)
+		}
+		if judge {
+			s.pg.trust.note(work)
+		}
 		claimable = set.claimable
 		if hasty {
 			err = asBlocked(err)
@@ -83,6 +84,15 @@ func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claim
 		return err
 	})
 	return claimable, s.classify(ctx, "commit", err)
+}
+
+func (s *Store) sendSet(ctx context.Context, set *commitSet, judge, hasty bool) error {
+	return s.send(ctx, "commit", func(b *pgx.Batch) {
+		if hasty {
+			b.Queue(limitWait, lockWait)
+		}
+		set.queue(b, s.pg, judge)
+	})
 }
 
 // send sends statements together. They are one transaction, which the last of them
@@ -150,7 +160,7 @@ type commitSet struct {
 		removes, headed     []bool
 		application, config []string
 		status              []string
-		sort                []int64
+		sort, created       []int64
 	}
 	create struct {
 		commit              []int32
@@ -162,6 +172,7 @@ type commitSet struct {
 	headers struct {
 		commit []int32
 		id     []string
+		fresh  []bool
 		body   [][]byte
 	}
 	drop struct {
@@ -252,6 +263,7 @@ func (set *commitSet) collectWorkflow(n int32, ch *change) {
 		}
 		set.headers.commit = append(set.headers.commit, n)
 		set.headers.id = append(set.headers.id, ch.WorkflowID)
+		set.headers.fresh = append(set.headers.fresh, ch.Expect == 0)
 		set.headers.body = append(set.headers.body, ch.enc.Header)
 	}
 	set.commit = append(set.commit, n)
@@ -271,6 +283,7 @@ func (set *commitSet) collectWorkflow(n int32, ch *change) {
 		c := &set.change
 		c.commit, c.id, c.expect = append(c.commit, n), append(c.id, ch.WorkflowID), append(c.expect, ch.Expect)
 		c.removes, c.headed = append(c.removes, len(ch.Removed) > 0), append(c.headed, ch.Header != nil)
+		c.created = append(c.created, created)
 		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
 		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
 	}
@@ -296,9 +309,9 @@ func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte
 }
 
 // queue adds the statements to what is sent: the verdict, and the writes of the
-// commits that it leaves. Admissions are judged one after the other, each when the
+// commits that it leaves; without it those of all. Admissions are judged one after the other, each when the
 // statuses that the commits before it leave are written.
-func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
+func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge bool) {
 	t := &pg.set
 	when := func(n int, text string, args ...any) {
 		if n > 0 {
@@ -309,16 +322,18 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 	when(len(set.workers), t.workers, set.workers)
 	when(len(set.seats), t.workflows, set.id)
 	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
-	b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
-		h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
-		k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
+	if judge {
+		b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
+			h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
+			k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
+	}
 
 	changed, created := 0, 0
 	before := func(end int32) {
 		c, n, x, y := &set.change, &set.create, changed, created
 		changed, created = firstFrom(c.commit, end), firstFrom(n.commit, end)
 		i, j := changed, created
-		when(i-x, t.change, c.commit[x:i], c.id[x:i], c.expect[x:i], c.removes[x:i], c.headed[x:i], c.application[x:i], c.config[x:i], c.status[x:i], c.sort[x:i])
+		when(i-x, t.change, c.commit[x:i], c.id[x:i], c.expect[x:i], c.removes[x:i], c.headed[x:i], c.created[x:i], c.application[x:i], c.config[x:i], c.status[x:i], c.sort[x:i])
 		when(j-y, t.create, n.commit[y:j], n.id[y:j], n.application[y:j], n.config[y:j], n.status[y:j], n.sort[y:j], n.created[y:j])
 	}
 	for _, n := range set.seats {
@@ -330,7 +345,7 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 		})
 	}
 	before(math.MaxInt32)
-	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.body)
+	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.fresh, set.headers.body)
 	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
 	p := &set.put
 	when(len(p.commit), t.put, p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body)
@@ -338,12 +353,43 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres) {
 	when(len(set.drop.commit), t.drop, set.drop.commit, set.drop.id)
 	if a := &set.add; len(a.commit) > 0 {
 		b.Queue(t.add, a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body,
-			pg.channel, set.now, pg.self).Query(func(rows pgx.Rows) error {
-			set.claimable = rows.Next()
-			rows.Close()
-			return rows.Err()
+			pg.channel, set.now, pg.self).QueryRow(func(row pgx.Row) error {
+			return row.Scan(nil, &set.claimable, nil, nil)
 		})
 	}
+}
+
+// trust says whether a batch may be sent without the verdict: unless commits were
+// refused of late. Batches that are in flight together may see it change.
+type trust struct{ doubts atomic.Int32 }
+
+// judgedAfterRefusal is how many batches are judged before they are written, after one
+// of which a commit was refused.
+const judgedAfterRefusal = 8
+
+// mayHope: only the verdict tells of a stage to remove that is not there, and what else
+// stands against a commit that gets no place.
+func (t *trust) mayHope(set *commitSet) bool {
+	return len(set.removed.commit)+len(set.seats) == 0 && t.doubts.Load() == 0
+}
+
+// note takes what became of a batch that was judged.
+func (t *trust) note(work []change) {
+	for i := range work {
+		if work[i].err != nil {
+			t.doubts.Store(judgedAfterRefusal)
+			return
+		}
+	}
+	if n := t.doubts.Load(); n > 0 {
+		t.doubts.CompareAndSwap(n, n-1)
+	}
+}
+
+// doubted reports that a write found less than it should.
+func doubted(err error) bool {
+	code, _ := sqlState(err)
+	return code == stateMoved || code == stateUnique
 }
 
 // verdict leaves in each refused commit why.

@@ -146,12 +146,15 @@ func postgresTexts() map[statement]string {
 	}
 }
 
-// setTexts are the statements over a set of commits, sent together. What they
-// return of the verdict is kept in a setting that ends with the transaction; so
-// none of them waits for an answer. The verdict locks nothing: each write asks
-// again for the version or the lease, and where it finds less than the verdict
-// said, another transaction came between: it fails (stateMoved), and all is done
-// anew. Rows are taken in the order of their keys.
+// setTexts are the statements over a set of commits, sent together. Each write asks
+// for the version, the lease or what else it needs, and fails (stateMoved, or a key
+// that is taken) where it finds less than one row for each change. So a batch that
+// nothing stands against needs no more than the writes. What fails is rolled back and
+// sent again behind the verdict, which tells the commits that are refused: it is kept
+// in a setting that ends with the transaction (empty on every connection else), so no
+// statement waits for an answer. The verdict locks nothing: where another transaction
+// comes between, the writes fail again, and all is done anew. Rows are taken in the
+// order of their keys.
 type setTexts struct {
 	keys, workers  string // lock them
 	workflows      string // locks them, where admissions break their order
@@ -170,10 +173,11 @@ func newSetTexts(c *Config) setTexts {
 	const (
 		lost = `((SELECT current_setting('stabilize.lost')::int[])::int[])`
 		// Of the commits in $1 that are left each has a row in done.
+		same     = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
 		complete = `SELECT 1 / ((SELECT count(*) FROM done) = (SELECT count(*) FROM unnest($1::int[]) n WHERE n <> ALL {lost}))::int`
 	)
 	text := func(s string) string {
-		s = strings.ReplaceAll(s, "{complete}", complete)
+		s = strings.NewReplacer("{complete}", complete, "{same}", same).Replace(s)
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
 	return setTexts{
@@ -215,9 +219,10 @@ func newSetTexts(c *Config) setTexts {
 				config_id = CASE WHEN c.headed THEN c.config ELSE w.config_id END,
 				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
 				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
-			FROM (SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bool[], $6::text[], $7::text[], $8::text[], $9::bigint[])
-				c (commit, workflow, expect, removes, headed, application, config, status, sort) ORDER BY workflow COLLATE "C") c
+			FROM (SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bool[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bigint[])
+				c (commit, workflow, expect, removes, headed, created, application, config, status, sort) ORDER BY workflow COLLATE "C") c
 			WHERE w.id = c.workflow AND w.version = c.expect AND c.commit <> ALL {lost}
+				AND (NOT c.headed OR w.created_at IS NOT DISTINCT FROM nullif(c.created, -9223372036854775808))
 			RETURNING 1) {complete}`),
 		create: text(`INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
 			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
@@ -225,21 +230,25 @@ func newSetTexts(c *Config) setTexts {
 				c (commit, workflow, application, config, status, sort, created)
 			WHERE c.commit <> ALL {lost} ORDER BY c.workflow COLLATE "C"`),
 		// Not ON CONFLICT: that writes more to the log, for a conflict that the lock
-		// on the workflow's row excludes.
-		headers: text(`WITH h AS (SELECT * FROM unnest($1::int[], $2::text[], $3::bytea[]) h (commit, workflow, body)
+		// on the workflow's row excludes. What belongs to a new workflow is not looked for.
+		headers: text(`WITH h AS (SELECT * FROM unnest($1::int[], $2::text[], $3::bool[], $4::bytea[]) h (commit, workflow, new, body)
 				WHERE h.commit <> ALL {lost}),
-			known AS (UPDATE {}headers s SET body = h.body FROM h WHERE s.workflow_id = h.workflow)
+			known AS (UPDATE {}headers s SET body = h.body FROM h WHERE NOT h.new AND s.workflow_id = h.workflow)
 			INSERT INTO {}headers (workflow_id, body)
-			SELECT h.workflow, h.body FROM h WHERE NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)`),
+			SELECT h.workflow, h.body FROM h WHERE h.new
+			UNION ALL SELECT h.workflow, h.body FROM h
+			WHERE NOT h.new AND NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)`),
 		remove: text(`DELETE FROM {}stages s USING unnest($1::int[], $2::text[], $3::text[]) r (commit, workflow, id)
 			WHERE s.workflow_id = r.workflow AND s.id = r.id AND r.commit <> ALL {lost}`),
+		// A stage that would move is not found, and its key is taken then.
 		put: text(`WITH p AS (SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bytea[])
 				p (commit, workflow, id, version, ref, round, position, body)
 				WHERE p.commit <> ALL {lost}),
-			known AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE s.workflow_id = p.workflow AND s.id = p.id)
+			known AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE p.version > 1 AND {same})
 			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
-			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
-			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE s.workflow_id = p.workflow AND s.id = p.id)`),
+			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p WHERE p.version = 1
+			UNION ALL SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
+			WHERE p.version > 1 AND NOT EXISTS (SELECT FROM {}stages s WHERE {same})`),
 		handled: text(`WITH done AS (
 			DELETE FROM {}messages m USING (
 				SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) h (commit, id, token) ORDER BY id COLLATE "C") h
@@ -255,9 +264,12 @@ func newSetTexts(c *Config) setTexts {
 				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
 			LEFT JOIN (SELECT fence, id, expires FROM {}workers WHERE id = ANY($7::text[]) FOR KEY SHARE) k
 				ON k.id = m.worker AND k.expires > $12::bigint
-			WHERE m.commit <> ALL {lost} ORDER BY m.item
-			RETURNING worker IS NULL AND due <= $12::bigint AS free)
-			SELECT pg_notify($11::text, $13::text) FROM (SELECT FROM added WHERE free LIMIT 1) f`),
+			WHERE m.commit <> ALL {lost} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
+			RETURNING worker IS NULL AND due <= $12::bigint AS free),
+			done AS (SELECT free FROM added)
+			SELECT ({complete}), f.free, CASE WHEN f.free THEN pg_notify($11::text, $13::text) END,
+				CASE WHEN f.free THEN set_config('lock_timeout', '0', true) END
+			FROM (SELECT coalesce(bool_or(free), false) AS free FROM done) f`),
 
 		held: text(`WITH free AS MATERIALIZED (
 				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
