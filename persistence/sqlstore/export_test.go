@@ -49,6 +49,17 @@ func MeasureAgain(s *Store) {
 // Channel is where a store in PostgreSQL notifies others, and what its locks go by.
 func Channel(s *Store) string { return s.pg.channel }
 
+// Trust makes the next batch go without the verdict, or the next ones not.
+func Trust(s *Store, yes bool) {
+	s.pg.trust.doubts.Store(judgedAfterRefusal)
+	if yes {
+		s.pg.trust.doubts.Store(0)
+	}
+}
+
+// JudgedAfterRefusal is how long a store judges first.
+const JudgedAfterRefusal = judgedAfterRefusal
+
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set

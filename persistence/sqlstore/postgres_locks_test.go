@@ -94,8 +94,8 @@ func waitsForLock(t *testing.T, db *sql.DB, word string) {
 	}
 }
 
-// What another transaction changes between a batch's verdict and its writes is
-// found: the batch is judged anew, and only the commit that lost is refused.
+// What another transaction changes between a batch's verdict, if it has one, and its
+// writes is found: the batch is judged anew, and only the commit that lost is refused.
 func TestPostgresOvertaken(t *testing.T) {
 	for name, of := range map[string]struct {
 		change string // what it writes, and of which table
@@ -108,45 +108,48 @@ func TestPostgresOvertaken(t *testing.T) {
 		"a message's end":   {"DELETE FROM messages WHERE id = 'm'", "messages", stabilize.ErrLeaseLost},
 		"nothing after all": {"UPDATE messages SET due = due WHERE id = 'm'", "messages", nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			schema := server.Schema(t)
-			s := openPostgres(t, schema)
-			first := creation("w")
-			first.Messages = []queue.Outgoing{message("m", "w")}
-			commit(t, s, first, creation("other"))
-			held := claim(t, s, "worker", 1)
-			db := rawPostgres(t, schema)
-			tx, err := db.BeginTx(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = tx.Rollback() }()
-			if _, err := tx.ExecContext(t.Context(), of.change); err != nil {
-				t.Fatal(err)
-			}
-			var errs []error
-			var done sync.WaitGroup
-			done.Go(func() {
-				errs = s.CommitBatch(t.Context(), []*persistence.Commit{
-					{WorkflowID: "w", Expect: 1, Handled: []queue.Receipt{held[0].Receipt()}}, {WorkflowID: "other", Expect: 1},
+		for _, trusting := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", trusting ", trusting), func(t *testing.T) {
+				schema := server.Schema(t)
+				s := openPostgres(t, schema)
+				first := creation("w")
+				first.Messages = []queue.Outgoing{message("m", "w")}
+				commit(t, s, first, creation("other"))
+				held := claim(t, s, "worker", 1)
+				db := rawPostgres(t, schema)
+				tx, err := db.BeginTx(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = tx.Rollback() }()
+				if _, err := tx.ExecContext(t.Context(), of.change); err != nil {
+					t.Fatal(err)
+				}
+				sqlstore.Trust(s, trusting)
+				var errs []error
+				var done sync.WaitGroup
+				done.Go(func() {
+					errs = s.CommitBatch(t.Context(), []*persistence.Commit{
+						{WorkflowID: "w", Expect: 1, Handled: []queue.Receipt{held[0].Receipt()}}, {WorkflowID: "other", Expect: 1},
+					})
 				})
+				waitsForLock(t, db, of.table)
+				if err := tx.Commit(); err != nil {
+					t.Fatal(err)
+				}
+				done.Wait()
+				if !errors.Is(errs[0], of.want) || errs[1] != nil {
+					t.Errorf("the commits came to: %v", errs)
+				}
+				if h, err := s.Summary(t.Context(), "other"); err != nil || h.Version != 2 {
+					t.Errorf("the other workflow: %+v, %v", h, err)
+				}
+				left, err := s.Pending(t.Context(), "w")
+				if err != nil || (len(left) == 1) != (name == "a lease" || of.table == "workflows") {
+					t.Errorf("messages left: %+v, %v", left, err)
+				}
 			})
-			waitsForLock(t, db, of.table)
-			if err := tx.Commit(); err != nil {
-				t.Fatal(err)
-			}
-			done.Wait()
-			if !errors.Is(errs[0], of.want) || errs[1] != nil {
-				t.Errorf("the commits came to: %v", errs)
-			}
-			if h, err := s.Summary(t.Context(), "other"); err != nil || h.Version != 2 {
-				t.Errorf("the other workflow: %+v, %v", h, err)
-			}
-			left, err := s.Pending(t.Context(), "w")
-			if err != nil || (len(left) == 1) != (name == "a lease" || of.table == "workflows") {
-				t.Errorf("messages left: %+v, %v", left, err)
-			}
-		})
+		}
 	}
 }
 

@@ -256,14 +256,14 @@ func newSetTexts(c *Config) setTexts {
 			RETURNING 1) {complete}`),
 		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id COLLATE "C") d
 			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
-		add: text(`WITH added AS (
+		add: text(`WITH k AS MATERIALIZED (SELECT fence, id FROM {}workers WHERE id = ANY($14::text[]) AND expires > $12::bigint FOR KEY SHARE),
+			added AS (
 			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
 			SELECT m.id, m.kind, m.lane, m.workflow, m.due, $12::bigint,
 				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bytea[])
 				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
-			LEFT JOIN (SELECT fence, id, expires FROM {}workers WHERE id = ANY($7::text[]) FOR KEY SHARE) k
-				ON k.id = m.worker AND k.expires > $12::bigint
+			LEFT JOIN k ON k.id = m.worker
 			WHERE m.commit <> ALL {lost} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
 			RETURNING worker IS NULL AND due <= $12::bigint AS free),
 			done AS (SELECT free FROM added)
