@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/event"
 
 	"github.com/stabilize-dev/go-stabilize/events"
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
@@ -141,5 +142,38 @@ func TestCostOfAStep(t *testing.T) {
 	}
 	if float64(total)/steps > 3 {
 		t.Errorf("%.2f commands are sent for each step", float64(total)/steps)
+	}
+}
+
+// Bodies that are kept outside travel together, as many as a command may hold.
+func TestPayloadsTravelTogether(t *testing.T) {
+	server := servers.One()
+	m := &meter{commands: map[string]int{}}
+	s, err := mongostore.Open(t.Context(), mongostore.Config{
+		URI: server.URI(t), Database: server.Database(t), Migrate: true, Inline: 100,
+		Monitor: &event.CommandMonitor{Started: m.started},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := largeWorkflow(30)
+	for i := range 3 { // as large as a command together
+		w.Stages[i].Context["fill"] = []byte(`"` + strings.Repeat("x", 3<<20) + `"`)
+	}
+	if err := s.CommitBatch(t.Context(), []*persistence.Commit{{WorkflowID: w.ID, Header: &w.Header, Stages: w.Stages}})[0]; err != nil {
+		t.Fatal(err)
+	}
+	if n := m.commands["insert payloads"]; n != 2 {
+		t.Errorf("31 bodies outside of the document were stored in %d commands, want 2\n%s", n, m)
+	}
+	loaded, err := s.Load(t.Context(), w.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, st := range loaded.Stages {
+		if got, want := len(st.Context["fill"]), len(w.Stages[i].Context["fill"]); got != want {
+			t.Errorf("stage %d came back with %d bytes, want %d", i, got, want)
+		}
 	}
 }
