@@ -42,18 +42,31 @@ func openMongoLimit(ctx context.Context, coll *mongo.Collection) (limit, error) 
 	now := stabilize.SystemClock{}.Now()
 	l := &mongoLimit{bodies: map[string]string{}}
 	alone, all := rawWorkflows(now), rawWorkflows(now)
+	others := coll.Database().Collection(coll.Name() + "_crowd")
 	l.mongoWriter = mongoWriter{limit: l, coll: coll, work: rawSteps{workflows: alone}}
 	for i := range rawConnections {
 		each := rawGroup / rawConnections
-		l.crowd = append(l.crowd, &mongoWriter{limit: l, coll: coll, work: rawSteps{workflows: all[i*each : (i+1)*each]}})
+		l.crowd = append(l.crowd, &mongoWriter{limit: l, coll: others, work: rawSteps{workflows: all[i*each : (i+1)*each]}})
 	}
+	err := l.fill(ctx, coll, alone)
+	if err == nil {
+		err = l.fill(ctx, others, all)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("raw limit: %w", err)
+	}
+	return l, nil
+}
+
+// fill stores what the first steps find.
+func (l *mongoLimit) fill(ctx context.Context, coll *mongo.Collection, workflows []*stabilize.Workflow) error {
 	var docs []any
-	for _, w := range append(alone, all...) {
+	for _, w := range workflows {
 		stages := bson.D{}
 		for i, s := range w.Stages {
 			body, err := persistence.EncodeStage(s)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			l.bodies[s.ID] = string(body)
 			stages = append(stages, bson.E{Key: s.ID, Value: l.bodies[s.ID]})
@@ -61,7 +74,7 @@ func openMongoLimit(ctx context.Context, coll *mongo.Collection) (limit, error) 
 				continue
 			}
 			if body, err = queue.Encode(queue.RunTask{OfTask: queue.ToTask(w.ID, s.ID, s.Tasks[0].ID)}); err != nil {
-				return nil, err
+				return err
 			}
 			l.message = string(body)
 		}
@@ -70,10 +83,8 @@ func openMongoLimit(ctx context.Context, coll *mongo.Collection) (limit, error) 
 			{Key: "message", Value: bson.D{{Key: "id", Value: rawMessage(w, 0)}, {Key: "body", Value: l.message}}},
 		})
 	}
-	if _, err := coll.InsertMany(ctx, docs); err != nil {
-		return nil, fmt.Errorf("raw limit: %w", err)
-	}
-	return l, nil
+	_, err := coll.InsertMany(ctx, docs)
+	return err
 }
 
 // single implements crowd.

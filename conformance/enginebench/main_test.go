@@ -61,7 +61,7 @@ func TestMongoDB(t *testing.T) {
 			t.Fatal(err)
 		}
 		uri.Path = "/" + name
-		args := []string{"-json", "-raw-size", "10", "-raw-groups", "1", "-warmup", "0", "-scenario"}
+		args := []string{"-json", "-raw-size", "4", "-raw-groups", "1", "-raw-crowd", "4", "-warmup", "0", "-scenario"}
 		for i, r := range runJSON(t, tiny(uri.String(), append(args, "B2,B6")...)) {
 			checkResult(t, []string{"B2", "B6"}[i], r, "mongodb")
 		}
