@@ -175,6 +175,10 @@ func has(p Power, harness any, handle any) bool {
 		_, ok = Find[GivenOpener](harness)
 	case CanMigrate:
 		_, ok = Find[Migrator](harness)
+	case CanHold:
+		if _, ok = Find[Holder](harness); ok {
+			_, ok = handle.(persistence.Trier)
+		}
 	default:
 		ok = false
 	}

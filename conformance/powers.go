@@ -24,12 +24,14 @@ const (
 	CanOpenGiven Power = "OpenGiven"
 	// CanMigrate: the harness is a Migrator.
 	CanMigrate Power = "Migrate"
+	// CanHold: the harness is a Holder, and the handles are persistence.Trier.
+	CanHold Power = "Hold"
 )
 
 // DatabasePowers lists the powers above: what a harness declares lacking whose
 // store has no database but the memory of its process.
 func DatabasePowers() []Power {
-	return []Power{CanIntercept, CanFreeze, CanRestart, CanOpenNarrow, CanOpenTenant, CanOpenGiven, CanMigrate}
+	return []Power{CanIntercept, CanFreeze, CanRestart, CanOpenNarrow, CanOpenTenant, CanOpenGiven, CanMigrate, CanHold}
 }
 
 // Interceptor stands between the first handle and its database. For a store on
@@ -114,4 +116,11 @@ type Database interface {
 	// Obstruct puts something into the way of the last migration's last step. The
 	// function returned takes it away.
 	Obstruct(ctx context.Context) (clear func(ctx context.Context) error, err error)
+}
+
+// Holder has transactions of somebody else, of which no handle knows.
+type Holder interface {
+	// Hold begins one that changes a workflow, and keeps it open: a commit about that
+	// workflow has to wait. The function returned rolls it back.
+	Hold(ctx context.Context, workflowID string) (release func() error, err error)
 }

@@ -115,12 +115,3 @@ func lockRelease(key, workflow, ticket string) queue.ReleaseLock {
 		LockPlace: queue.LockPlace{For: workflow, Ticket: ticket},
 	}
 }
-
-// giveBack is what goes out in place of a message to a workflow that does not
-// exist (any more).
-func giveBack(m queue.Message) []queue.Outgoing {
-	if g, ok := m.(queue.LockGranted); ok {
-		return []queue.Outgoing{{Message: lockRelease(g.Key, g.WorkflowID, g.Ticket)}}
-	}
-	return nil
-}

@@ -92,7 +92,8 @@ func (x *Decision) abandonChild(t *stabilize.Task) {
 
 // ReportEnd promises: the task that waits for this workflow hears of its end
 // (again). A restarted parent asks, because it may have dropped the news of the
-// end that it is to wait for.
+// end that it is to wait for. Of a workflow that was removed meanwhile it hears
+// that there is none (see unanswered).
 func ReportEnd() Handler { return Handle(reportEnd) }
 
 func reportEnd(x *Decision, _ queue.ReportEnd) error {
@@ -157,7 +158,7 @@ func (x *Decision) rejoinChild(old *stabilize.Stage, child string, version int64
 	}
 	t := s.Tasks[at]
 	t.Waiting().Child, t.Waiting().ChildVersion = child, version
-	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child)})
+	x.Push(queue.ReportEnd{OfWorkflow: queue.ToWorkflow(child), Asker: queue.ToTask(x.Workflow().ID, s.ID, t.ID), Version: version})
 	if _, err := x.SetTaskStatus(s.ID, t.ID, stabilize.Running); err != nil {
 		return err
 	}

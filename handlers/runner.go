@@ -276,7 +276,7 @@ func (t *turn) missing(ctx context.Context, err error) {
 				t.r.env.Logger.Error("deciding", "message", marker.Kind(), "error", err)
 			}
 		}
-		if err := t.r.env.Commit(ctx, &persistence.Commit{Handled: []queue.Receipt{in.delivery.Receipt()}, Messages: giveBack(in.message())}); err != nil {
+		if err := t.r.env.Commit(ctx, &persistence.Commit{Handled: []queue.Receipt{in.delivery.Receipt()}, Messages: unanswered(in.message())}); err != nil {
 			t.r.env.Logger.Warn("acknowledging a message of a missing workflow", "message", in.delivery.ID, "error", err)
 		}
 		t.box.Settled(in.delivery)

@@ -36,9 +36,12 @@ type ChildEnded struct {
 // Kind implements Message.
 func (ChildEnded) Kind() string { return "ChildEnded" }
 
-// ReportEnd asks a workflow that has ended to tell the task that waits for it.
+// ReportEnd asks a workflow that has ended to tell the task that waits for it. If
+// the workflow was removed meanwhile, the one who asks is told so.
 type ReportEnd struct {
 	OfWorkflow
+	Asker   OfTask `json:"asker,omitzero"`
+	Version int64  `json:"version,omitempty"` // what it waits for is no older
 }
 
 // Kind implements Message.

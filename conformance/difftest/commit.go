@@ -43,9 +43,10 @@ const (
 
 // header is how a header becomes. What is not said stays, or is plain.
 type header struct {
-	fill    int // not 0: every field is filled, from this seed
-	status  int // picks one that may follow; 0 stays
-	started int // picks an instant; 0: has not started
+	fill    int  // not 0: every field is filled, from this seed
+	status  int  // picks one that may follow; 0 stays
+	ends    bool // of those that may follow it picks an end
+	started int  // picks an instant; 0: has not started
 	app     string
 	config  string
 	reborn  bool // changes the time of creation, which is refused
@@ -76,6 +77,9 @@ func (c change) String() string {
 		text := fmt.Sprintf("header(status %d, started %d, app %q, config %q", h.status, h.started, h.app, h.config)
 		if h.fill != 0 {
 			text += fmt.Sprintf(", filled from %d", h.fill)
+		}
+		if h.ends {
+			text += ", an end"
 		}
 		if h.reborn {
 			text += ", created at another time"
@@ -289,6 +293,9 @@ func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.
 	if was != nil {
 		out.CreatedAt = was.CreatedAt
 		may = slices.DeleteFunc(stabilize.Statuses(), func(s stabilize.Status) bool { return !was.Status.CanTransition(s) })
+	}
+	if ends := slices.DeleteFunc(slices.Clone(may), func(s stabilize.Status) bool { return !s.IsComplete() }); h.ends && len(ends) > 0 {
+		may = ends
 	}
 	if h.reborn {
 		out.CreatedAt = out.CreatedAt.Add(time.Hour)

@@ -80,7 +80,7 @@ func (g *generator) fated(o op) op {
 		return fated{o, fate(g.IntN(int(fates)))}
 	case g.oneIn(10):
 		switch o.(type) {
-		case load, summary, pages, page, next, push, claim, ack, release, giveBack, remove:
+		case load, summary, pages, page, next, push, claim, ack, release, giveBack, remove, prune:
 			return fated{o, refused}
 		}
 	}
@@ -114,6 +114,7 @@ func (g *generator) all() []kind {
 	return []kind{
 		{30, func(h by) op { return g.commit(h) }},
 		{14, func(h by) op { return commit{h, []change{g.seat()}} }},
+		{5, func(h by) op { return commit{h, []change{g.ending()}} }},
 		{8, func(h by) op { return push{h, append(upTo(g, 2, g.message), g.message())} }},
 		{18, func(h by) op { return claim{h, g.pick(workers()), g.room()} }},
 		{7, func(h by) op { return ack{h, append(upTo(g, 1, g.receipt), g.receipt())} }},
@@ -132,6 +133,7 @@ func (g *generator) all() []kind {
 		{3, func(h by) op { return summary{h, g.pick(append(workflowIDs(), "nobody"))} }},
 		{4, func(h by) op { return refresh{h, g.pick(workflowIDs()), int64(g.IntN(4))} }},
 		{3, func(h by) op { return remove{h, append(upTo(g, 1, g.workflow), g.workflow())} }},
+		{5, func(h by) op { return g.prune(h) }},
 		{4, func(h by) op { return admissions{h, g.pick(keys())} }},
 		{1, func(h by) op { return waitingKeys{h} }},
 		{3, func(h by) op { return pages{h, g.query()} }},
@@ -143,6 +145,16 @@ func (g *generator) all() []kind {
 }
 
 func (g *generator) workflow() string { return g.pick(workflowIDs()) }
+
+func (g *generator) prune(h by) op {
+	ids := workflowIDs()
+	g.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	o := prune{by: h, ids: ids[:1+g.IntN(len(ids))]}
+	if g.oneIn(4) {
+		o.as = reading(g.IntN(int(readings)))
+	}
+	return o
+}
 
 func (g *generator) room() queue.Room {
 	switch g.IntN(6) {
@@ -231,7 +243,7 @@ func (g *generator) query() persistence.Query {
 	for range g.IntN(4) {
 		q.Statuses = append(q.Statuses, all[g.IntN(len(all))])
 	}
-	if g.oneIn(5) {
+	if g.oneIn(3) {
 		q.StartedFrom = instant(1 + g.IntN(4))
 	}
 	if g.oneIn(5) {
@@ -317,6 +329,17 @@ func (g *generator) seat() change {
 	}
 	if g.oneIn(4) {
 		c.handled = []receipt{g.receipt()}
+	}
+	return c
+}
+
+// ending is a change that ends a workflow, and mostly leaves it few messages.
+func (g *generator) ending() change {
+	c := change{id: g.workflow(), header: &header{status: 1 + g.IntN(12), ends: true, started: g.IntN(5), app: g.pick(applications())}}
+	for _, id := range messageIDs() {
+		if !g.oneIn(3) {
+			c.discard = append(c.discard, id, "notice of "+id)
+		}
 	}
 	return c
 }

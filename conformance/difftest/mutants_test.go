@@ -138,6 +138,25 @@ func claimed(f func(s store, ctx ctxt, ds []queue.Delivery) []queue.Delivery) fu
 	}
 }
 
+// pruned deletes too what is finished and fits f.
+func pruned(f func(s store, ctx ctxt, h *stabilize.Header) bool) func() *hooks {
+	return func() *hooks {
+		return &hooks{Prune: func(s store, ctx ctxt, finished []*stabilize.Header) (int, error) {
+			if err := persistence.CheckPrune(finished); err != nil {
+				return 0, err
+			}
+			more := 0
+			for _, h := range finished {
+				if f(s, ctx, h) && s.Delete(ctx, h.ID) == nil {
+					more++
+				}
+			}
+			n, err := s.Prune(ctx, finished...)
+			return n + more, err
+		}}
+	}
+}
+
 func asked(f func(q *persistence.Query)) func() *hooks {
 	return func() *hooks {
 		return &hooks{Query: func(s store, ctx ctxt, q persistence.Query) (persistence.Page, error) {
@@ -302,6 +321,20 @@ func defectsOfWorkflows() []defect {
 		}},
 		{does: "deletes the first of several only", hooks: func() *hooks {
 			return &hooks{Delete: func(s store, ctx ctxt, ids []string) error { return s.Delete(ctx, ids[:1]...) }}
+		}},
+		{does: "prunes what is not as it was read", hooks: pruned(func(s store, ctx ctxt, h *stabilize.Header) bool {
+			now, err := s.Summary(ctx, h.ID)
+			return err == nil && (now.Version != h.Version || !now.CreatedAt.Equal(h.CreatedAt))
+		})},
+		{does: "prunes what has a message", hooks: pruned(func(s store, ctx ctxt, h *stabilize.Header) bool {
+			pending, err := s.Pending(ctx, h.ID)
+			return err == nil && len(pending) > 0
+		})},
+		{does: "counts what it was asked to prune", hooks: func() *hooks {
+			return &hooks{Prune: func(s store, ctx ctxt, finished []*stabilize.Header) (int, error) {
+				_, err := s.Prune(ctx, finished...)
+				return len(finished), err
+			}}
 		}},
 		{does: "compares applications without trailing space", hooks: asked(func(q *persistence.Query) { q.Application = strings.TrimRight(q.Application, " ") })},
 		{does: "looks at the first status alone", hooks: asked(func(q *persistence.Query) { q.Statuses = q.Statuses[:min(1, len(q.Statuses))] })},

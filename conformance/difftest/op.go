@@ -104,6 +104,63 @@ func (o remove) on(p *player) func(*side) result {
 	return func(s *side) result { return failed(o.of(s).Delete(p.ctx, o.ids...)) }
 }
 
+// prune removes those that are finished by headers as they were read now, or were
+// changed so since.
+type prune struct {
+	by
+	ids []string
+	as  reading
+}
+
+// reading is how a header was read.
+type reading int
+
+const (
+	asIs reading = iota
+	before
+	ofAnother
+	unfinished // those too that are not
+	readings
+)
+
+func (r reading) String() string {
+	return [...]string{"", " by older headers", " by headers of earlier workflows", " whether finished or not"}[r]
+}
+
+func (o prune) String() string {
+	return fmt.Sprintf("prune %s%s%s", strings.Join(o.ids, ", "), o.as, o.by)
+}
+
+func (o prune) on(p *player) func(*side) result {
+	var headers []*stabilize.Header
+	for _, id := range o.ids {
+		h, err := p.oracle.harness.Store().Summary(p.ctx, id)
+		if err != nil || !h.Status.IsComplete() && o.as != unfinished {
+			continue
+		}
+		switch o.as {
+		case before:
+			h.Version--
+		case ofAnother:
+			h.CreatedAt = h.CreatedAt.Add(-stabilize.Precision)
+		}
+		headers = append(headers, h)
+	}
+	return func(s *side) result {
+		n, err := o.of(s).Prune(p.ctx, headers...)
+		return read(n, err)
+	}
+}
+
+func (o prune) simpler() (out []op) {
+	for i := range o.ids {
+		if len(o.ids) > 1 {
+			out = append(out, prune{o.by, slices.Delete(slices.Clone(o.ids), i, i+1), o.as})
+		}
+	}
+	return out
+}
+
 type admissions struct {
 	by
 	key string

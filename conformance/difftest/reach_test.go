@@ -88,6 +88,14 @@ func TestReach(t *testing.T) {
 			count("discarded dead letter", err)
 			return err
 		},
+		Prune: func(s store, ctx ctxt, finished []*stabilize.Header) (int, error) {
+			n, err := s.Prune(ctx, finished...)
+			seen["pruned"] += n
+			if err == nil {
+				seen["not pruned"] += len(finished) - n
+			}
+			return n, err
+		},
 		Admissions: func(s store, ctx ctxt, key string) (persistence.Admissions, error) {
 			a, err := s.Admissions(ctx, key)
 			if len(a.Holding) > 0 {
@@ -117,7 +125,7 @@ func TestReach(t *testing.T) {
 	}
 	for _, what := range []string{
 		"commit", "update", "removed stage", "handled message", "two in turn", "delivery", "redelivery", "delivery with a cause",
-		"notice", "ack", "return", "pending and leased", "replay", "discarded dead letter", "place held", "two who wait", "foreign token", "next page",
+		"notice", "ack", "return", "pending and leased", "replay", "discarded dead letter", "pruned", "not pruned", "place held", "two who wait", "foreign token", "next page",
 		stabilize.ErrInvalid.Error(), stabilize.ErrNotFound.Error(), stabilize.ErrExists.Error(), stabilize.ErrConflict.Error(),
 		stabilize.ErrLeaseLost.Error(), stabilize.ErrNoPlace.Error(), stabilize.ErrPlaceFree.Error(),
 	} {

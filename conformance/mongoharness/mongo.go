@@ -184,7 +184,9 @@ func (h *Mongo) Open() persistence.Store {
 }
 
 // Lacks implements conformance.Lacking: plans are told differently by every server.
-func (h *Mongo) Lacks() []conformance.Power { return []conformance.Power{conformance.CanExplain} }
+func (h *Mongo) Lacks() []conformance.Power {
+	return []conformance.Power{conformance.CanExplain, conformance.CanHold}
+}
 
 func (h *Mongo) InUse(context.Context) (map[string]int, error) {
 	return map[string]int{

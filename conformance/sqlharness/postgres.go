@@ -66,6 +66,7 @@ var (
 	_ conformance.TenantOpener  = (*Postgres)(nil)
 	_ conformance.GivenOpener   = (*Postgres)(nil)
 	_ conformance.Migrator      = (*Postgres)(nil)
+	_ conformance.Holder        = (*Postgres)(nil)
 )
 
 // NewPostgres makes a harness, which is closed when the test ends.
@@ -274,4 +275,16 @@ func (h *Postgres) OpenGiven(_ context.Context, given bool) (persistence.Store, 
 	}
 	kept, err := h.extra(s, nil)
 	return kept, func(ctx context.Context) bool { return db.PingContext(ctx) == nil }, err
+}
+
+// Hold implements conformance.Holder: as a program that changes rows of the store's.
+func (h *Postgres) Hold(ctx context.Context, workflowID string) (release func() error, err error) {
+	tx, err := h.db.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE workflows SET version = version WHERE id = $1", workflowID); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return tx.Rollback, nil
 }

@@ -161,7 +161,9 @@ func (h *SQLite) Open() persistence.Store { return h.mustExtra(h.handle(h.driver
 
 // Lacks implements conformance.Lacking: a call to SQLite does not leave the
 // process, so there is nobody who would answer late.
-func (h *SQLite) Lacks() []conformance.Power { return []conformance.Power{conformance.CanFreeze} }
+func (h *SQLite) Lacks() []conformance.Power {
+	return []conformance.Power{conformance.CanFreeze, conformance.CanHold}
+}
 
 // Intercept implements conformance.Interceptor.
 func (h *SQLite) Intercept(f func(executed bool) (breaks bool)) { h.drivers[0].Intercept(f) }

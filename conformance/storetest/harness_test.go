@@ -26,6 +26,7 @@ type memory struct {
 	shift    map[string]int64             // added to a workflow's versions
 	tampered map[string]map[string][]byte // bodies by table and id
 	tenants  map[string]*memstore.Data
+	held     map[string]chan struct{} // workflows, until it is closed
 	queries  int
 }
 
@@ -33,7 +34,7 @@ func newMemory() *memory {
 	m := &memory{
 		data: memstore.NewData(), clock: stabilize.NewManualClock(time.Date(2025, 5, 6, 7, 8, 9, 0, time.UTC)),
 		shift: map[string]int64{}, tampered: map[string]map[string][]byte{},
-		tenants: map[string]*memstore.Data{},
+		tenants: map[string]*memstore.Data{}, held: map[string]chan struct{}{},
 	}
 	m.open()
 	return m
@@ -142,6 +143,7 @@ func (m *memory) body(table, id string) ([]byte, bool) {
 func (m *memory) layer(s persistence.Store) persistence.Store {
 	return &mutant.Store{Good: s, Hooks: &mutant.Hooks{
 		CommitBatch: m.commitBatch,
+		TryBatch:    m.tryBatch,
 		Query: func(s persistence.Store, ctx context.Context, q persistence.Query) (persistence.Page, error) {
 			m.shiftOf("")
 			return s.Query(ctx, q)
@@ -185,6 +187,14 @@ func (m *memory) layer(s persistence.Store) persistence.Store {
 func (m *memory) commitBatch(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error {
 	if len(cs) == 0 {
 		return nil
+	}
+	for _, c := range cs {
+		if released := m.holds(c); released != nil {
+			select {
+			case <-released:
+			case <-ctx.Done():
+			}
+		}
 	}
 	shifted, large := make([]*persistence.Commit, len(cs)), make([]error, len(cs))
 	var good []*persistence.Commit

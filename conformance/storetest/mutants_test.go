@@ -31,7 +31,7 @@ func without() map[string]string {
 
 func mutations() []mutant.Mutation {
 	return slices.Concat(mutantsOfRoundTrips(), mutantsOfVersions(), mutantsOfCommits(), mutantsOfClaims(), mutantsOfQueries(), mutantsOfValues(), mutantsOfTheRest(),
-		mutantsOfSteps(), mutantsOfPruning(), mutantsOfCrashes(), mutantsOfHandles(), mutantsOfMigrations())
+		mutantsOfSteps(), mutantsOfTrying(), mutantsOfPruning(), mutantsOfCrashes(), mutantsOfHandles(), mutantsOfMigrations())
 }
 
 func mutantsOfRoundTrips() []mutant.Mutation {

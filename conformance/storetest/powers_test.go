@@ -22,6 +22,51 @@ import (
 // one connection.
 func (m *memory) OpenNarrow(context.Context) (persistence.Store, error) { return m.handle(), nil }
 
+// Hold implements conformance.Holder.
+func (m *memory) Hold(_ context.Context, id string) (release func() error, err error) {
+	c := make(chan struct{})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held[id] = c
+	return func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		close(c)
+		delete(m.held, id)
+		return nil
+	}, nil
+}
+
+// holds is closed when a commit's workflow is held no more; nil: it is not held.
+func (m *memory) holds(c *persistence.Commit) chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return m.held[c.WorkflowID]
+}
+
+// tryBatch is commitBatch without those that are held, which that waits for.
+func (m *memory) tryBatch(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error {
+	out := make([]error, len(cs))
+	var free []*persistence.Commit
+	for i, c := range cs {
+		if m.holds(c) != nil {
+			out[i] = &persistence.BlockedError{WorkflowID: c.WorkflowID}
+		} else {
+			free = append(free, c)
+		}
+	}
+	errs := m.commitBatch(s, ctx, free)
+	for i := range out {
+		if out[i] == nil {
+			out[i], errs = errs[0], errs[1:]
+		}
+	}
+	return out
+}
+
 // OpenTenant implements conformance.TenantOpener.
 func (m *memory) OpenTenant(_ context.Context, name string) (persistence.Store, error) {
 	if !regexp.MustCompile(`^[a-z_]{1,32}$`).MatchString(name) {

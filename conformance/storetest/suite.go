@@ -28,5 +28,5 @@ func RunStress(t *testing.T, newHarness func(t *testing.T) conformance.Harness, 
 func Clauses() []conformance.Clause { return conformance.ClausesOf(checks()) }
 
 func checks() []check {
-	return slices.Concat(roundTrips(), prunes(), optimistic(), atomicity(), claims(), once(), pages(), times(), values(), badInput(), isolation(), handles(), crashes(), migrations(), ends())
+	return slices.Concat(roundTrips(), prunes(), optimistic(), atomicity(), trying(), claims(), once(), pages(), times(), values(), badInput(), isolation(), handles(), crashes(), migrations(), ends())
 }

@@ -136,7 +136,7 @@ func plain(m queue.Message) bool {
 		return m.Owner.Valid() && plainAddress(m)
 	case queue.StartWorkflow, queue.CompleteWorkflow, queue.RescheduleWorkflow,
 		queue.StartStage, queue.CompleteStage, queue.PauseStage, queue.ResumeStage,
-		queue.StartTask, queue.PauseTask, queue.ResumeTask, queue.TimeoutStage, queue.TimeoutWorkflow, queue.ReportEnd:
+		queue.StartTask, queue.PauseTask, queue.ResumeTask, queue.TimeoutStage, queue.TimeoutWorkflow:
 		return plainAddress(m)
 	}
 	return false

@@ -22,6 +22,7 @@ type batch struct {
 
 	workflows map[string]*version
 	known     map[string]stored // messages handled or added under a given id
+	reused    []string          // ids added that may have died since they were read
 	fences    map[string]fence
 
 	// What is to be written for the commits checked so far, see flush.
@@ -106,7 +107,27 @@ func (b *batch) run(work []change) error {
 			b.applied++
 		}
 	}
-	return b.flush()
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.checkReused()
+}
+
+// mayDie reports that a message of that id may have died since it was looked for: the
+// ids of what is born leased are made by engines, and nobody else has them.
+func (ch *change) mayDie(m *queue.Encoded) bool {
+	return m.Given && (m.Lease == nil || ch.Frees(m.ID))
+}
+
+// checkReused fails, for all to be done anew, if an id that was added is that of a dead
+// letter: a claim in PostgreSQL may have buried the message, and not yet have been
+// seen, when the ids were read.
+func (b *batch) checkReused() error {
+	if b.tx.pg == nil || len(b.reused) == 0 {
+		return nil
+	}
+	_, err := b.tx.exec(stBuried, b.reused)
+	return err
 }
 
 func (b *batch) readVersions(ids []string) error {
@@ -187,6 +208,11 @@ func (b *batch) apply(ch *change) error {
 		}
 		if err := b.writeWorkflow(ch, w); err != nil {
 			return err
+		}
+	}
+	for i := range ch.enc.Messages {
+		if m := &ch.enc.Messages[i]; ch.mayDie(m) {
+			b.reused = append(b.reused, m.ID)
 		}
 	}
 	return b.addMessages(ch.enc.Messages)

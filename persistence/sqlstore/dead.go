@@ -77,7 +77,10 @@ func (s *Store) ReplayDead(ctx context.Context, id string) error {
 		if n, err = tx.change(stDropDead, id); err == nil && n == 0 {
 			err = deadNotFound(id, sql.ErrNoRows)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.notify(true)
 	})
 	s.ping(err == nil)
 	return err

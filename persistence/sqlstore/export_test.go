@@ -63,6 +63,6 @@ const JudgedAfterRefusal = judgedAfterRefusal
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
-	texts := append(s.texts[:], t.workers, t.workflows, t.judge, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.held, t.take)
+	texts := append(s.texts[:], t.workers, t.workflows, t.judge, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.buried, t.held, t.take)
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

@@ -67,10 +67,11 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	}
 	now := s.now()
 	at = queue.DueAt(at, now)
-	if err := s.give(ctx, "release", r, stRelease, micros(at), s.pg.text(text), r.ID, r.Token); err != nil {
+	claimable := !at.After(now)
+	if err := s.give(ctx, "release", r, claimable, stRelease, micros(at), s.pg.text(text), r.ID, r.Token); err != nil {
 		return err
 	}
-	s.ping(!at.After(now))
+	s.ping(claimable)
 	return nil
 }
 
@@ -79,15 +80,15 @@ func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if err := s.give(ctx, "return", r, stReturn, r.ID, r.Token); err != nil {
+	if err := s.give(ctx, "return", r, true, stReturn, r.ID, r.Token); err != nil {
 		return err
 	}
 	s.ping(true)
 	return nil
 }
 
-// give gives a delivery back by the statement.
-func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, id statement, args ...any) error {
+// give gives a delivery back by the statement; then it is claimable, or not yet.
+func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, claimable bool, id statement, args ...any) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
@@ -96,7 +97,10 @@ func (s *Store) give(ctx context.Context, doing string, r queue.Receipt, id stat
 		if err == nil && n == 0 {
 			err = &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.notify(claimable)
 	})
 }
 
@@ -157,8 +161,10 @@ func (s *Store) Retire(ctx context.Context, worker string) error {
 		if _, err = tx.exec(stDropWorker, fence); err != nil {
 			return err
 		}
-		freed, err = tx.change(stVoid, fence)
-		return err
+		if freed, err = tx.change(stVoid, fence); err != nil {
+			return err
+		}
+		return tx.notify(freed > 0)
 	})
 	s.ping(err == nil && freed > 0)
 	return err

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -33,11 +34,15 @@ type postgres struct {
 
 	own     bool            // the connections are ours: each is set up when it is made
 	config  *pgx.ConnConfig // of a connection of the same kind
+	before  beforeConnect   // what the pool that we were given does to it first; may be nil
 	channel string          // of the notifications
 	self    string          // what ours say
 	ear     sync.Once
 	trust   trust
 }
+
+// beforeConnect changes how the next connection is made: it may have the password.
+type beforeConnect func(context.Context, *pgx.ConnConfig) error
 
 // isPostgres tells the two databases apart.
 func (c *Config) isPostgres() bool {
@@ -81,7 +86,8 @@ func (s *Store) connectPostgres() error {
 		db.SetMaxOpenConns(s.cfg.Connections)
 		db.SetMaxIdleConns(s.cfg.Connections)
 	case s.cfg.Pool != nil:
-		p.config = s.cfg.Pool.Config().ConnConfig
+		pool := s.cfg.Pool.Config()
+		p.config, p.before = pool.ConnConfig, pool.BeforeConnect
 		db = stdlib.OpenDBFromPool(s.cfg.Pool)
 	case s.cfg.DB != nil:
 		db = s.cfg.DB
@@ -164,14 +170,20 @@ func (s *Store) inspectPostgres(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: default_transaction_isolation is %q for the connections of %s; counting under a lock needs %q: %w",
 			isolation, s.pg.target(), "read committed", stabilize.ErrUnsupported)
 	case readOnly == "on":
-		return stabilize.Invalid("config DSN", "%s only reads: it is a standby, or set up so", s.pg.target())
+		return stabilize.Invalid("config DSN", "%s only reads: it is a standby, or set up so (target_session_attrs=read-write takes the one of several that does not)", s.pg.target())
 	}
 	return nil
 }
 
-// target names the database in errors.
+// target names the database in errors, with all the servers where it may be.
 func (p *postgres) target() string {
-	return fmt.Sprintf("PostgreSQL %q at %s:%d as %q", p.config.Database, p.config.Host, p.config.Port, p.config.User)
+	at := []string{fmt.Sprintf("%s:%d", p.config.Host, p.config.Port)}
+	for _, f := range p.config.Fallbacks {
+		if host := fmt.Sprintf("%s:%d", f.Host, f.Port); !slices.Contains(at, host) {
+			at = append(at, host)
+		}
+	}
+	return fmt.Sprintf("PostgreSQL %q at %s as %q", p.config.Database, strings.Join(at, ", "), p.config.User)
 }
 
 // raw calls fn with the driver's connection.

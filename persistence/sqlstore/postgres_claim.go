@@ -20,7 +20,10 @@ func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, s
 		var c *claim
 		err := s.write(ctx, "claim", func(tx *wtx) error {
 			c = &claim{batch: newBatch(tx, s.now()), store: s}
-			return c.run(w, queue.Room{})
+			if err := c.run(w, queue.Room{}); err != nil {
+				return err
+			}
+			return tx.notify(c.claimable)
 		})
 		if err != nil {
 			return nil, err
@@ -147,7 +150,7 @@ func (s *Store) burySpoiled(ctx context.Context, spoiled []taken) error {
 			}
 		}
 		claimable = c.claimable
-		return nil
+		return tx.notify(claimable)
 	})
 	s.ping(err == nil && claimable)
 	return err

@@ -145,6 +145,10 @@ type commitSet struct {
 		id     []string
 		freed  []bool
 	}
+	reused struct { // ids that may have died since they were judged
+		commit []int32
+		id     []string
+	}
 	removed struct {
 		commit       []int32
 		workflow, id []string
@@ -234,6 +238,10 @@ func (set *commitSet) collect(n int32) {
 			set.given.commit = append(set.given.commit, n)
 			set.given.id = append(set.given.id, m.ID)
 			set.given.freed = append(set.given.freed, ch.Frees(m.ID))
+		}
+		if ch.mayDie(m) {
+			set.reused.commit = append(set.reused.commit, n)
+			set.reused.id = append(set.reused.id, m.ID)
 		}
 		due := set.now
 		if !m.At.IsZero() {
@@ -356,6 +364,7 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge bool) {
 			return row.Scan(nil, &set.claimable, nil, nil)
 		})
 	}
+	when(len(set.reused.commit), t.buried, set.reused.commit, set.reused.id)
 }
 
 // verdict leaves in each refused commit why.

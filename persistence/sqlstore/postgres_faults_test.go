@@ -371,25 +371,6 @@ func TestPostgresFrozen(t *testing.T) {
 	commit(t, s, creation("v"))
 }
 
-// What another process stores wakes whoever waits, and one's own does not come twice.
-func TestPostgresNotifications(t *testing.T) {
-	schema := server.Schema(t)
-	s, other := openPostgres(t, schema), openPostgres(t, schema)
-	wake := s.Wake()
-	<-wake // it listens
-	for range 3 {
-		commit(t, other, &persistence.Commit{Messages: []queue.Outgoing{message("", "w"), message("", "w")}})
-		<-wake
-	}
-	deaf := openPostgres(t, schema, func(c *sqlstore.Config) { c.NoListen = true })
-	commit(t, other, &persistence.Commit{Messages: []queue.Outgoing{message("", "w")}})
-	select {
-	case <-deaf.Wake():
-		t.Error("a store that does not listen was woken")
-	default:
-	}
-}
-
 // A pooler's connections: no prepared statement is left on one.
 func TestPostgresTransactionPooling(t *testing.T) {
 	s := openPostgres(t, server.Schema(t), func(c *sqlstore.Config) { c.TransactionPooling, c.Connections = true, 1 })

@@ -53,9 +53,12 @@ func (p *postgres) listen(s *Store) {
 func (p *postgres) hear(ctx context.Context, s *Store) {
 	// In real time, whatever the Clock says: so does the server.
 	pause := 50 * time.Millisecond
+	config := p.config
 	for ctx.Err() == nil {
-		if p.hearOn(ctx, s) {
+		if p.hearOn(ctx, s, config) {
 			pause = 50 * time.Millisecond
+		} else {
+			config = s.newestConfig(ctx, config)
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -69,9 +72,14 @@ func (p *postgres) hear(ctx context.Context, s *Store) {
 
 // hearOn waits on one connection until it breaks, and reports whether there was
 // one. What goes wrong is told to nobody: polling finds what is missed.
-func (p *postgres) hearOn(ctx context.Context, s *Store) bool {
-	config := p.config.Copy()
+func (p *postgres) hearOn(ctx context.Context, s *Store, config *pgx.ConnConfig) bool {
+	config = config.Copy()
 	config.OnNotification = nil // that of a connection tells that connection
+	if p.before != nil {
+		if err := p.before(ctx, config); err != nil {
+			return false
+		}
+	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return false
@@ -92,4 +100,25 @@ func (p *postgres) hearOn(ctx context.Context, s *Store) bool {
 		}
 		s.ping(n.Payload != p.self)
 	}
+}
+
+// newestConfig is that of a connection of the database that we were given, which may
+// have got another password by now; else the one before.
+func (s *Store) newestConfig(ctx context.Context, config *pgx.ConnConfig) *pgx.ConnConfig {
+	if s.cfg.DB == nil && s.cfg.Bun == nil {
+		return config
+	}
+	conn, err := s.w.DB.Conn(ctx)
+	if err != nil {
+		return config
+	}
+	defer conn.Close()
+	if err := conn.PingContext(ctx); err != nil {
+		return config // it is old, and gone now
+	}
+	_ = raw(conn, func(c *pgx.Conn) error {
+		config = c.Config()
+		return nil
+	})
+	return config
 }

@@ -137,6 +137,7 @@ func postgresTexts() map[statement]string {
 
 		stLockKeys:    `SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`,
 		stLockWorkers: `SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`,
+		stBuried:      `SELECT 1 / (NOT EXISTS (SELECT FROM {}dead_letters WHERE id = ANY($1::text[])))::int`,
 		stUncount:     `UPDATE {}messages SET attempts = attempts - 1 WHERE id = ? AND lease = ?`,
 
 		stRefresh: `SELECT 0, w.id, w.version, h.body, w.status, w.removed_at > $2 OR w.version < $2
@@ -164,6 +165,7 @@ type setTexts struct {
 	remove, put    string
 	handled, drop  string
 	add            string
+	buried         string // none of the ids just added
 	held           string // which workflows others have locked
 	judge          string // an admission
 	take           string // of a claim
@@ -271,13 +273,19 @@ func newSetTexts(c *Config) setTexts {
 				CASE WHEN f.free THEN set_config('lock_timeout', '0', true) END
 			FROM (SELECT coalesce(bool_or(free), false) AS free FROM done) f`),
 
+		buried: text(`SELECT 1 / (NOT EXISTS (SELECT FROM unnest($1::int[], $2::text[]) g (commit, id)
+			JOIN {}dead_letters d ON d.id = g.id WHERE g.commit <> ALL {lost}))::int`),
+
 		held: text(`WITH free AS MATERIALIZED (
 				SELECT id FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 			SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)`),
 		judge: text(judgeText()),
 
+		// A claim that the server forgets in a crash is a lease that lapsed: it need not
+		// wait for the disk.
 		take: text(`WITH self AS (
-				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint RETURNING fence),
+				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint
+				RETURNING fence, set_config('synchronous_commit', 'off', true)),
 			control AS MATERIALIZED (
 				SELECT id FROM {}messages WHERE worker IS NULL AND lane = 0 AND due <= $3::bigint AND attempts < max_attempts
 				ORDER BY due, seq LIMIT $4::bigint FOR UPDATE SKIP LOCKED),

@@ -71,6 +71,7 @@ const (
 	// PostgreSQL's alone.
 	stLockKeys
 	stLockWorkers
+	stBuried
 	stUncount
 
 	// Reading.

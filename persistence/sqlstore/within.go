@@ -161,8 +161,9 @@ func (t *wtx) reading() *prepared {
 }
 
 // run runs fn in a savepoint, or in a transaction of its own, again when that can
-// help: a key that another transaction has just taken is seen then, as far as the
-// isolation lets it be; what else was in the way has spoiled the whole transaction.
+// help: a key that another transaction has just taken, or the death of a message, is
+// seen then, as far as the isolation lets it be; what else was in the way has spoiled
+// the whole transaction.
 func (v *within) run(ctx context.Context, doing string, fn func(*wtx) error) error {
 	if err := v.begin(ctx); err != nil {
 		return err
@@ -176,7 +177,7 @@ func (v *within) run(ctx context.Context, doing string, fn func(*wtx) error) err
 	for tries := 0; ; tries++ {
 		err = v.once(inner, doing, fn)
 		code, _ := sqlState(err)
-		again := v.s.pg != nil && code == stateUnique && tries < 3 || v.ownTx() && v.s.isBusy(err) && p.wait(inner)
+		again := v.s.pg != nil && (code == stateUnique || code == stateMoved) && tries < 3 || v.ownTx() && v.s.isBusy(err) && p.wait(inner)
 		if err == nil || classified(err) || !again {
 			break
 		}

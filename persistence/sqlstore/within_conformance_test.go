@@ -93,7 +93,7 @@ func (h *withinHarness) Reopen() persistence.Store {
 func (h *withinHarness) Lacks() []conformance.Power {
 	return []conformance.Power{
 		conformance.CanIntercept, conformance.CanFreeze, conformance.CanRestart, conformance.CanMigrate,
-		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries,
+		conformance.CanOpenNarrow, conformance.CanOpenTenant, conformance.CanOpenGiven, conformance.CanCountQueries, conformance.CanHold,
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -392,22 +393,30 @@ func TestPostgresWithinBesidePgx(t *testing.T) {
 	}
 }
 
-// What waits for the key of a limit that a caller holds is refused, and the rest applied.
+// What waits for the key of a limit that a caller holds is refused, and the rest applied,
+// in a few round trips: the batch is not cut in halves until nothing waits.
 func TestPostgresTryBatchUnderAHeldKey(t *testing.T) {
-	s := postgresShop(t)
+	h := sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: server.DSN(t)})
+	store := h.Store().(*sqlstore.Store)
+	s := &shop{T: t, db: bun.NewDB(rawPostgres(t, h.Schema()), pgdialect.New())}
 	tx := s.tx()
 	take := func(id string) *persistence.Commit {
 		c := creation(id)
 		c.Admission = &persistence.Admission{Op: persistence.TakePlace, Key: "k"}
 		return c
 	}
-	s.must(s.store.Within(tx).CommitBatch(t.Context(), []*persistence.Commit{take("first")})[0])
+	s.must(store.Within(tx).CommitBatch(t.Context(), []*persistence.Commit{take("first")})[0])
 	batch := []*persistence.Commit{creation("innocent")}
 	want := []any{nil}
 	for i := range 40 {
 		id := fmt.Sprint("waits", i)
 		batch, want = append(batch, take(id)), append(want, id)
 	}
-	check(s, "forty", s.store.TryBatch(t.Context(), batch), want...)
+	before := h.Queries()
+	check(s, "forty", store.TryBatch(t.Context(), batch), want...)
+	// The whole batch, what is held (a transaction of two questions), the rest of it.
+	if trips := h.Queries() - before; trips > 6 {
+		t.Errorf("%d round trips", trips)
+	}
 	s.must(tx.Rollback())
 }

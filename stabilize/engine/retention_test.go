@@ -362,6 +362,37 @@ func TestAChildThatIsWaitedForIsKept(t *testing.T) {
 			r.close()
 		})
 	})
+	// The news that the child was restarted was a dead letter until the child was gone:
+	// the parent hears of that.
+	t.Run("gone", func(t *testing.T) {
+		onStores(t, func(t *testing.T, d data) {
+			r, id, child := setup(t, d)
+			r.deliver(child, "go", nil)
+			w := r.wait(id)
+			r.stop()
+			s := w.StageByRef("s")
+			r.must(r.Store().Push(r.Context(), queue.Outgoing{ID: "doomed", MaxAttempts: 1, Message: queue.RestartStage{
+				OfStage: queue.ToStage(id, s.ID), Child: child, ChildVersion: s.Tasks[0].Waits().ChildVersion + 1,
+			}}))
+			got, err := r.Store().Claim(r.Context(), queue.Worker{ID: "w", TTL: time.Minute}, queue.Room{Control: 9, Work: 9})
+			r.must(err)
+			r.must(r.Store().Release(r.Context(), got[0].Receipt(), time.Time{}, errors.New("it broke")))
+			r.must(r.Store().Retire(r.Context(), "w"))
+			r.start()
+			r.pass(time.Minute)
+			r.prune(1, rule) // the parent has a dead letter
+			r.wantThere("beside a dead letter of the parent's", "[true false]", id, child)
+			r.must(r.Store().ReplayDead(r.Context(), "doomed"))
+			r.pass(time.Minute)
+			again, err := r.Wait(r.Context(), id)
+			r.must(err)
+			r.wantStatus(again, stabilize.Terminal)
+			if f := again.StageByRef("s").Failure; f == nil || f.Code != stabilize.CodeChildFailed || !strings.Contains(f.Message, "does not exist any more") {
+				t.Errorf("the stage failed with %+v", f)
+			}
+			r.close()
+		})
+	})
 	// A parent that goes on for long does not keep the children it has done with.
 	t.Run("done with", func(t *testing.T) {
 		onStores(t, func(t *testing.T, d data) {

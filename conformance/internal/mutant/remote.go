@@ -139,10 +139,22 @@ func write(ctx context.Context, r *remote, call func() error) error {
 }
 
 func (r *remote) CommitBatch(ctx context.Context, cs []*persistence.Commit) []error {
+	return r.batch(ctx, cs, r.good.CommitBatch)
+}
+
+func (r *remote) TryBatch(ctx context.Context, cs []*persistence.Commit) []error {
+	try := r.good.CommitBatch
+	if t, ok := r.good.(persistence.Trier); ok {
+		try = t.TryBatch
+	}
+	return r.batch(ctx, cs, try)
+}
+
+func (r *remote) batch(ctx context.Context, cs []*persistence.Commit, do func(context.Context, []*persistence.Commit) []error) []error {
 	if len(cs) == 0 {
 		return nil
 	}
-	errs, err := ask(ctx, r, errLost, func() ([]error, error) { return r.good.CommitBatch(ctx, cs), nil })
+	errs, err := ask(ctx, r, errLost, func() ([]error, error) { return do(ctx, cs), nil })
 	if err != nil {
 		errs = make([]error, len(cs))
 		for i := range errs {

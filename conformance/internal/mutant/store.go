@@ -22,6 +22,7 @@ type Hooks struct {
 	Open     Openers
 
 	CommitBatch func(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error
+	TryBatch    func(s persistence.Store, ctx context.Context, cs []*persistence.Commit) []error
 	Load        func(s persistence.Store, ctx context.Context, id string) (*stabilize.Workflow, error)
 	Summary     func(s persistence.Store, ctx context.Context, id string) (*stabilize.Header, error)
 	Query       func(s persistence.Store, ctx context.Context, q persistence.Query) (persistence.Page, error)
@@ -58,6 +59,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Trier       = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
@@ -66,6 +68,17 @@ func (m *Store) CommitBatch(ctx context.Context, cs []*persistence.Commit) []err
 		return f(m.Good, ctx, cs)
 	}
 	return m.Good.CommitBatch(ctx, cs)
+}
+
+// TryBatch is CommitBatch where nothing says otherwise.
+func (m *Store) TryBatch(ctx context.Context, cs []*persistence.Commit) []error {
+	if f := m.Hooks.TryBatch; f != nil {
+		return f(m.Good, ctx, cs)
+	}
+	if t, ok := m.Good.(persistence.Trier); ok && m.Hooks.CommitBatch == nil {
+		return t.TryBatch(ctx, cs)
+	}
+	return m.CommitBatch(ctx, cs)
 }
 
 func (m *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error) {

@@ -125,7 +125,10 @@ func (s *Server) start() error {
 // findBinaries returns the directory of the newest server on this machine.
 func findBinaries() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
-		return filepath.Dir(path), nil
+		// Not all of its programs need be linked to from there.
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
 	}
 	var found []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/postgres", "/usr/pgsql-*/bin/postgres", "/opt/homebrew/opt/postgresql@*/bin/postgres", "/usr/local/pgsql/bin/postgres"} {
@@ -196,12 +199,16 @@ func (s *Server) create() error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only to find a port
+	s.port, err = freePort(context.Background())
+	return err
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return 0, err
 	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	return l.Close()
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // Start starts the cluster, again after Kill, and returns when it answers.
