@@ -36,9 +36,15 @@ func (s *Store) placeAdmissions(ctx context.Context, works []*work) error {
 
 func (s *Store) placeAdmission(ctx context.Context, w *work) error {
 	a := w.c.Admission
-	var was admission
-	err := s.admissions.FindOne(ctx, d("_id", a.Key)).Decode(&was)
+	was, err := one[admission](ctx, s.admissions, d("_id", a.Key))
 	missing := errors.Is(err, mongo.ErrNoDocuments)
+	if err == nil && was.Rev == "" {
+		err = &stabilize.CorruptError{Table: s.admissions.Name(), ID: a.Key, Cause: errForeign}
+	}
+	if errors.Is(err, stabilize.ErrCorrupt) {
+		w.fail(err)
+		return nil
+	}
 	if err != nil && !missing {
 		return err
 	}
@@ -232,8 +238,7 @@ func (s *Store) Admissions(ctx context.Context, key string) (out persistence.Adm
 	defer leave()
 	err = s.again(call, func() (bool, error) {
 		out = persistence.Admissions{}
-		var doc admission
-		err := s.admissions.FindOne(call, d("_id", key)).Decode(&doc)
+		doc, err := one[admission](call, s.admissions, d("_id", key))
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return true, nil
 		}
@@ -272,7 +277,8 @@ func (s *Store) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, erro
 	var keys []persistence.WaitingKey
 	err = s.again(call, func() (bool, error) {
 		keys = nil
-		docs, err := all[admission](call, s.admissions, bson.D{}, options.Find().SetSort(d("_id", int32(1))))
+		// A document that is not ours is nobody's turn; a commit under that key says so.
+		docs, _, err := intact[admission](call, s.admissions, bson.D{}, options.Find().SetSort(d("_id", int32(1))))
 		if err != nil {
 			return false, err
 		}

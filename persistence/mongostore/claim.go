@@ -3,15 +3,18 @@ package mongostore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // buried is for how long a worker's lease that has lapsed is remembered.
@@ -47,16 +50,17 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	var workers []worker
 	var left []mark
 	var found map[string][]message
+	var damaged error
 	err := eachAtOnce(
 		func() (err error) {
-			workers, err = all[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
+			workers, _, err = intact[worker](ctx, s.workers, d("$or", bson.A{d("_id", w.ID), d("expires", d("$lte", micros(now)))}))
 			return err
 		},
 		func() (err error) {
 			left, err = s.left(ctx, d("tx", d("$gt", "")))
 			return err
 		},
-		func() (err error) { found, err = s.look(ctx, now, room); return err },
+		func() (err error) { found, damaged, err = s.look(ctx, now, room); return err },
 	)
 	if err != nil {
 		return nil, err
@@ -70,7 +74,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		return nil, err
 	}
 	if freed || settled {
-		if found, err = s.look(ctx, now, room); err != nil {
+		if found, damaged, err = s.look(ctx, now, room); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +82,7 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 		if err := s.buryAll(ctx, found[qSpent], now); err != nil {
 			return nil, err
 		}
-		if found, err = s.look(ctx, now, room); err != nil { // their notices
+		if found, damaged, err = s.look(ctx, now, room); err != nil { // their notices
 			return nil, err
 		}
 	}
@@ -93,6 +97,9 @@ func (s *Store) claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	slices.SortFunc(taken, func(a, b *delivery) int {
 		return cmp.Or(cmp.Compare(a.m.Due, b.m.Due), cmp.Compare(a.m.Seq, b.m.Seq))
 	})
+	if len(taken) == 0 && damaged != nil {
+		return nil, damaged // it keeps nobody waiting, but somebody has to look at it
+	}
 	var out []queue.Delivery
 	for _, t := range taken {
 		out = append(out, queue.Delivery{
@@ -129,9 +136,13 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 	if len(lapsed) == 0 {
 		return fence, false, nil
 	}
-	some, err := all[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased), eq("tx", "")},
-		options.Find().SetProjection(d("worker", int32(1))).SetLimit(settleAtOnce))
+	some, _, err := intact[message](ctx, s.messages, bson.D{eq("worker", in(slices.Collect(maps.Keys(lapsed)))), eq("q", qLeased)},
+		options.Find().SetProjection(append(marks(), eq("worker", int32(1)))).SetLimit(settleAtOnce))
 	if err != nil {
+		return 0, false, err
+	}
+	// What they have under way is not waited for. One that is only slow finds that out.
+	if _, err := s.settleDead(ctx, marksOf(some), func(string) bool { return true }); err != nil {
 		return 0, false, err
 	}
 	seen := map[string]bool{}
@@ -147,9 +158,8 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 		freed = freed || n > 0
 	}
 	for _, lw := range lapsed {
-		// It may have come back meanwhile: then it is not as it was.
 		if lw.Expires <= micros(now.Add(-buried)) {
-			if _, err := s.workers.DeleteOne(ctx, bson.D{eq("_id", lw.ID), eq("fence", lw.Fence), eq("expires", lw.Expires)}); err != nil {
+			if err := s.forgetWorker(ctx, lw); err != nil {
 				return 0, false, err
 			}
 		}
@@ -157,12 +167,27 @@ func (s *Store) renewAndFree(ctx context.Context, w queue.Worker, workers []work
 	return fence, freed, nil
 }
 
+// forgetWorker removes a lease that has lapsed long ago, unless messages are held under
+// it, which a commit may have under way: nobody would free them.
+func (s *Store) forgetWorker(ctx context.Context, w worker) error {
+	err := s.messages.FindOne(ctx, d("worker", w.ID), options.FindOne().SetProjection(d("_id", int32(1)))).Err()
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		// It may have come back meanwhile: then it is not as it was.
+		_, err = s.workers.DeleteOne(ctx, bson.D{eq("_id", w.ID), eq("fence", w.Fence), eq("expires", w.Expires)})
+	}
+	return err
+}
+
 // spentAtOnce is how many of those without attempts left are looked up at a time.
 const spentAtOnce = 200
 
 // look returns what a claim may take, and what it has to bury, by queue: all queues
-// by one query, unless there is so much that one could hide another.
-func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[string][]message, error) {
+// by one query, unless there is so much that one could hide another. What is damaged is
+// passed over; one is told.
+func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (_ map[string][]message, damaged error, err error) {
 	limits := map[string]int{qSpent: spentAtOnce}
 	if room.Control > 0 {
 		limits[qControl] = room.Control
@@ -174,9 +199,9 @@ func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[s
 	for _, n := range limits {
 		total += n
 	}
-	found, err := s.oldest(ctx, now, slices.Collect(maps.Keys(limits)), total)
+	found, damaged, err := s.oldest(ctx, now, slices.Collect(maps.Keys(limits)), total)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := map[string][]message{}
 	for _, m := range found {
@@ -185,33 +210,53 @@ func (s *Store) look(ctx context.Context, now time.Time, room queue.Room) (map[s
 		}
 	}
 	if len(found) < total {
-		return out, nil
+		return out, damaged, nil
 	}
 	for q, n := range limits {
 		if len(out[q]) < n {
 			if out[q], err = s.due(ctx, now, q, n); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return out, nil
+	return out, damaged, nil
 }
 
 // due returns the oldest messages of a queue that are due.
 func (s *Store) due(ctx context.Context, now time.Time, q string, limit int) ([]message, error) {
-	return s.oldest(ctx, now, []string{q}, limit)
+	found, _, err := s.oldest(ctx, now, []string{q}, limit)
+	return found, err
 }
 
-func (s *Store) oldest(ctx context.Context, now time.Time, queues []string, limit int) ([]message, error) {
+func (s *Store) oldest(ctx context.Context, now time.Time, queues []string, limit int) (found []message, damaged error, err error) {
 	if limit <= 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	q := eq("q", queues[0])
 	if len(queues) > 1 {
 		q = eq("q", in(queues))
 	}
-	return all[message](ctx, s.messages, bson.D{q, eq("due", d("$lte", micros(now))), eq("tx", "")},
-		options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit)))
+	for hidden := 0; ; {
+		found, bad, err := intact[message](ctx, s.messages, bson.D{q, eq("due", d("$lte", micros(now))), eq("tx", "")},
+			options.Find().SetSort(bson.D{eq("due", int32(1)), eq("seq", int32(1))}).SetLimit(int64(limit+hidden)))
+		if err != nil {
+			return nil, nil, err
+		}
+		found = slices.DeleteFunc(found, func(m message) bool {
+			if m.Rev != "" {
+				return false
+			}
+			bad = append(bad, &stabilize.CorruptError{Table: s.messages.Name(), ID: m.ID, Cause: errForeign})
+			return true
+		})
+		if len(bad) == 0 {
+			return found, nil, nil
+		}
+		if len(bad) <= hidden || len(found) >= limit {
+			return found[:min(limit, len(found))], bad[0], nil
+		}
+		hidden = len(bad) // there may be good ones behind them
+	}
 }
 
 // delivery is a message that was taken.
@@ -242,7 +287,7 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 			groups[tries] = append(groups[tries], &delivery{m: m, decoded: msg})
 		}
 		for _, group := range groups {
-			got, err := s.lease(ctx, w, q, group)
+			got, err := s.lease(ctx, w, group)
 			taken = append(taken, got...)
 			room, lost = room-len(got), lost+len(group)-len(got)
 			if err != nil {
@@ -272,16 +317,16 @@ func (s *Store) take(ctx context.Context, w worker, q string, room int, found []
 // crowd is among how many more a claim that lost some looks for others.
 const crowd = 32
 
-// lease takes messages of equal attempts, those of them that nobody took before.
-func (s *Store) lease(ctx context.Context, w worker, q string, group []*delivery) (taken []*delivery, err error) {
+// lease takes messages of equal attempts, those of them that are as they were found: a
+// rev is of one write, so that the list may be one for all.
+func (s *Store) lease(ctx context.Context, w worker, group []*delivery) (taken []*delivery, err error) {
 	token := s.token()
 	first := group[0].m
-	ids := make([]string, len(group))
+	ids, revs := make([]string, len(group)), make([]string, len(group))
 	for i, g := range group {
-		ids[i], g.token = g.m.ID, claimed(token, g.m.ID)
+		ids[i], revs[i], g.token = g.m.ID, g.m.Rev, claimed(token, g.m.ID)
 	}
-	res, err := s.messages.UpdateMany(ctx,
-		bson.D{eq("_id", in(ids)), eq("q", q), eq("tx", ""), eq("attempts", first.Attempts), eq("max", first.Max)},
+	res, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("rev", in(revs)), eq("tx", "")},
 		bson.D{
 			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", w.ID), eq("fence", w.Fence), eq("token", storedClaim(token)), eq("rev", token)}),
 			eq("$inc", d("attempts", int64(1))),

@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -17,6 +18,8 @@ type work struct {
 
 	doc  *aggregate // the workflow's; nil: not known, or of none
 	look bool       // the document must be read before anything is concluded
+	// alone: no other is tried with it; apart: none is to be.
+	alone, apart bool
 
 	attempt
 }
@@ -53,6 +56,16 @@ type drop struct {
 }
 
 func (w *work) fail(err error) { w.err, w.state = err, over }
+
+// refuse is fail with what the server will say again. If others were tried with it, it
+// may be about one of them: then it is tried alone.
+func (w *work) refuse(err error) {
+	if w.alone {
+		w.fail(err)
+		return
+	}
+	w.look, w.apart, w.state = true, true, again
+}
 
 func (w *work) names() bool { return w.c.WorkflowID != "" }
 
@@ -169,7 +182,9 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 	}
 	p, tries := s.patience(), 0
 	for todo := works; len(todo) > 0; {
-		s.try(ctx, todo)
+		for _, some := range together(todo) {
+			s.try(ctx, some)
+		}
 		var blocked []mark
 		var rest []*work
 		for _, w := range todo {
@@ -204,10 +219,21 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 	}
 }
 
+// together parts commits by which are tried at once.
+func together(works []*work) [][]*work {
+	for _, w := range works {
+		if w.apart {
+			return slices.Collect(slices.Chunk(works, 1))
+		}
+	}
+	return [][]*work{works}
+}
+
 // try is one try of each commit: prepare what stands in other documents, decide by
 // one update of the primary, and finish.
 func (s *Store) try(ctx context.Context, works []*work) {
 	for _, w := range works {
+		w.alone = len(works) == 1
 		w.attempt = attempt{mark: mark{Tx: s.token()}}
 		s.flying.begin(w.mark.Tx)
 	}
@@ -225,8 +251,12 @@ func (s *Store) try(ctx context.Context, works []*work) {
 		if err == nil && len(left) > 0 {
 			err = step(ctx, left)
 		}
-		if err != nil {
-			for _, w := range left {
+		for _, w := range left {
+			switch {
+			case err == nil:
+			case refused(err):
+				w.refuse(err)
+			default:
 				w.fail(err)
 			}
 		}

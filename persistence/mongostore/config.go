@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -36,7 +37,10 @@ type Config struct {
 	// Concern is how durable what is written is, and what is read.
 	Concern Concern
 
-	// Clock is the only source of time; nil: SystemClock.
+	// Clock is the only source of time. nil: the clock of the database's server, as it
+	// tells it when the store is opened and every 30 seconds of use, so that hosts whose
+	// clocks are wrong agree about leases and delays. Stores on one database must be
+	// given clocks that agree, or none.
 	Clock stabilize.Clock
 	// IDs of messages that have none; nil: on Clock.
 	IDs *stabilize.IDs
@@ -68,8 +72,9 @@ const (
 	// what is read is. It survives the loss of the primary.
 	Majority Concern = iota
 	// Local leaves the concerns to the server and, with Client, to the client. A
-	// commit that was answered may be lost with the primary. For servers that have no
-	// majority.
+	// commit that was answered may be lost with the primary, or some of its messages.
+	// For servers that have no majority. A client that asks for no answer to what it
+	// writes (w is 0) is ErrInvalid.
 	Local
 )
 
@@ -118,7 +123,7 @@ func (c *Config) check() error {
 
 func (c *Config) defaults() {
 	if c.Clock == nil {
-		c.Clock = stabilize.SystemClock{}
+		c.Clock = persistence.NewDatabaseClock()
 	}
 	if c.IDs == nil {
 		c.IDs = stabilize.NewIDs(c.Clock, nil)

@@ -3,6 +3,7 @@
 package mongostore_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -18,7 +19,15 @@ import (
 
 var servers mongotest.Servers
 
+// TestMain makes the test binary a worker process when it is started as one.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(jobVariable); text != "" {
+		if err := work(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	servers.Stop()
 	os.Exit(code)

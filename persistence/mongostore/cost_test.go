@@ -4,6 +4,7 @@ package mongostore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -174,6 +175,50 @@ func TestPayloadsTravelTogether(t *testing.T) {
 	for i, st := range loaded.Stages {
 		if got, want := len(st.Context["fill"]), len(w.Stages[i].Context["fill"]); got != want {
 			t.Errorf("stage %d came back with %d bytes, want %d", i, got, want)
+		}
+	}
+}
+
+// Deleting and pruning many workflows asks the server no more often than a few.
+func TestCostOfRemoval(t *testing.T) {
+	h := newHarness(t, servers.One())
+	cost := func(n int, remove func([]*stabilize.Header) error) int64 {
+		t.Helper()
+		var commits []*persistence.Commit
+		var heads []*stabilize.Header
+		for i := range n {
+			head := &stabilize.Header{ID: fmt.Sprint("w", i), Application: "app", Name: "cost", Status: stabilize.Succeeded, CreatedAt: h.clock.Now()}
+			commits = append(commits, &persistence.Commit{WorkflowID: head.ID, Header: head})
+			read := *head
+			read.Version = 1
+			heads = append(heads, &read)
+		}
+		h.must(t, errors.Join(h.second.CommitBatch(t.Context(), commits)...))
+		before := int64(h.Queries())
+		h.must(t, remove(heads))
+		spent := int64(h.Queries()) - before
+		page, err := h.second.Query(t.Context(), persistence.Query{})
+		h.must(t, err)
+		if len(page.Workflows) > 0 {
+			t.Errorf("%d workflows are there", len(page.Workflows))
+		}
+		return spent
+	}
+	for name, remove := range map[string]func([]*stabilize.Header) error{
+		"delete": func(heads []*stabilize.Header) error {
+			var ids []string
+			for _, head := range heads {
+				ids = append(ids, head.ID)
+			}
+			return h.first.Delete(t.Context(), ids...)
+		},
+		"prune": func(heads []*stabilize.Header) error {
+			_, err := h.first.Prune(t.Context(), heads...)
+			return err
+		},
+	} {
+		if few, many := cost(2, remove), cost(20, remove); many > few {
+			t.Errorf("%s: 2 workflows cost %d commands, 20 cost %d", name, few, many)
 		}
 	}
 }

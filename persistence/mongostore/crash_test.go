@@ -55,9 +55,27 @@ func (h *harness) must(t *testing.T, err error) {
 	}
 }
 
+// nothingLeft: of what died at that moment there is no document any more but a step.
+func (h *harness) nothingLeft(t *testing.T, moment int) {
+	t.Helper()
+	rows, err := h.Rows(t.Context())
+	h.must(t, err)
+	for collection, left := range rows {
+		if left > 0 && collection != "steps" {
+			t.Errorf("moment %d: %d documents are left in %s", moment, left, collection)
+		}
+	}
+}
+
 // scene stores a running workflow with a message that a worker of the first handle
 // has, and returns the commit that handles it, answers with two, and takes a place.
 func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
+	t.Helper()
+	return h.sceneOf(t, h.first, id)
+}
+
+// sceneOf is scene for a worker of a handle.
+func (h *harness) sceneOf(t *testing.T, s *mongostore.Store, id string) *persistence.Commit {
 	t.Helper()
 	head := stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Running, CreatedAt: h.clock.Now()}
 	about := func(name string) queue.Outgoing {
@@ -66,7 +84,7 @@ func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
 	h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
 		WorkflowID: id, Header: &head, Messages: []queue.Outgoing{about("first")},
 	}})[0])
-	got, err := h.first.Claim(t.Context(), queue.Worker{ID: "worker of " + id, TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
+	got, err := s.Claim(t.Context(), queue.Worker{ID: "worker of " + id, TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
 	h.must(t, err)
 	if len(got) != 1 {
 		t.Fatalf("%d messages were claimed, want 1", len(got))
@@ -84,6 +102,9 @@ func (h *harness) scene(t *testing.T, id string) *persistence.Commit {
 func (h *harness) seen(t *testing.T, id string) string {
 	t.Helper()
 	head, err := h.second.Summary(t.Context(), id)
+	if errors.Is(err, stabilize.ErrNotFound) {
+		head, err = &stabilize.Header{}, nil
+	}
 	h.must(t, err)
 	pending, err := h.second.Pending(t.Context(), id)
 	h.must(t, err)
@@ -134,13 +155,43 @@ func TestCrashInCommit(t *testing.T) {
 		}
 		h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{next})[0])
 		h.must(t, h.second.Delete(t.Context(), id))
-		rows, err := h.Rows(t.Context())
-		h.must(t, err)
-		for collection, left := range rows {
-			if left > 0 && collection != "steps" {
-				t.Errorf("moment %d: %d documents are left in %s", n, left, collection)
-			}
+		h.nothingLeft(t, n)
+		if t.Failed() {
+			return
 		}
+	}
+}
+
+// A process that dies at any moment of a creation leaves all of it or nothing, and who
+// creates it again finds that out.
+func TestCrashInCreation(t *testing.T) {
+	h := newHarness(t, servers.One(), impatient)
+	for n, died := 0, true; died; n++ {
+		id := fmt.Sprint("w", n)
+		message := queue.CompleteWorkflow{OfWorkflow: queue.ToWorkflow(id)}
+		c := &persistence.Commit{
+			WorkflowID: id, Header: &stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Running, CreatedAt: h.clock.Now()},
+			Messages:  []queue.Outgoing{{ID: "first of " + id, Message: message}, {ID: "second of " + id, Message: message}},
+			Admission: &persistence.Admission{Op: persistence.TakePlace, Key: "key", Limit: 1},
+		}
+		before := h.seen(t, id)
+		after := fmt.Sprintf("version 1 %q, messages %q, places %q", "", []string{"first of " + id, "second of " + id}, []string{id})
+		var err error
+		died = h.dies(t, n, func(ctx context.Context) { err = h.first.CommitBatch(ctx, []*persistence.Commit{c})[0] })
+		got := h.seen(t, id)
+		switch {
+		case got != before && got != after, err == nil && got != after, !died && got != after,
+			err != nil && got == after && !errors.Is(err, stabilize.ErrUnknownOutcome):
+			t.Errorf("moment %d: the creation returned %v, and there is: %s", n, err, got)
+		}
+		if err := h.second.CommitBatch(t.Context(), []*persistence.Commit{c})[0]; (err == nil) != (got == before) || err != nil && !errors.Is(err, stabilize.ErrExists) {
+			t.Errorf("moment %d: with %s, creating it again returned %v", n, got, err)
+		}
+		if again := h.seen(t, id); again != after {
+			t.Errorf("moment %d: after creating it again there is: %s", n, again)
+		}
+		h.must(t, h.second.Delete(t.Context(), id))
+		h.nothingLeft(t, n)
 		if t.Failed() {
 			return
 		}
@@ -174,12 +225,39 @@ func TestCrashInDelete(t *testing.T) {
 		}
 		h.clock.Advance(2 * time.Minute)
 		h.must(t, h.second.Delete(t.Context(), ids...))
-		rows, err := h.Rows(t.Context())
-		h.must(t, err)
-		for collection, left := range rows {
-			if left > 0 && collection != "steps" {
-				t.Errorf("moment %d: %d documents are left in %s", n, left, collection)
-			}
+		h.nothingLeft(t, n)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// A process that dies at any moment of pruning leaves all of it or nothing, and what is
+// left can be pruned.
+func TestCrashInPrune(t *testing.T) {
+	h := newHarness(t, servers.One(), impatient)
+	for n, died := 0, true; died; n++ {
+		ids := []string{fmt.Sprint("a", n), fmt.Sprint("b", n)}
+		for _, id := range ids {
+			h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{
+				WorkflowID: id, Header: &stabilize.Header{ID: id, Application: "app", Name: "crash", Status: stabilize.Succeeded, CreatedAt: h.clock.Now()},
+			}})[0])
+		}
+		list := func() []*stabilize.Header {
+			t.Helper()
+			page, err := h.second.Query(t.Context(), persistence.Query{})
+			h.must(t, err)
+			return page.Workflows
+		}
+		all := list()
+		died = h.dies(t, n, func(ctx context.Context) { _, _ = h.first.Prune(ctx, all...) })
+		there := len(list())
+		if there != 0 && there != 2 || !died && there > 0 {
+			t.Errorf("moment %d: %d workflows are there", n, there)
+		}
+		h.clock.Advance(2 * time.Minute)
+		if removed, err := h.second.Prune(t.Context(), all...); err != nil || removed != there {
+			t.Errorf("moment %d: %d of %d were pruned, %v", n, removed, there, err)
 		}
 		if t.Failed() {
 			return

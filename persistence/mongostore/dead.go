@@ -49,7 +49,7 @@ func (s *Store) bury(ctx context.Context, m *message, reason, cause string, now 
 	mark := mark{Tx: s.token(), Of: ofMessages, At: m.ID, Exp: m.Rev}
 	var notice *message
 	if encoded != nil {
-		notice = newMessage(encoded, nil, now, seq+1)
+		notice = newMessage(encoded, mark.Tx, nil, now, seq+1)
 		(&work{attempt: attempt{mark: mark}}).markBirth(notice)
 		if _, err := s.messages.InsertOne(ctx, notice); err != nil {
 			return err
@@ -71,7 +71,8 @@ func (s *Store) bury(ctx context.Context, m *message, reason, cause string, now 
 	}
 	var e ending
 	e.add(notice)
-	return s.end(on, []string{mark.Tx}, &e)
+	_, err = s.end(on, []string{mark.Tx}, &e)
+	return err
 }
 
 func (m *message) letter() *queue.DeadLetter {

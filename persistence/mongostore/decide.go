@@ -37,13 +37,12 @@ func (s *Store) decide(ctx context.Context, works []*work) {
 		return set(eq("rev", w.mark.Tx), eq("txs", []string{w.mark.Tx}))
 	})
 	s.decidePushes(ctx, pushes)
-	if err := each(len(drops), func(i int) error { return s.decideDrop(ctx, drops[i]) }); err != nil {
-		for _, w := range drops {
-			if w.state == going {
-				w.fail(unknown(err))
-			}
+	_ = each(len(drops), func(i int) error {
+		if err := s.decideDrop(ctx, drops[i]); err != nil {
+			drops[i].fail(unknown(err))
 		}
-	}
+		return nil
+	})
 }
 
 // decideUpdates compares and sets the primaries.
@@ -101,7 +100,6 @@ func (s *Store) decideCreations(ctx context.Context, works []*work) {
 func (s *Store) decidePushes(ctx context.Context, works []*work) {
 	var births birth
 	for _, w := range works {
-		w.births[0].Rev = w.mark.Tx
 		births.add(w, w.births)
 	}
 	err := s.insert(ctx, &births)
@@ -161,10 +159,10 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 		if err == nil {
 			switch {
 			case v == committed:
+			case refused(cause):
+				w.refuse(cause)
 			case v == underway:
 				w.fail(unknown(cause))
-			case answered(cause) && !transient(cause):
-				w.fail(cause)
 			default:
 				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
 			}
@@ -236,10 +234,15 @@ func (s *Store) probePush(ctx context.Context, w *work, cause error) {
 	defer cancel()
 	var now primary
 	err := s.messages.FindOne(ctx, d("_id", w.births[0].ID), options.FindOne().SetProjection(view())).Decode(&now)
-	if err == nil && now.Rev == w.mark.Tx {
-		return
+	switch {
+	case err == nil && now.Rev == w.mark.Tx:
+	case err != nil && !errors.Is(err, mongo.ErrNoDocuments):
+		w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+	case refused(cause):
+		w.refuse(cause)
+	default:
+		w.fail(unknown(cause))
 	}
-	w.fail(unknown(cause))
 }
 
 // finishWorks does what is left to do of commits that are done, many in one call.
@@ -263,13 +266,13 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 			ended = append(ended, w.mark.Tx)
 		}
 	}
-	err := s.end(ctx, txs, &e)
+	whole, err := s.end(ctx, txs, &e)
 	for _, w := range works {
 		if err == nil && w.admit != nil && w.admit.placed {
 			err = s.endAdmission(ctx, &w.admit.doc)
 		}
 	}
-	if err == nil && len(ended) > 0 {
+	if err == nil && whole && len(ended) > 0 {
 		_, err = s.steps.DeleteMany(ctx, d("_id", in(ended)))
 	}
 	for _, w := range works {
@@ -277,7 +280,7 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 			continue
 		}
 		w.adopt()
-		if err == nil {
+		if err == nil && whole {
 			w.doc.settled[w.mark.Tx] = true
 		}
 		s.dropPayloads(ctx, w)

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -26,7 +27,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 		return nil
 	}
 	ids = slices.Clone(ids)
-	slices.Sort(ids) // those who delete the same meet at the first
+	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	for _, id := range ids {
 		s.known.forget(id)
@@ -35,7 +36,10 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	for {
 		done, blocked, err := s.delete(call, ids)
 		if err == nil && !done {
-			if err = s.clear(call, blocked, p); err == nil && p.spent() {
+			if err = s.clear(call, blocked, p); err == nil {
+				err = p.wait(call)
+			}
+			if err == nil && p.spent() {
 				err = &failure{stabilize.ErrTransient, "delete", errors.New("others are at the same workflows without end")}
 			}
 		}
@@ -111,10 +115,11 @@ func (s *Store) remove(ctx context.Context, m mark, several bool) (done bool, er
 	return false, w.err
 }
 
-// anything reports whether there is anything to delete.
+// anything reports whether there is anything to delete. What keeps a creation that was
+// broken off from being done late stays: that may still be on its way.
 func (s *Store) anything(ctx context.Context, ids []string) (bool, error) {
 	one := options.Find().SetProjection(d("_id", int32(1))).SetLimit(1)
-	found, err := all[marked](ctx, s.workflows, d("_id", in(ids)), one)
+	found, err := all[marked](ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0)))}, one)
 	if err != nil || len(found) > 0 {
 		return len(found) > 0, err
 	}
@@ -125,36 +130,30 @@ func (s *Store) anything(ctx context.Context, ids []string) (bool, error) {
 // markAll marks the workflows, and all messages and dead letters addressed to them.
 // The workflows first: their own commits are out of the way then.
 func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []mark, err error) {
-	fields := []bson.E{eq("tx", m.Tx), eq("of", m.Of), eq("at", m.At), eq("exp", m.Exp)}
-	for _, id := range ids {
-		var doc workflow
-		err := s.workflows.FindOne(ctx, d("_id", id), options.FindOne().SetProjection(headerOnly())).Decode(&doc)
-		if errors.Is(err, mongo.ErrNoDocuments) {
-			continue
+	docs, err := all[workflow](ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0)))}, options.Find().SetProjection(headerOnly()))
+	if err != nil {
+		return nil, err
+	}
+	for i := range docs {
+		if docs[i].Mark.Tx != "" {
+			blocked = append(blocked, docs[i].Mark)
 		}
-		if err != nil {
-			return nil, err
-		}
-		if doc.Mark.Tx != "" {
-			return []mark{doc.Mark}, nil
-		}
-		// Its tokens decide for others as long as they are not finished.
-		if err := s.finish(ctx, doc.Txs); err != nil {
-			return nil, err
-		}
-		res, err := s.workflows.UpdateOne(ctx, bson.D{eq("_id", id), eq("rev", doc.Rev)}, set(append(fields, eq("rev", s.token()))...))
-		if err != nil {
-			return nil, err
-		}
-		if res.MatchedCount == 0 { // it changed; undone, and once more
-			return []mark{m}, nil
-		}
+	}
+	if len(blocked) > 0 {
+		return blocked, nil
+	}
+	made, err := s.markWorkflows(ctx, docs, m)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(made, false) { // one has changed; undone, and once more
+		return []mark{m}, nil
 	}
 	if err := s.finishDead(ctx, ids); err != nil {
 		return nil, err
 	}
 	for {
-		if _, err := s.messages.UpdateMany(ctx, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(append(fields, eq("rev", s.token()))...)); err != nil {
+		if _, err := s.messages.UpdateMany(ctx, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(m.fields(s.token())...)); err != nil {
 			return nil, err
 		}
 		left, err := all[marked](ctx, s.messages, bson.D{eq("wf", in(ids)), eq("tx", d("$ne", m.Tx))}, options.Find().SetProjection(marks()))
@@ -172,6 +171,29 @@ func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []ma
 	}
 }
 
+// markWorkflows marks workflows that are to go, as they were read, and tells which.
+func (s *Store) markWorkflows(ctx context.Context, docs []workflow, m mark) ([]bool, error) {
+	var txs []string
+	changes := make([]change, len(docs))
+	for i, doc := range docs {
+		txs = append(txs, doc.Txs...)
+		changes[i] = change{
+			id: doc.ID, filter: bson.D{eq("_id", doc.ID), eq("rev", doc.Rev), eq("tx", "")}, update: set(m.fields(s.token())...), done: byTx(m.Tx),
+		}
+	}
+	// Their tokens decide for others as long as they are not finished.
+	if err := s.finish(ctx, txs); err != nil || len(docs) == 0 {
+		return nil, err
+	}
+	made, errs := s.swap(ctx, s.workflows, changes)
+	return made, cmp.Or(errs...)
+}
+
+// fields are what a document that is to go gets.
+func (m *mark) fields(rev string) []bson.E {
+	return []bson.E{eq("tx", m.Tx), eq("of", m.Of), eq("at", m.At), eq("exp", m.Exp), eq("rev", rev)}
+}
+
 // finishDead delivers the notices of dead letters, which decide for them.
 func (s *Store) finishDead(ctx context.Context, ids []string) error {
 	dead, err := all[primary](ctx, s.messages, bson.D{eq("wf", in(ids)), eq("q", qDead)}, options.Find().SetProjection(view()))
@@ -186,10 +208,11 @@ func (s *Store) finishDead(ctx context.Context, ids []string) error {
 }
 
 // finishDeletion removes what goes with workflows whose deletion is decided, and
-// the workflows last: as long as they are there the deletion is found.
-func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflow) error {
+// the workflows last: as long as they are there the deletion is found. whole is as that
+// of end.
+func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflow) (whole bool, err error) {
 	if len(gone) == 0 {
-		return nil
+		return true, nil
 	}
 	ids := make([]string, len(gone))
 	incs := make([]string, len(gone))
@@ -202,14 +225,14 @@ func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflo
 	}
 	for k := range keys {
 		if err := s.leave(ctx, k, incs); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if _, err := s.payloads.DeleteMany(ctx, d("inc", in(incs))); err != nil {
-		return err
+		return false, err
 	}
-	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
-	return err
+	res, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
+	return err == nil && res.DeletedCount == int64(len(ids)), err
 }
 
 // leave takes the places and turns of workflows that are gone off a key. What a

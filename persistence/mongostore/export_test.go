@@ -14,3 +14,9 @@ func (s *Store) DepthByIndex(ctx context.Context) (queue.Depth, error) {
 	}
 	return s.depthByIndex(ctx, micros(s.now()), lapsed)
 }
+
+// ClassOf is the class of a driver's error.
+func ClassOf(err error) error { return classOf(err) }
+
+// Refused reports whether a driver's error is of what will be refused again.
+func Refused(err error) bool { return refused(err) }

@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -24,24 +25,28 @@ func (s *Store) finish(ctx context.Context, txs []string) error {
 	if len(txs) == 0 {
 		return nil
 	}
-	left, err := all[message](ctx, s.messages, d("tx", in(txs)), options.Find().SetProjection(
-		bson.D{eq("_id", int32(1)), eq("q", int32(1)), eq("born", int32(1)), eq("tx", int32(1)), eq("next", int32(1))}))
-	if err != nil {
-		return err
+	for whole := false; !whole; {
+		left, err := all[message](ctx, s.messages, d("tx", in(txs)), options.Find().SetProjection(
+			bson.D{eq("_id", int32(1)), eq("q", int32(1)), eq("born", int32(1)), eq("tx", int32(1)), eq("next", int32(1))}))
+		if err != nil {
+			return err
+		}
+		var e ending
+		for i := range left {
+			e.add(&left[i])
+		}
+		if whole, err = s.end(ctx, txs, &e); err != nil {
+			return err
+		}
 	}
-	var e ending
-	for i := range left {
-		e.add(&left[i])
-	}
-	if err := s.end(ctx, txs, &e); err != nil {
-		return err
-	}
-	gone, err := all[workflow](ctx, s.workflows, d("tx", in(txs)), options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("inc", int32(1)), eq("keys", int32(1))}))
-	if err != nil {
-		return err
-	}
-	if err := s.finishDeletion(ctx, txs, gone); err != nil {
-		return err
+	for whole := false; !whole; {
+		gone, err := all[workflow](ctx, s.workflows, d("tx", in(txs)), options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("inc", int32(1)), eq("keys", int32(1))}))
+		if err != nil {
+			return err
+		}
+		if whole, err = s.finishDeletion(ctx, txs, gone); err != nil {
+			return err
+		}
 	}
 	seats, err := all[admission](ctx, s.admissions, d("tx", in(txs)))
 	if err != nil {
@@ -61,9 +66,11 @@ type ending struct {
 	births map[string][]string // ids of messages by the queue they come into
 	drops  []string
 	swaps  []*message // replaced by their Next
+	count  int64      // of all of these
 }
 
 func (e *ending) add(m *message) {
+	e.count++
 	switch {
 	case m.Q == qUnborn:
 		if e.births == nil {
@@ -77,32 +84,45 @@ func (e *ending) add(m *message) {
 	}
 }
 
-// end does it.
-func (s *Store) end(ctx context.Context, txs []string, e *ending) error {
+// end does it. whole is false if the server does not say so of every message: somebody
+// else was at it, or some are on their way from shard to shard, where a command for
+// many documents can miss them.
+func (s *Store) end(ctx context.Context, txs []string, e *ending) (whole bool, err error) {
 	var jobs []func() error
+	var done atomic.Int64
 	for q, ids := range e.births {
 		jobs = append(jobs, func() error {
-			_, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs)), eq("q", qUnborn)},
+			res, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs)), eq("q", qUnborn)},
 				set(eq("tx", ""), eq("q", q), eq("rev", s.token())))
+			if err == nil {
+				done.Add(res.MatchedCount)
+			}
 			return err
 		})
 	}
 	if len(e.drops) > 0 {
 		jobs = append(jobs, func() error {
-			_, err := s.messages.DeleteMany(ctx, bson.D{eq("_id", in(e.drops)), eq("tx", in(txs))})
+			res, err := s.messages.DeleteMany(ctx, bson.D{eq("_id", in(e.drops)), eq("tx", in(txs))})
+			if err == nil {
+				done.Add(res.DeletedCount)
+			}
 			return err
 		})
 	}
 	for _, m := range e.swaps {
 		jobs = append(jobs, func() error {
-			_, err := s.messages.ReplaceOne(ctx, bson.D{eq("_id", m.ID), eq("tx", m.Mark.Tx)}, m.Next)
+			res, err := s.messages.ReplaceOne(ctx, bson.D{eq("_id", m.ID), eq("tx", m.Mark.Tx)}, m.Next)
+			if err == nil {
+				done.Add(res.MatchedCount)
+			}
 			return err
 		})
 	}
 	if len(jobs) == 0 {
-		return nil
+		return true, nil
 	}
-	return each(len(jobs), func(i int) error { return jobs[i]() })
+	err = each(len(jobs), func(i int) error { return jobs[i]() })
+	return done.Load() == e.count, err
 }
 
 // undo takes back what commits that will not be done have prepared.

@@ -3,8 +3,10 @@
 package mongostore_test
 
 import (
+	"context"
 	"testing"
 
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/mongoharness"
@@ -27,7 +29,16 @@ type harness struct {
 
 func newHarness(t testing.TB, server *mongotest.Server, changes ...func(*mongostore.Config)) *harness {
 	t.Helper()
+	var seen plans
 	h := &harness{Mongo: mongoharness.New(t, mongoharness.Config{Server: server, Change: func(cfg *mongostore.Config) {
+		// Nothing may be sent that looks at everything.
+		started := cfg.Monitor.Started
+		cfg.Monitor.Started = func(ctx context.Context, e *event.CommandStartedEvent) {
+			if err := seen.check(e); err != nil {
+				t.Error(err)
+			}
+			started(ctx, e)
+		}
 		for _, change := range changes {
 			change(cfg)
 		}

@@ -55,7 +55,7 @@ func (s *Store) Pending(ctx context.Context, workflowID string) ([]queue.Stored,
 
 // lapsed returns the workers whose leases have lapsed.
 func (s *Store) lapsed(ctx context.Context) ([]string, error) {
-	found, err := all[worker](ctx, s.workers, d("expires", d("$lte", micros(s.now()))))
+	found, _, err := intact[worker](ctx, s.workers, d("expires", d("$lte", micros(s.now()))))
 	ids := make([]string, len(found))
 	for i, w := range found {
 		ids[i] = w.ID
@@ -82,32 +82,60 @@ func (s *Store) Depth(ctx context.Context) (queue.Depth, error) {
 }
 
 func (s *Store) depth(ctx context.Context) (out queue.Depth, err error) {
-	if _, err := s.settle(ctx, d("tx", d("$gt", ""))); err != nil {
-		return out, err
-	}
 	now := micros(s.now())
 	lapsed, err := s.lapsed(ctx)
 	if err != nil {
 		return out, err
 	}
-	found, err := all[message](ctx, s.messages, bson.D{}, options.Find().SetLimit(counted+1).
-		SetProjection(bson.D{eq("_id", int32(1)), eq("q", int32(1)), eq("due", int32(1)), eq("worker", int32(1))}))
-	if err != nil {
+	many := false
+	err = s.again(ctx, func() (done bool, err error) {
+		out, many, done, err = s.depthOneByOne(ctx, now, lapsed)
+		return done || many, err
+	})
+	if err != nil || !many {
 		return out, err
 	}
-	if len(found) <= counted {
-		for i := range found {
-			switch m := &found[i]; m.Q {
-			case qUnborn:
-			case qDead:
-				out.Dead++
-			default:
-				out.Add(instant(m.Due), m.Q == qLeased && !slices.Contains(lapsed, m.Worker), instant(now))
-			}
-		}
-		return out, nil
+	if _, err := s.settle(ctx, d("tx", d("$gt", ""))); err != nil {
+		return out, err
 	}
 	return s.depthByIndex(ctx, now, lapsed)
+}
+
+// depthOneByOne counts messages as the commits that have them under way are decided. It
+// is not done if one of these was found to be over: it may have been finished meanwhile.
+func (s *Store) depthOneByOne(ctx context.Context, now int64, lapsed []string) (out queue.Depth, many, done bool, err error) {
+	projection := append(marks(), eq("q", int32(1)), eq("born", int32(1)), eq("due", int32(1)), eq("worker", int32(1)),
+		eq("next.q", int32(1)), eq("next.due", int32(1)), eq("next.worker", int32(1)))
+	found, damaged, err := intact[message](ctx, s.messages, bson.D{}, options.Find().SetLimit(counted+1).SetProjection(projection))
+	if err != nil || len(found)+len(damaged) > counted {
+		return out, err == nil, false, err
+	}
+	verdicts, err := s.judge(ctx, marksOf(found))
+	if err != nil {
+		return out, false, false, err
+	}
+	for i := range found {
+		m := &found[i]
+		switch {
+		case verdicts[m.Mark.Tx] == broken:
+			_, err := s.settleThese(ctx, marksOf(found))
+			return out, false, false, err
+		case verdicts[m.Mark.Tx] != committed:
+		case m.Q == qUnborn:
+			m.Q = m.Born
+		case m.Next != nil:
+			m = m.Next
+		default: // it is gone
+			continue
+		}
+		switch m.Q {
+		case qDead:
+			out.Dead++
+		case qControl, qWork, qSpent, qLeased:
+			out.Add(instant(m.Due), m.Q == qLeased && !slices.Contains(lapsed, m.Worker), instant(now))
+		}
+	}
+	return out, false, true, nil
 }
 
 func (s *Store) depthByIndex(ctx context.Context, now int64, lapsed []string) (out queue.Depth, err error) {

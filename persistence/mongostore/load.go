@@ -23,12 +23,11 @@ func headerOnly() bson.D { return bson.D{eq("stages", int32(0))} }
 
 // document returns a workflow as of one instant. ErrNotFound.
 func (s *Store) document(ctx context.Context, id string, projection bson.D) (*workflow, error) {
-	var doc workflow
 	opts := options.FindOne()
 	if projection != nil {
 		opts.SetProjection(projection)
 	}
-	err := s.workflows.FindOne(ctx, d("_id", id), opts).Decode(&doc)
+	doc, err := one[workflow](ctx, s.workflows, d("_id", id), opts)
 	missing := &stabilize.NotFoundError{Kind: "workflow", ID: id}
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments):

@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -9,6 +10,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // verdict is what is known of a commit that has marked documents.
@@ -58,7 +61,7 @@ func (s *Store) judge(ctx context.Context, list []mark) (map[string]verdict, err
 		for i, m := range group {
 			ids[i] = m.At
 		}
-		found, err := all[primary](ctx, s.primaries(of), d("_id", in(ids)),
+		found, damaged, err := intact[primary](ctx, s.primaries(of), d("_id", in(ids)),
 			options.Find().SetProjection(bson.D{eq("_id", int32(1)), eq("rev", int32(1)), eq("txs", int32(1))}))
 		if err != nil {
 			return nil, err
@@ -66,6 +69,13 @@ func (s *Store) judge(ctx context.Context, list []mark) (map[string]verdict, err
 		byID := make(map[string]primary, len(found))
 		for _, p := range found {
 			byID[p.ID] = p
+		}
+		for _, bad := range damaged { // nobody knows
+			for _, m := range group {
+				if m.At == bad.ID {
+					out[m.Tx] = underway
+				}
+			}
 		}
 		for _, m := range group {
 			if p, ok := byID[m.At]; ok {
@@ -117,6 +127,9 @@ func (s *Store) breakOff(ctx context.Context, m mark) (verdict, error) {
 		now, err := s.judge(ctx, []mark{m})
 		if err != nil || now[m.Tx] != underway {
 			return now[m.Tx], err
+		}
+		if _, err := one[primary](ctx, s.primaries(m.Of), d("_id", m.At), options.FindOne().SetProjection(view())); err != nil {
+			return underway, err
 		}
 	}
 }
@@ -185,7 +198,7 @@ func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error
 // handle's commits: they would be finished twice.
 func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
 	own, stop := s.flying.watch()
-	found, err := all[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+	found, _, err := intact[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
 	stop()
 	if err != nil {
 		return nil, err
@@ -199,7 +212,13 @@ func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
 	return list, nil
 }
 
+// settleThese finishes and undoes what has left marks.
 func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err error) {
+	return s.settleDead(ctx, list, s.old)
+}
+
+// settleDead is settleThese; dead tells of what is under way whether it is broken off.
+func (s *Store) settleDead(ctx context.Context, list []mark, dead func(tx string) bool) (done bool, err error) {
 	if len(list) == 0 {
 		return false, nil
 	}
@@ -214,8 +233,10 @@ func (s *Store) settleThese(ctx context.Context, list []mark) (done bool, err er
 			continue
 		}
 		delete(verdicts, m.Tx)
-		if v == underway && s.old(m.Tx) {
-			if v, err = s.breakOff(ctx, m); err != nil {
+		if v == underway && dead(m.Tx) {
+			if v, err = s.breakOff(ctx, m); errors.Is(err, stabilize.ErrCorrupt) {
+				continue // it stays as it is, and keeps nobody else
+			} else if err != nil {
 				return false, err
 			}
 		}

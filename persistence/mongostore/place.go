@@ -28,15 +28,26 @@ func (s *Store) read(ctx context.Context, works []*work) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := all[workflow](ctx, s.workflows, d("_id", in(ids)), options.Find().SetProjection(withoutBodies()))
+	found, damaged, err := intact[workflow](ctx, s.workflows, d("_id", in(ids)), options.Find().SetProjection(withoutBodies()))
 	if err != nil {
 		return err
 	}
 	byID := make(map[string]*aggregate, len(found))
 	for i := range found {
+		if found[i].Rev == "" {
+			damaged = append(damaged, &stabilize.CorruptError{Table: s.workflows.Name(), ID: found[i].ID, Cause: errForeign})
+			continue
+		}
 		byID[found[i].ID] = found[i].aggregate()
 	}
-	for _, w := range works {
+	for _, bad := range damaged { // it keeps no other commit
+		for _, w := range works {
+			if w.c.WorkflowID == bad.ID {
+				w.fail(bad)
+			}
+		}
+	}
+	for _, w := range still(works) {
 		if w.names() && (w.look || w.doc == nil && w.c.Expect > 0) {
 			w.doc, w.look = byID[w.c.WorkflowID], false
 			if w.doc != nil {
@@ -81,7 +92,7 @@ func (s *Store) plan(ctx context.Context, works []*work) error {
 			}
 		}
 		for i := range w.enc.Messages {
-			m := newMessage(&w.enc.Messages[i], live, now, seq)
+			m := newMessage(&w.enc.Messages[i], w.mark.Tx, live, now, seq)
 			seq++
 			if at, ok := dropped[m.ID]; ok {
 				w.drops[at].next = m
@@ -101,7 +112,7 @@ func (w *work) markBirth(m *message) {
 	if w.direct {
 		return
 	}
-	m.Born, m.Q, m.Mark, m.Rev = m.Q, qUnborn, w.mark, w.mark.Tx
+	m.Born, m.Q, m.Mark = m.Q, qUnborn, w.mark
 }
 
 // checkWorkflow compares the commit with what is stored.
@@ -170,9 +181,9 @@ func (s *Store) live(ctx context.Context, works []*work) (map[string]int64, erro
 	return live, err
 }
 
-func newMessage(e *queue.Encoded, live map[string]int64, now time.Time, seq int64) *message {
+func newMessage(e *queue.Encoded, rev string, live map[string]int64, now time.Time, seq int64) *message {
 	m := &message{
-		ID: e.ID, Rev: e.ID, Q: rest(int32(e.Lane), 0, int64(e.MaxAttempts)), Due: micros(queue.DueAt(e.At, now)), Seq: seq,
+		ID: e.ID, Rev: rev, Q: rest(int32(e.Lane), 0, int64(e.MaxAttempts)), Due: micros(queue.DueAt(e.At, now)), Seq: seq,
 		Created: micros(now), Workflow: e.WorkflowID, Kind: e.Kind, Lane: int32(e.Lane), Max: int64(e.MaxAttempts),
 		Body: string(e.Body), Txs: []string{},
 	}

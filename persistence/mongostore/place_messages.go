@@ -121,6 +121,8 @@ func (w *work) missed(at int, m message, there bool) (ignored bool) {
 		w.fail(&stabilize.LeaseLostError{Kind: "message", ID: dr.id})
 	case dr.token == "" && (!there || m.Q == qDead):
 		return true
+	case m.Q == "":
+		w.fail(&stabilize.CorruptError{Table: "messages", ID: dr.id, Cause: errForeign})
 	default:
 		w.state = again // it was just settled
 	}

@@ -3,10 +3,10 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -48,59 +48,62 @@ func (s *Store) prune(ctx context.Context, finished []*stabilize.Header) (remove
 	if err != nil {
 		return 0, false, err
 	}
-	var step mark
+	// A mark whose commit died would keep its workflow for ever: nobody else may meet it.
+	var marks []mark
 	for i := range docs {
-		doc := &docs[i]
-		asRead := func(h *stabilize.Header) bool { return persistence.IsAsRead(h, doc.Version, instant(doc.Created)) }
-		if doc.Mark.Tx != "" || doc.Version == 0 || !slices.ContainsFunc(heads[doc.ID], asRead) {
-			continue
-		}
-		if step.Tx == "" {
-			if step, err = s.newStep(ctx); err != nil {
-				return 0, false, err
-			}
-		}
-		marked, err := s.markFinished(ctx, doc, step)
-		if err != nil {
-			s.undoStep(ctx, step)
-			return 0, false, err
-		}
-		if marked {
-			removed++
-			s.known.forget(doc.ID)
-		}
+		marks = append(marks, docs[i].Mark)
 	}
-	switch {
-	case step.Tx == "":
+	if settled, err := s.settleThese(ctx, marks); err != nil || settled {
+		return 0, false, err
+	}
+	docs = slices.DeleteFunc(docs, func(doc workflow) bool {
+		asRead := func(h *stabilize.Header) bool { return persistence.IsAsRead(h, doc.Version, instant(doc.Created)) }
+		return doc.Mark.Tx != "" || doc.Version == 0 || !slices.ContainsFunc(heads[doc.ID], asRead)
+	})
+	if len(docs) == 0 {
 		return 0, true, nil
-	case removed == 0:
+	}
+	step, err := s.newStep(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	removed, err = s.markFinished(ctx, docs, step)
+	if err != nil || removed == 0 {
 		s.undoStep(ctx, step)
-		return 0, true, nil
+		return 0, err == nil, err
+	}
+	for i := range docs {
+		s.known.forget(docs[i].ID)
 	}
 	done, err = s.remove(ctx, step, removed > 1)
 	return removed, done, err
 }
 
-// markFinished marks a workflow for pruning, unless something is addressed to it or
-// it changes at this moment. The messages are looked for when it has its mark: its
-// own commits are out of the way then.
-func (s *Store) markFinished(ctx context.Context, doc *workflow, m mark) (bool, error) {
-	// Its tokens decide for others as long as they are not finished.
-	if err := s.finish(ctx, doc.Txs); err != nil {
-		return false, err
-	}
-	res, err := s.workflows.UpdateOne(ctx, bson.D{eq("_id", doc.ID), eq("rev", doc.Rev), eq("tx", "")},
-		set(eq("tx", m.Tx), eq("of", m.Of), eq("at", m.At), eq("exp", m.Exp), eq("rev", s.token())))
-	if err != nil || res.MatchedCount == 0 {
-		return false, err
-	}
-	err = s.messages.FindOne(ctx, d("wf", doc.ID), options.FindOne().SetProjection(d("_id", int32(1)))).Err()
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return true, nil
-	}
+// markFinished marks workflows for pruning, those left out to which something is
+// addressed or that change at this moment, and returns how many. The messages are looked
+// for when they have their marks: their own commits are out of the way then.
+func (s *Store) markFinished(ctx context.Context, docs []workflow, m mark) (int, error) {
+	made, err := s.markWorkflows(ctx, docs, m)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	_, err = s.workflows.UpdateOne(ctx, bson.D{eq("_id", doc.ID), eq("tx", m.Tx)}, set(eq("tx", ""), eq("rev", s.token())))
-	return false, err
+	var ids []string
+	for i, doc := range docs {
+		if made[i] {
+			ids = append(ids, doc.ID)
+		}
+	}
+	addressed, err := all[message](ctx, s.messages, d("wf", in(ids)), options.Find().SetProjection(d("wf", int32(1))))
+	if err != nil || len(addressed) == 0 {
+		return len(ids), err
+	}
+	keep := map[string]bool{}
+	for _, found := range addressed {
+		keep[found.Workflow] = true
+	}
+	res, err := s.workflows.UpdateMany(ctx, bson.D{eq("_id", in(slices.Collect(maps.Keys(keep)))), eq("tx", m.Tx)}, set(eq("tx", ""), eq("rev", s.token())))
+	if err != nil || res.MatchedCount != int64(len(keep)) {
+		return 0, err
+	}
+	return len(ids) - len(keep), nil
 }

@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -40,7 +41,7 @@ func (s *Store) page(ctx context.Context, q *persistence.Query, after *persisten
 		return page, false, err
 	}
 	docs, err := all[workflow](ctx, s.workflows, filterOf(q, after), options.Find().SetProjection(headerOnly()).
-		SetSort(bson.D{eq("start", int32(-1)), eq("_id", int32(-1))}).SetLimit(int64(q.Limit)+1))
+		SetSort(bson.D{eq("start", int32(-1)), eq("_id", int32(-1))}).SetLimit(int64(min(q.Limit, math.MaxInt-1))+1))
 	if err != nil {
 		return page, false, err
 	}
@@ -50,7 +51,9 @@ func (s *Store) page(ctx context.Context, q *persistence.Query, after *persisten
 		deleting = append(deleting, docs[i].Mark)
 		parts[i] = docs[i].Header
 	}
-	if finished, err := s.finished(ctx, deleting...); err != nil || finished {
+	// Also one that is decided no more, by a step that is gone: if what was read had its
+	// mark, others may have been removed already.
+	if settled, err := s.settleThese(ctx, deleting); err != nil || settled {
 		return page, false, err
 	}
 	bodies, whole, err := s.bodies(ctx, parts)

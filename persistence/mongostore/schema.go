@@ -59,7 +59,7 @@ func indexes() []index {
 		{messages, up("worker")},
 		{messages, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.admissions }, up("tx")},
-		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc")},
+		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc", "exp")},
 		{func(s *Store) *mongo.Collection { return s.workers }, up("expires")},
 	}
 }
@@ -69,6 +69,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.inspect(ctx); err != nil {
 		return err
 	}
+	s.followClock(ctx)
 	err := s.checkSchema(ctx)
 	if errors.Is(err, stabilize.ErrSchemaMissing) {
 		if !s.cfg.Migrate {
@@ -84,7 +85,7 @@ func (s *Store) prepare(ctx context.Context) error {
 }
 
 // sweep removes what crashes left that nobody would meet: primaries of commits that
-// were not done. Without them they never will be.
+// were not done, without which they never will be, and of those that were not finished.
 func (s *Store) sweep(ctx context.Context) error {
 	var before ulid.ULID
 	if err := before.SetTime(ulid.Timestamp(s.now().Add(-abandoned))); err != nil {
@@ -94,7 +95,17 @@ func (s *Store) sweep(ctx context.Context) error {
 	if _, err := s.steps.DeleteMany(ctx, bson.D{eq("_id", old), eq("txs", bson.A{})}); err != nil {
 		return err
 	}
-	_, err := s.workflows.DeleteMany(ctx, bson.D{eq("version", int64(0)), eq("rev", old)})
+	decided, err := all[primary](ctx, s.steps, d("_id", old), options.Find().SetLimit(settleAtOnce))
+	if err != nil {
+		return err
+	}
+	for _, p := range decided {
+		if err := s.finish(ctx, p.Txs); err != nil {
+			return err
+		}
+	}
+	// Those of creations have no status, which is a short way to them.
+	_, err = s.workflows.DeleteMany(ctx, bson.D{eq("status", ""), eq("version", int64(0)), eq("rev", old)})
 	return err
 }
 
@@ -104,10 +115,18 @@ const abandoned = 24 * time.Hour
 // inspect finds out whether the server gives the concern that is asked for.
 func (s *Store) inspect(ctx context.Context) error {
 	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
-	if err == nil || errors.Is(err, mongo.ErrNoDocuments) {
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return s.refused(err)
+	}
+	if s.cfg.Concern == Majority {
 		return nil
 	}
-	return s.refused(err)
+	// Only a write tells what the client asks for. This one finds nothing.
+	res, err := s.meta.DeleteOne(ctx, d("_id", ""))
+	if err == nil && !res.Acknowledged {
+		err = stabilize.Invalid("config concern", "Local leaves it to the client, which asks for no answer to what it writes (w is 0)")
+	}
+	return err
 }
 
 // refused says so when it is the concern that the server cannot give.
@@ -136,8 +155,7 @@ func (s *Store) ready(ctx context.Context) error {
 }
 
 func (s *Store) checkSchema(ctx context.Context) error {
-	var found counter
-	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Decode(&found)
+	found, err := one[counter](ctx, s.meta, d("_id", metaSchema))
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments), err == nil && found.N < schemaVersion:
 		return fmt.Errorf("mongostore: the database %q has no collections of this program's version %d under the prefix %q: %w", s.cfg.Database, schemaVersion, s.cfg.Prefix, stabilize.ErrSchemaMissing)

@@ -2,10 +2,12 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
@@ -53,10 +55,10 @@ var (
 )
 
 // Open opens a database and, if asked, migrates it. Errors: ErrInvalid for a
-// configuration that cannot be used, and for a server that cannot give the concern
-// asked for; ErrSchemaTooNew; ErrTransient for a server that does not answer;
-// ErrInternal for what else it says, such as wrong credentials. After an error
-// nothing stays open.
+// configuration that cannot be used, for credentials that the server does not take or
+// that may not do what is needed, and for a server that cannot give the concern asked
+// for; ErrSchemaTooNew; ErrTransient for a server that does not answer; ErrInternal
+// for what else it says. After an error nothing stays open.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -82,7 +84,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.useDatabase()
 	call, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
 	defer cancel()
-	if err := s.classify(ctx, "open", s.prepare(call)); err != nil {
+	err := s.prepare(call)
+	if refusesUs(err) {
+		err = &failure{stabilize.ErrInvalid, "open", err}
+	}
+	if err := s.classify(ctx, "open", err); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
@@ -97,7 +103,9 @@ func orEmpty(o *options.ClientOptions) *options.ClientOptions {
 }
 
 func (s *Store) useDatabase() {
-	opts := options.Database().SetReadPreference(readpref.Primary())
+	// Not as the client may be told to: what is empty must be there to be found.
+	opts := options.Database().SetReadPreference(readpref.Primary()).
+		SetBSONOptions(&options.BSONOptions{}).SetRegistry(bson.NewRegistry())
 	if s.cfg.Concern == Majority {
 		opts.SetReadConcern(readconcern.Majority()).SetWriteConcern(writeconcern.Majority())
 	}
@@ -146,6 +154,7 @@ func (s *Store) enter(ctx context.Context, bad ...error) (context.Context, func(
 		}
 	})
 	done := func() { stop(); cancel(); leave() }
+	s.followClock(call)
 	if err := s.ready(call); err != nil {
 		done()
 		return nil, nil, s.classify(ctx, "look for the schema", err)
@@ -183,6 +192,25 @@ func (s *Store) token() string { return s.cfg.IDs.New() }
 
 // Clock implements persistence.Clocked.
 func (s *Store) Clock() stabilize.Clock { return s.cfg.Clock }
+
+// followClock measures the server's clock, if the store follows it and has not lately.
+// Every server tells its time to whoever says hello.
+func (s *Store) followClock(ctx context.Context) {
+	c, ok := s.cfg.Clock.(*persistence.DatabaseClock)
+	if !ok {
+		return
+	}
+	c.Follow(ctx, func(ctx context.Context) (time.Time, error) {
+		var hello struct {
+			Time time.Time `bson:"localTime"`
+		}
+		err := s.client.Database("admin").RunCommand(ctx, d("hello", int32(1))).Decode(&hello)
+		if err == nil && hello.Time.IsZero() {
+			err = errors.New("the server does not tell the time")
+		}
+		return hello.Time, err
+	})
+}
 
 // MaxPayload implements persistence.Limits.
 func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }

@@ -8,6 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // d is short for a document with one field.
@@ -150,18 +152,64 @@ func each(n int, f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// all reads what a filter finds. The first answer holds as much as one may.
+// all reads what a filter finds. The first answer holds as much as one may. What is not
+// as this program writes it is a CorruptError.
 func all[V any](ctx context.Context, coll *mongo.Collection, filter bson.D, opts ...options.Lister[options.FindOptions]) ([]V, error) {
-	cursor, err := coll.Find(ctx, filter, append(opts, options.Find().SetBatchSize(batchSize))...)
-	if err != nil {
-		return nil, err
+	out, damaged, err := intact[V](ctx, coll, filter, opts...)
+	if err == nil && len(damaged) > 0 {
+		err = damaged[0]
 	}
-	var out []V
-	if err := cursor.All(ctx, &out); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
+
+// intact is all where what somebody else has written, or damaged, must not keep the
+// rest from being read.
+func intact[V any](ctx context.Context, coll *mongo.Collection, filter bson.D, opts ...options.Lister[options.FindOptions]) (out []V, damaged []*stabilize.CorruptError, err error) {
+	cursor, err := coll.Find(ctx, filter, append(opts, options.Find().SetBatchSize(batchSize))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []bson.Raw
+	if err := cursor.All(ctx, &found); err != nil {
+		return nil, nil, err
+	}
+	for _, raw := range found {
+		var v V
+		if err := bson.Unmarshal(raw, &v); err != nil {
+			damaged = append(damaged, corrupt(coll, raw.Lookup("_id"), err))
+			continue
+		}
+		out = append(out, v)
+	}
+	return out, damaged, nil
+}
+
+// one reads the document of an id. mongo.ErrNoDocuments, and CorruptError.
+func one[V any](ctx context.Context, coll *mongo.Collection, filter bson.D, opts ...options.Lister[options.FindOneOptions]) (v V, err error) {
+	raw, err := coll.FindOne(ctx, filter, opts...).Raw()
+	if err != nil {
+		return v, err
+	}
+	if err := bson.Unmarshal(raw, &v); err != nil {
+		return v, corrupt(coll, raw.Lookup("_id"), err)
+	}
+	return v, nil
+}
+
+func corrupt(coll *mongo.Collection, id bson.RawValue, cause error) *stabilize.CorruptError {
+	text, ok := id.StringValueOK()
+	if !ok {
+		text = id.String() // another program's
+	}
+	return &stabilize.CorruptError{Table: coll.Name(), ID: text, Cause: cause}
+}
+
+// errForeign is the cause of a CorruptError about a document that this program cannot
+// have written.
+var errForeign = errors.New("it was not written by this program")
 
 // batchSize is far more than a listing usually has: one round trip.
 const batchSize = 10000

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -140,7 +141,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Clock != nil:
 	case c.isPostgres():
-		c.Clock = &databaseClock{every: measureEvery}
+		c.Clock = persistence.NewDatabaseClock()
 	default:
 		c.Clock = stabilize.SystemClock{}
 	}

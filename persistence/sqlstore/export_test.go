@@ -3,9 +3,8 @@ package sqlstore
 import (
 	"context"
 	"slices"
-	"time"
 
-	"github.com/stabilize-dev/go-stabilize/stabilize"
+	"github.com/stabilize-dev/go-stabilize/persistence"
 )
 
 // InUse counts the connections that are checked out: a transaction or a cursor
@@ -31,18 +30,10 @@ func PreparedStatements(ctx context.Context, s *Store) (n int, err error) {
 	return n, err
 }
 
-// NewDatabaseClock is a clock that is told what the database says.
-func NewDatabaseClock() (c stabilize.Clock, set func(sent, received, there time.Time)) {
-	d := &databaseClock{}
-	return d, d.set
-}
-
 // MeasureAgain makes a store that follows the database's clock ask it at its next call.
 func MeasureAgain(s *Store) {
-	if c, ok := s.cfg.Clock.(*databaseClock); ok {
-		c.mu.Lock()
-		c.every = -1
-		c.mu.Unlock()
+	if c, ok := s.cfg.Clock.(*persistence.DatabaseClock); ok {
+		c.Expire()
 	}
 }
 

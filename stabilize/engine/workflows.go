@@ -65,13 +65,13 @@ func (q *Requests) Start(ctx context.Context, spec *stabilize.WorkflowSpec, opts
 		}
 		w.Key, w.ID = cfg.key, keyedID(w.Application, w.Name, cfg.key)
 	}
-	id := w.ID
+	id, name := w.ID, w.Name // w is the runner's from here on, also when ctx ends
 	err = q.decide(ctx, id, &handlers.Request{Create: w})
 	if errors.Is(err, stabilize.ErrExists) {
 		err = nil // by this key; or our own commit, whose reply was lost
 	}
 	if err != nil {
-		return "", fmt.Errorf("starting workflow %q: %w", w.Name, err)
+		return "", fmt.Errorf("starting workflow %q: %w", name, err)
 	}
 	return id, nil
 }
