@@ -19,7 +19,8 @@
 // stores of this module by data source name. Package enginebench measures a store
 // under the engine. Package faults, for these and for anybody's tests, makes any store hostile.
 // Package sqlharness has what a harness of a store on database/sql needs to make
-// its database hostile, and the harness of SQLite.
+// its database hostile, and the harnesses of SQLite and PostgreSQL; mongoharness has that
+// of MongoDB.
 //
 // Each promise is a Clause, data with an id and a sentence, and one sub-test
 // named by the id, so that -run finds it. docs/contract.md lists them all, and

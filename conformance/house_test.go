@@ -41,7 +41,7 @@ func homes() map[string][]string {
 		"github.com/uptrace/bun":          {"persistence/sqlstore"},
 		"modernc.org":                     {"persistence/sqlstore"},
 		"github.com/jackc":                {"persistence/sqlstore", "conformance/sqlharness", "conformance/enginebench"},
-		"go.mongodb.org":                  {"persistence/mongostore"},
+		"go.mongodb.org":                  {"persistence/mongostore", "conformance/mongoharness", "conformance/enginebench"},
 		"github.com/charmbracelet":        {"contrib"},
 		"github.com/spf13":                {"contrib"},
 		"pgregory.net/rapid":              {"conformance"},

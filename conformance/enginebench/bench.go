@@ -40,14 +40,14 @@ func (b *bench) measure(ctx context.Context, name string, workers int) (_ result
 	defer func() { err = errors.Join(err, l.close()) }()
 	var raw rates
 	single, groups, crowded := (b.opts.rawSingle+1)/2, (b.opts.rawGroups+1)/2, (b.opts.rawCrowd+1)/2
-	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
+	if err := raw.measure(ctx, l, b.clock, single, groups, b.opts.rawSize, crowded); err != nil {
 		return result{}, err
 	}
 	r, err := b.play(ctx, name, workers)
 	if err != nil {
 		return result{}, err
 	}
-	if err := raw.measure(ctx, l, b.clock, single, groups, crowded); err != nil {
+	if err := raw.measure(ctx, l, b.clock, single, groups, b.opts.rawSize, crowded); err != nil {
 		return result{}, err
 	}
 	r.RawSingle, r.RawGrouped = raw.single.perSecond(), raw.grouped.perSecond()

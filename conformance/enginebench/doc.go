@@ -23,7 +23,7 @@
 //     of the short one; StepRatio is the same from the first task's run to the
 //     last's, without them.
 //
-// With -workers N, on SQLite and PostgreSQL, N more processes of the program run the
+// With -workers N, on all but memory, N more processes of the program run the
 // tasks of B1 to B5, and the one that measures only starts workflows; with several
 // numbers the scenarios are measured with each in turn and compared with the first.
 // The end of a workflow is told by the worker that committed it, through a pipe,
@@ -46,7 +46,10 @@
 //     once, each on workflows of its own. Half of it is measured before the scenario
 //     and half after. SQLite: database/sql with prepared statements on a file of
 //     its own in the same directory, same pragmas, tables with nothing but their
-//     keys. Memory: CommitBatch of an empty memstore.
+//     keys. Memory: CommitBatch of an empty memstore. MongoDB: a step is one
+//     compare-and-set of the workflow's document, which holds version, stages and
+//     message; grouped, they travel in unordered commands of as many as the store
+//     sends; also single over 10 connections; write concern as the store's.
 //   - Commits per step are those the engine sent to the store, starts included;
 //     how many batches (transactions) they travelled in, and how many claims
 //     were made beside them, is in the table.
@@ -54,7 +57,11 @@
 //     /proc/self/io): for SQLite frames of the write-ahead log and pages that
 //     checkpoints copy from it. Where the system does not tell, it is the growth
 //     of the database's files, which does not see what was overwritten. PostgreSQL:
-//     the server's write-ahead log, whoever writes to it. Memory: 0.
+//     the server's write-ahead log, whoever writes to it. MongoDB: what was sent to
+//     the server. Memory: 0.
+//   - Round trips per step are commands sent to MongoDB's server, claims and what
+//     looks for work included; workflow writes per step are documents of workflows
+//     that these insert or update. Other stores are not counted.
 //   - Allocations (runtime.MemStats.Mallocs) and CPU time (getrusage, user and
 //     system, garbage collection included) are of the whole process, which also
 //     starts and waits, and of all worker processes; a server's are not among them. The table has the CPU time of a step of the grouped raw
@@ -64,7 +71,8 @@
 // the directory that the DSN's path names or lies in or -dir says, or in the
 // system's directory for temporary files if there is none. The path itself is never
 // written; one that names a file with content is refused. In PostgreSQL each run has a schema of its own
-// in the database of the DSN, dropped afterwards.
+// in the database of the DSN, dropped afterwards; in MongoDB collections under a prefix of
+// its own.
 //
 // The package may import everything but contrib.
 //

@@ -91,7 +91,7 @@ func (r rate) perSecond() float64 {
 
 func (r rate) cpuOfOne() float64 { return milliseconds(r.cpu) / float64(r.count) }
 
-func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, single, groups, crowded int) error {
+func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, single, groups, size, crowded int) error {
 	type part struct {
 		of *rate
 		n  int
@@ -99,7 +99,7 @@ func (r *rates) measure(ctx context.Context, l limit, clock stabilize.Clock, sin
 	}
 	parts := []part{
 		{&r.single, single, func(n int) error { return l.steps(ctx, n, 1) }},
-		{&r.grouped, groups * rawGroup, func(n int) error { return l.steps(ctx, n, rawGroup) }},
+		{&r.grouped, groups * size, func(n int) error { return l.steps(ctx, n, size) }},
 	}
 	if c, ok := l.(crowd); ok {
 		parts = append(parts, part{&r.crowded, crowded, func(n int) error { return c.single(ctx, n) }})

@@ -2,10 +2,14 @@ package enginebench
 
 import (
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -106,6 +110,46 @@ func TestPostgresLimitsDoEveryStep(t *testing.T) {
 	}
 	if n := len(l.(*postgresLimit).crowd); n != rawConnections {
 		t.Errorf("the crowd has %d connections, want %d", n, rawConnections)
+	}
+}
+
+// In MongoDB too.
+func TestMongoLimitsDoEveryStep(t *testing.T) {
+	servers := &mongotest.Servers{}
+	t.Cleanup(servers.Stop)
+	server := servers.One()
+	coll := server.Client(t).Database(server.Database(t)).Collection("raw")
+	l, err := openMongoLimit(t.Context(), coll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const alone, grouped, crowded = 3, rawStatements + 2, 11
+	if err := errors.Join(l.steps(t.Context(), alone, 1), l.steps(t.Context(), grouped, grouped), l.(crowd).single(t.Context(), crowded)); err != nil {
+		t.Fatal(err)
+	}
+	rose := 0
+	for _, name := range []string{"raw", "raw_crowd"} {
+		cursor, err := coll.Database().Collection(name).Find(t.Context(), bson.D{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var docs []struct{ Version int }
+		if err := cursor.All(t.Context(), &docs); err != nil {
+			t.Fatal(err)
+		}
+		for _, doc := range docs {
+			rose += doc.Version - 1
+		}
+	}
+	if want := alone + grouped + crowded; rose != want {
+		t.Errorf("the versions rose by %d, want %d", rose, want)
+	}
+	// A version that is not as it was is an error.
+	if _, err := coll.UpdateMany(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{{Key: "version", Value: int64(0)}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.steps(t.Context(), 1, 1); !errors.Is(err, stabilize.ErrInternal) {
+		t.Errorf("a step that changed nothing: %v", err)
 	}
 }
 

@@ -7,13 +7,17 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -43,6 +47,32 @@ func TestEveryScenarioOnEveryStore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// In MongoDB it is counted what is sent. The scenarios are those that the rest is like:
+// FerretDB is slow.
+func TestMongoDB(t *testing.T) {
+	servers := &mongotest.Servers{}
+	t.Cleanup(servers.Stop)
+	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
+		client, name := server.Client(t), server.Database(t)
+		uri, err := url.Parse(server.URI(t)) // of one host, or it is given a database by the URI's owner
+		if err != nil {
+			t.Fatal(err)
+		}
+		uri.Path = "/" + name
+		args := []string{"-json", "-raw-size", "4", "-raw-groups", "1", "-raw-crowd", "4", "-warmup", "0", "-scenario"}
+		for i, r := range runJSON(t, tiny(uri.String(), append(args, "B2,B6")...)) {
+			checkResult(t, []string{"B2", "B6"}[i], r, "mongodb")
+		}
+		for _, r := range runJSON(t, tiny(uri.String(), append(args, "B1", "-workers", "1")...)) {
+			delete(r, "workers")
+			checkResult(t, "B1", r, "mongodb")
+		}
+		if left, err := client.Database(name).ListCollectionNames(t.Context(), bson.D{}); err != nil || len(left) > 0 {
+			t.Errorf("%v is left (%v)", left, err)
+		}
+	})
 }
 
 // The test binary is its own worker process, as the program is.
@@ -144,8 +174,11 @@ func checkResult(t *testing.T, name string, r map[string]any, store string) {
 		"allocs_per_step", "bytes_per_step", "commits_per_step", "cpu_ms_per_step", "p50_ms", "p95_ms",
 		"raw_grouped_per_s", "raw_single_per_s", "scenario", "steps_per_s", "workflows_per_s",
 	}
-	if store == "postgres" {
+	if store == "postgres" || store == "mongodb" {
 		want = append(want, "raw_crowded_per_s")
+	}
+	if store == "mongodb" {
+		want = append(want, "round_trips_per_step", "workflow_writes_per_step")
 	}
 	if name == "B6" {
 		want = append(want, "short_stages", "long_stages", "short_ms_per_message", "long_ms_per_message", "ratio",
@@ -278,6 +311,9 @@ func TestBadArguments(t *testing.T) {
 		{"-dsn", "sqlite://", "-workers", "-1"},
 		{"-dsn", "sqlite://", "-workers", "1,1"},
 		{"-dsn", "sqlite://", "-workers", "many"},
+		{"-dsn", "memory:", "-raw-size", "201"},
+		{"-dsn", "mongodb://localhost/"},
+		{"-dsn", "mongodb://localhost/db?prefix=x_"},
 		{"-dsn", "memory:x"},
 		{"-dsn", "nosuch://"},
 		{"-dsn", "sqlite:x.db"},

@@ -15,6 +15,8 @@ type usage struct {
 	commits int64
 	batches int64
 	claims  int64
+	trips   int64 // round trips, where they are counted
+	writes  int64 // documents of workflows written, where they are counted
 	bytes   int64
 	allocs  uint64
 	cpu     time.Duration
@@ -26,6 +28,8 @@ func (u *usage) add(v usage) {
 	u.commits += v.commits
 	u.batches += v.batches
 	u.claims += v.claims
+	u.trips += v.trips
+	u.writes += v.writes
 	u.bytes += v.bytes
 	u.allocs += v.allocs
 	u.cpu += v.cpu
@@ -60,6 +64,7 @@ func (m *meter) end(from reading) usage {
 	return usage{
 		wall: wall, steps: u.steps - from.usage.steps,
 		commits: u.commits - from.usage.commits, batches: u.batches - from.usage.batches, claims: u.claims - from.usage.claims,
+		trips: u.trips - from.usage.trips, writes: u.writes - from.usage.writes,
 		bytes: u.bytes - from.usage.bytes, allocs: u.allocs - from.usage.allocs, cpu: u.cpu - from.usage.cpu,
 	}
 }
@@ -70,6 +75,9 @@ func (m *meter) read() reading {
 	u := usage{
 		steps: m.steps(), claims: m.store.claims.Load(), bytes: m.b.site.written(),
 		allocs: mem.Mallocs, cpu: processCPU(),
+	}
+	if c, ok := m.b.site.(counting); ok {
+		u.trips, u.writes = c.sent()
 	}
 	for _, e := range m.engines {
 		batches, commits := e.Commits()
@@ -83,6 +91,7 @@ func (m *meter) read() reading {
 		}
 		u.add(usage{
 			steps: n.Steps, commits: n.Commits, batches: n.Batches, claims: n.Claims,
+			trips: n.Trips, writes: n.Writes,
 			bytes: n.Bytes, allocs: n.Allocs, cpu: time.Duration(n.CPU),
 		})
 	}

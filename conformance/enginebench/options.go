@@ -46,10 +46,12 @@ type options struct {
 
 	rawSingle int // steps of the raw limit, one per commit
 	rawGroups int // groups of the raw limit
+	rawSize   int // steps of a group
 	rawCrowd  int // steps of the raw limit, one per commit, on several connections
 }
 
-// rawGroup is how many steps the raw limit puts into one commit.
+// rawGroup is how many workflows the raw limit has, and the default of -raw-size: how
+// many steps it puts into one commit at most.
 const rawGroup = 200
 
 func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error) {
@@ -58,7 +60,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f := flag.NewFlagSet("enginebench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	if byDSN {
-		f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal, postgres://USER:PASSWORD@HOST/DATABASE")
+		f.StringVar(&o.dsn, "dsn", "", "`DSN` of the store: memory:, sqlite://, sqlite://PATH?synchronous=normal, postgres://USER:PASSWORD@HOST/DATABASE, mongodb://USER:PASSWORD@HOST/DATABASE")
 	} else {
 		f.StringVar(&o.dir, "dir", "", "existing `DIRECTORY` that the stores' are made in (default the system's for temporary files)")
 	}
@@ -81,8 +83,9 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f.IntVar(&o.messages, "messages", 50, "messages run of the long chain in B6")
 	f.IntVar(&o.warmup, "warmup", 20, "workflows before measuring")
 	f.IntVar(&o.rawSingle, "raw-single", 1000, "steps of the raw limit, one per commit")
-	f.IntVar(&o.rawGroups, "raw-groups", 60, fmt.Sprintf("groups of %d steps of the raw limit", rawGroup))
-	f.IntVar(&o.rawCrowd, "raw-crowd", 4000, fmt.Sprintf("steps of the raw limit, one per commit, over %d connections (PostgreSQL)", rawConnections))
+	f.IntVar(&o.rawGroups, "raw-groups", 60, "groups of steps of the raw limit")
+	f.IntVar(&o.rawSize, "raw-size", rawGroup, fmt.Sprintf("steps of a group of the raw limit, %d at most", rawGroup))
+	f.IntVar(&o.rawCrowd, "raw-crowd", 4000, fmt.Sprintf("steps of the raw limit, one per commit, over %d connections (PostgreSQL, MongoDB)", rawConnections))
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -94,7 +97,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	}
 	for name, n := range map[string]int{
 		"runs": o.runs, "concurrency": o.concurrency, "gogc": o.gogc, "starters": o.starters, "stages": o.stages, "width": o.width,
-		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups, "raw-crowd": o.rawCrowd,
+		"messages": o.messages, "raw-single": o.rawSingle, "raw-groups": o.rawGroups, "raw-size": o.rawSize, "raw-crowd": o.rawCrowd,
 	} {
 		if n <= 0 {
 			return nil, stabilize.Invalid("-"+name, "%d is not positive", n)
@@ -104,6 +107,9 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 		if n < 0 {
 			return nil, stabilize.Invalid("-"+name, "%d is negative", n)
 		}
+	}
+	if o.rawSize > rawGroup {
+		return nil, stabilize.Invalid("-raw-size", "%d is more than %d", o.rawSize, rawGroup)
 	}
 	if o.long <= o.messages {
 		return nil, stabilize.Invalid("-long", "%d stages are not more than the %d messages to run", o.long, o.messages)

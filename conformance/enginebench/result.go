@@ -21,6 +21,8 @@ type result struct {
 	RawGrouped     float64 `json:"raw_grouped_per_s,omitempty"` // absent without a raw limit
 	RawCrowded     float64 `json:"raw_crowded_per_s,omitempty"` // absent where one writes at a time
 	CommitsPerStep float64 `json:"commits_per_step"`
+	TripsPerStep   float64 `json:"round_trips_per_step,omitempty"` // absent where they are not counted
+	WritesPerStep  float64 `json:"workflow_writes_per_step,omitempty"`
 	BytesPerStep   float64 `json:"bytes_per_step"`
 	AllocsPerStep  float64 `json:"allocs_per_step"`
 	CPUPerStep     float64 `json:"cpu_ms_per_step"`
@@ -55,6 +57,8 @@ func newResult(name string, workflows int, used usage, latencies []time.Duration
 		Workflows: perSecond(workflows, used.wall), Steps: perSecond(int(used.steps), used.wall),
 		P50: milliseconds(quantile(latencies, 0.50)), P95: milliseconds(quantile(latencies, 0.95)),
 		CommitsPerStep: float64(used.commits) / steps,
+		TripsPerStep:   float64(used.trips) / steps,
+		WritesPerStep:  float64(used.writes) / steps,
 		BytesPerStep:   float64(used.bytes) / steps,
 		AllocsPerStep:  float64(used.allocs) / steps,
 		CPUPerStep:     milliseconds(used.cpu) / steps,
@@ -82,7 +86,7 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 func (r *result) numbers() []*float64 {
 	list := []*float64{
 		&r.Workflows, &r.Steps, &r.P50, &r.P95, &r.RawSingle, &r.RawGrouped, &r.RawCrowded,
-		&r.CommitsPerStep, &r.BytesPerStep, &r.AllocsPerStep, &r.CPUPerStep,
+		&r.CommitsPerStep, &r.TripsPerStep, &r.WritesPerStep, &r.BytesPerStep, &r.AllocsPerStep, &r.CPUPerStep,
 		&r.Workers, &r.WaitP50, &r.batchesPerStep, &r.claimsPerStep, &r.rawCPUPerStep, &r.repeated,
 	}
 	if s := r.sizeResult; s != nil {

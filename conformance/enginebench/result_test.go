@@ -52,9 +52,9 @@ func TestMedianOfEachNumber(t *testing.T) {
 // A use counts once, however it is measured in parts.
 func TestUsageOfAMeterIsWhatCameBetween(t *testing.T) {
 	var sum usage
-	sum.add(usage{wall: 1, steps: 2, commits: 3, batches: 4, claims: 5, bytes: 6, allocs: 7, cpu: 8})
-	sum.add(usage{wall: 10, steps: 20, commits: 30, batches: 40, claims: 50, bytes: 60, allocs: 70, cpu: 80})
-	if want := (usage{wall: 11, steps: 22, commits: 33, batches: 44, claims: 55, bytes: 66, allocs: 77, cpu: 88}); sum != want {
+	sum.add(usage{wall: 1, steps: 2, commits: 3, batches: 4, claims: 5, trips: 9, writes: 10, bytes: 6, allocs: 7, cpu: 8})
+	sum.add(usage{wall: 10, steps: 20, commits: 30, batches: 40, claims: 50, trips: 90, writes: 100, bytes: 60, allocs: 70, cpu: 80})
+	if want := (usage{wall: 11, steps: 22, commits: 33, batches: 44, claims: 55, trips: 99, writes: 110, bytes: 66, allocs: 77, cpu: 88}); sum != want {
 		t.Errorf("%+v, want %+v", sum, want)
 	}
 }

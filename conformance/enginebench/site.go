@@ -39,6 +39,13 @@ type limit interface {
 	close() error
 }
 
+// counting is a site whose stores count what they send to their server.
+type counting interface {
+	// sent returns how many commands were sent up to now, each a round trip, and how
+	// many documents of workflows were written by them.
+	sent() (trips, writes int64)
+}
+
 // crowd is a limit of a database that several connections write to at once.
 type crowd interface {
 	// single does n steps, each a commit of its own, over rawConnections connections
@@ -59,6 +66,8 @@ func openSite(open Opener, o *options) (site, error) {
 		return openSQLiteSite(rest)
 	case "postgres", "postgresql":
 		return openPostgresSite(dsn)
+	case "mongodb", "mongodb+srv":
+		return openMongoSite(dsn)
 	}
 	_, err := stores.Parse(dsn)
 	if err == nil {

@@ -32,6 +32,14 @@ func columns() []column {
 			return fmt.Sprintf(format, of(r))
 		}
 	}
+	counted := func(of func(*result) float64) func(*result) string {
+		return func(r *result) string {
+			if r.TripsPerStep == 0 {
+				return "–"
+			}
+			return fmt.Sprintf("%.2f", of(r))
+		}
+	}
 	return []column{
 		{"", func(r *result) string { return turn{r.Scenario, int(r.Workers)}.String() }},
 		{"workflows/s", number("%.0f", func(r *result) float64 { return r.Workflows })},
@@ -43,10 +51,13 @@ func columns() []column {
 		{"steps/raw grouped", raw("%.3f", func(r *result) float64 { return r.Steps / r.RawGrouped })},
 		{"raw single×10/s", crowded("%.0f", func(r *result) float64 { return r.RawCrowded })},
 		{"steps/raw single×10", crowded("%.2f", func(r *result) float64 { return r.Steps / r.RawCrowded })},
+		{"steps/raw single", raw("%.2f", func(r *result) float64 { return r.Steps / r.RawSingle })},
 		{"p50×raw single", raw("%.2f", func(r *result) float64 { return r.P50 * r.RawSingle / 1000 })},
 		{"commits/step", number("%.2f", func(r *result) float64 { return r.CommitsPerStep })},
 		{"batches/step", number("%.3f", func(r *result) float64 { return r.batchesPerStep })},
 		{"claims/step", number("%.3f", func(r *result) float64 { return r.claimsPerStep })},
+		{"round trips/step", counted(func(r *result) float64 { return r.TripsPerStep })},
+		{"workflow writes/step", counted(func(r *result) float64 { return r.WritesPerStep })},
 		{"bytes/step", number("%.0f", func(r *result) float64 { return r.BytesPerStep })},
 		{"allocs/step", number("%.0f", func(r *result) float64 { return r.AllocsPerStep })},
 		{"CPU ms/step", number("%.3f", func(r *result) float64 { return r.CPUPerStep })},

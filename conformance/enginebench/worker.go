@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/stabilize-dev/go-stabilize/events"
-	"github.com/stabilize-dev/go-stabilize/persistence"
-	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
@@ -42,8 +40,8 @@ type word struct {
 
 // counts are the counters of a process.
 type counts struct {
-	Steps, Commits, Batches, Claims, Bytes, CPU int64
-	Allocs                                      uint64
+	Steps, Commits, Batches, Claims, Trips, Writes, Bytes, CPU int64
+	Allocs                                                     uint64
 }
 
 // teller writes words, from any goroutine.
@@ -76,7 +74,8 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err e
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(o.GOGC))
 	var clock stabilize.SystemClock
-	opened, err := stores.DSN(o.DSN)(ctx, persistence.Settings{Clock: clock})
+	var sent tally
+	opened, err := openCounted(ctx, o.DSN, clock, &sent)
 	if err != nil {
 		return err
 	}
@@ -105,6 +104,7 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err e
 			return err
 		}
 		say.Counts = countsOf(store, e, ran.Load(), o.CountBytes)
+		say.Counts.Trips, say.Counts.Writes = sent.sent()
 	}
 }
 

@@ -123,6 +123,7 @@ func parallelSplit(r *run) {
 func synchronization(r *run) {
 	id := r.start(ok("A"), ok("B", "A"), gate("C", "A"), ok("D", "B", "C"))
 	r.waits(id, "C")
+	r.succeeded(id, "B")
 	r.after(30 * 24 * time.Hour)
 	r.count(id, 1, "B")
 	r.still(id, "D")

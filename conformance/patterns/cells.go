@@ -24,7 +24,7 @@ func (m mode) String() string {
 // modes returns the modes of a depth.
 func modes(d Depth) []mode {
 	switch d {
-	case Single:
+	case Single, Sample:
 		return []mode{{true, 1}}
 	case Brief:
 		return []mode{{true, 1}, {false, 8}}
@@ -57,7 +57,7 @@ func (m mode) plain() cell { return cell{mode: m} }
 // cells returns the cells of a mode in which something goes wrong, for a
 // scenario that has n commits.
 func (m mode) cells(d Depth, n int) []cell {
-	if d == Single {
+	if d == Single || d == Sample {
 		return nil
 	}
 	var out []cell

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
@@ -49,11 +48,8 @@ func newCrew(t conformance.T, b backend) *crew {
 }
 
 // begin starts the processes of a cell; only the first meets its crash.
-func (c *crew) begin(at cell, real bool, record events.RecorderFunc) {
-	numbers := engine.Config{Concurrency: max(1, at.workers, at.least), MaxDepth: c.depth}
-	if real {
-		numbers.LeaseTTL, numbers.MaxPoll = 500*time.Millisecond, 20*time.Millisecond
-	}
+func (c *crew) begin(at cell, numbers engine.Config, record events.RecorderFunc) {
+	numbers.Concurrency, numbers.MaxDepth = max(1, at.workers, at.least), c.depth
 	processes := 1
 	if at.workers > 1 {
 		processes, numbers.Concurrency = 2, max(1, at.workers/2, at.least)

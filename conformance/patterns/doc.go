@@ -12,7 +12,7 @@
 // with one worker and with eight on two handles; plainly, with every message
 // delivered twice, in shuffled order, and with a crash before and after every
 // commit. How much of the matrix is run depends on the speed: Run has each scenario
-// once, RunStress a part of the matrix; WithDepth sets it. In all cells the final
+// once, RunStress a part of the matrix; WithDepth sets it, also to less. In all cells the final
 // statuses, the number of committed task executions and the outputs are the same;
 // only attempts may be more where something crashed. After each scenario nothing
 // may be left: no message, no lock, no place, no signal that was not meant to be.

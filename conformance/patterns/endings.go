@@ -25,7 +25,7 @@ func terminations() []pattern {
 		id: 43, name: "Explicit Termination", built: "`EndsWorkflow()`",
 		sentence: "A stage that ends well ends its workflow with success; the rest is withdrawn.",
 		scenarios: []scenario{
-			{name: "withdraws the rest", play: explicitEnd, least: 2, span: 31 * 24 * time.Hour},
+			{name: "withdraws the rest", play: explicitEnd, least: 2},
 			{name: "of a child", play: explicitEndOfChild},
 			{name: "inside a stage", play: explicitEndInside},
 			{name: "not reached", play: explicitEndMissed},
@@ -44,9 +44,12 @@ func implicitEnd(r *run) {
 	r.waits(id, "B")
 	r.succeeded(id, "C")
 	r.after(before)
-	r.still(id, "B")
-	if now := r.load(id); now.Status != stabilize.Running {
-		r.Errorf("before its time it is %s", now.Status)
+	now := r.load(id)
+	due := now.StageByRef("B").Tasks[0].StartedAt.Add(r.scaled(30 * day))
+	if r.clock.Now().Before(due) { // in real time a slow store may be later
+		if b := now.StageByRef("B"); now.Status != stabilize.Running || b.Status != stabilize.Suspended {
+			r.Errorf("before its time it is %s, and B is %s", now.Status, b.Status)
+		}
 	}
 	r.after(30*day - before)
 	r.after(day)

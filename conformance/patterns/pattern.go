@@ -19,6 +19,14 @@ type pattern struct {
 // label is the name of the pattern's sub-test.
 func (p *pattern) label() string { return fmt.Sprintf("WCP-%02d", p.id) }
 
+// of returns the scenarios of a depth.
+func (p *pattern) of(d Depth) []scenario {
+	if d == Sample {
+		return p.scenarios[:1]
+	}
+	return p.scenarios
+}
+
 // scenario is one way a pattern goes. It starts workflows, acts on them from
 // outside, and says how they end.
 type scenario struct {

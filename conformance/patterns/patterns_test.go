@@ -164,6 +164,7 @@ func TestCells(t *testing.T) {
 		{mode{false, 8}, Brief, 2},
 		{mode{false, 8}, Full, 20},
 		{mode{true, 1}, Single, 0},
+		{mode{true, 1}, Sample, 0},
 	} {
 		if got := crashes(c.mode, c.depth, 10); got != c.want {
 			t.Errorf("%s, depth %d: %d crash points, want %d", c.mode, c.depth, got, c.want)

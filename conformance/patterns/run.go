@@ -26,6 +26,7 @@ type run struct {
 	look  persistence.Store // sees what is durable
 	clock stabilize.Clock
 	real  bool
+	slow  bool
 	span  time.Duration
 	begun bool
 
@@ -40,7 +41,7 @@ type run struct {
 
 func newRun(t conformance.T, b backend, cfg config, at cell, span time.Duration) *run {
 	r := &run{
-		T: t, at: at, crew: newCrew(t, b), look: b.Open(), clock: stabilize.SystemClock{}, real: cfg.real,
+		T: t, at: at, crew: newCrew(t, b), look: b.Open(), clock: stabilize.SystemClock{}, real: cfg.real, slow: cfg.depth == Sample,
 		span: max(span, time.Minute), finished: map[string]int{}, leftover: map[string]int{},
 	}
 	r.standardTasks()
@@ -61,9 +62,20 @@ func (r *run) exact() bool { return r.at.exact() }
 func (r *run) engines() *crew {
 	if !r.begun {
 		r.begun = true
-		r.crew.begin(r.at, r.real, r.record)
+		r.crew.begin(r.at, r.numbers(), r.record)
 	}
 	return r.crew
+}
+
+// numbers are those of engines: what has died is found out about soon in real time.
+func (r *run) numbers() engine.Config {
+	switch {
+	case !r.real:
+		return engine.Config{}
+	case r.slow: // a lease must outlast some commands
+		return engine.Config{LeaseTTL: 5 * time.Second, MaxPoll: 100 * time.Millisecond}
+	}
+	return engine.Config{LeaseTTL: 500 * time.Millisecond, MaxPoll: 20 * time.Millisecond}
 }
 
 func (r *run) record(_ context.Context, evs []events.Event) {
@@ -206,10 +218,13 @@ func (r *run) pause(d time.Duration) {
 
 // patience is how long a scenario waits for something to happen.
 func (r *run) patience() time.Duration {
-	if r.real {
-		return 20 * time.Second
+	switch {
+	case !r.real:
+		return 5 * time.Minute
+	case r.slow:
+		return 2 * time.Minute
 	}
-	return 5 * time.Minute
+	return 20 * time.Second
 }
 
 // until waits until something holds of a workflow, and returns it.

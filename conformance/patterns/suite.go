@@ -25,8 +25,8 @@ type Opener interface {
 // Depth says how much of the matrix is run.
 type Depth int
 
-// The depths. Under go test -short, and under the race detector, each but Full is
-// the one below it.
+// The depths. Under go test -short, and under the race detector, each above Single
+// is the one below it.
 const (
 	// Normal: all modes and faults, three seeds, every crash point in one mode and
 	// a few in the others.
@@ -37,6 +37,9 @@ const (
 	Single
 	// Full: every crash point in every mode, and 50 seeds.
 	Full
+	// Sample: the first scenario of each pattern, once; for servers on which a step
+	// takes a tenth of a second.
+	Sample
 )
 
 // WithDepth sets how much of the matrix is run. Without it that is Single, under
@@ -108,7 +111,7 @@ func checks(cfg config) []conformance.Check[place] {
 	for _, p := range all() {
 		clause := conformance.Clause{ID: p.label(), Group: "WCP", Sentence: p.name + ": " + p.sentence}
 		out = append(out, conformance.Check[place]{Clause: clause, Run: func(t conformance.T, at place, _ conformance.Effort) {
-			for _, s := range p.scenarios {
+			for _, s := range p.of(cfg.depth) {
 				at.t.Run(s.name, func(sub *testing.T) {
 					s.matrix(sub, at.open, cfg, clause, func(in cell, seen string) {
 						t.Errorf("scenario %q, in cell %s, seed %d: %s", s.name, in, in.plan.Seed, seen)

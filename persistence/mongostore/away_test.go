@@ -101,10 +101,10 @@ func TestOpenWithoutServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const wait = 300 * time.Millisecond
-			ctx, cancel := context.WithTimeout(t.Context(), wait)
-			defer cancel()
 			for class, open := range map[error]func() (*mongostore.Store, error){
 				context.DeadlineExceeded: func() (*mongostore.Store, error) {
+					ctx, cancel := context.WithTimeout(t.Context(), wait)
+					defer cancel()
 					return mongostore.Open(ctx, mongostore.Config{URI: withSecret(c.host, "")})
 				},
 				stabilize.ErrTransient: func() (*mongostore.Store, error) {

@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -177,5 +178,45 @@ func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()
+	}
+}
+
+// flights are the tokens of commits that are on their way.
+type flights struct {
+	mu       sync.Mutex
+	now      map[string]bool
+	watchers map[*map[string]bool]bool
+}
+
+func newFlights() *flights {
+	return &flights{now: map[string]bool{}, watchers: map[*map[string]bool]bool{}}
+}
+
+func (f *flights) begin(tx string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now[tx] = true
+	for seen := range f.watchers {
+		(*seen)[tx] = true
+	}
+}
+
+func (f *flights) end(tx string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.now, tx)
+}
+
+// watch returns the tokens that were on their way at any time until stop is called;
+// they may be read after that.
+func (f *flights) watch() (seen map[string]bool, stop func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen = maps.Clone(f.now)
+	f.watchers[&seen] = true
+	return seen, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watchers, &seen)
 	}
 }

@@ -235,11 +235,11 @@ func (s *Store) try(ctx context.Context, works []*work) {
 	for _, w := range works {
 		w.alone = len(works) == 1
 		w.attempt = attempt{mark: mark{Tx: s.token()}}
-		s.flying.Store(w.mark.Tx, true)
+		s.flying.begin(w.mark.Tx)
 	}
 	defer func() {
 		for _, w := range works {
-			s.flying.Delete(w.mark.Tx)
+			s.flying.end(w.mark.Tx)
 		}
 	}()
 	steps := []func(context.Context, []*work) error{

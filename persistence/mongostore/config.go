@@ -36,9 +36,6 @@ type Config struct {
 	Migrate bool
 	// Concern is how durable what is written is, and what is read.
 	Concern Concern
-	// SingleStatements sends one update in each command instead of many. It is set by
-	// itself on FerretDB 1, which needs it.
-	SingleStatements bool
 
 	// Clock is the only source of time. nil: the clock of the database's server, as it
 	// tells it when the store is opened and every 30 seconds of use, so that hosts whose

@@ -68,16 +68,13 @@ func TestDifferential(t *testing.T) {
 	})
 }
 
-// TestPatterns is brief, unless STABILIZE_TEST_FULL is set. FerretDB 1 is left out then:
-// in real time a month is seconds, in which it does not get far.
+// TestPatterns has a scenario of each, unless STABILIZE_TEST_FULL is set. FerretDB 1
+// does not get through the largest.
 func TestPatterns(t *testing.T) {
-	depth := patterns.Brief
-	if os.Getenv("STABILIZE_TEST_FULL") != "" {
-		depth = patterns.Normal
-	}
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
-		if server.Name() == "ferretdb" && depth == patterns.Brief {
-			return
+		depth := patterns.Sample
+		if os.Getenv("STABILIZE_TEST_FULL") != "" {
+			depth = patterns.Normal
 		}
 		patterns.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patterns.WithDepth(depth), patterns.RealTime(), patience(), effort())
 	})

@@ -57,19 +57,18 @@ func (s *Store) decideUpdates(ctx context.Context, coll *mongo.Collection, works
 			done: func(v primaryView) bool { p := primary{Rev: v.Rev, Txs: v.Txs}; return p.judge(w.mark) == committed },
 		}
 	}
-	var err error
-	made := make([]bool, len(changes))
+	made, errs := make([]bool, len(changes)), make([]error, len(changes))
 	if coll == s.steps {
 		// Read back afterwards it might be gone: finished by somebody else.
-		err = s.swapSingly(ctx, coll, changes, made)
+		s.swapSingly(ctx, coll, changes, made, errs)
 	} else {
-		made, err = s.swap(ctx, coll, changes)
+		made, errs = s.swap(ctx, coll, changes)
 	}
 	for i, w := range works {
 		switch {
 		case made[i]:
-		case err != nil:
-			s.probe(ctx, w, err)
+		case errs[i] != nil:
+			s.probe(ctx, w, errs[i])
 		default:
 			w.look, w.state = true, again
 		}

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -184,7 +185,8 @@ func (s *Store) markWorkflows(ctx context.Context, docs []workflow, m mark) ([]b
 	if err := s.finish(ctx, txs); err != nil || len(docs) == 0 {
 		return nil, err
 	}
-	return s.swap(ctx, s.workflows, changes)
+	made, errs := s.swap(ctx, s.workflows, changes)
+	return made, cmp.Or(errs...)
 }
 
 // fields are what a document that is to go gets.

@@ -56,6 +56,14 @@
 // 16 MB; what is larger than Config.MaxPayload is ErrTooLarge, and in a workflow of
 // many stages the bodies are kept outside, so that a few ten thousand stages fit.
 //
+// # What it costs
+//
+// A batch of commits is seven commands, of which four wait for each other; under load
+// that is about one for a step, and one document of a workflow. A commit sends only
+// what it changes, but a server may write the whole document for it: with 1,000 stages
+// of 600 bytes that is 700 KB. The figures are in docs/choosing-a-store.md, and those
+// of another server are found by conformance/cmd/enginebench.
+//
 // Only what every server does alike is used: compare-and-set of one document,
 // insertMany and deleteMany, simple filters, one index in a call. See errors.go for
 // codes and labels, update.go for how many updates travel as one command.

@@ -74,7 +74,6 @@ const (
 	codeNoMajority      = 100 // UnsatisfiableWriteConcern
 	codeNoMajorityReads = 148 // ReadConcernMajorityNotEnabled
 	codeUnauthorized    = 13
-	codeNotInAPI        = 323 // APIStrictError: the client wants the stable API and no more
 )
 
 // passing are the codes of what passes, of a server that says so before it does

@@ -15,9 +15,6 @@ func (s *Store) DepthByIndex(ctx context.Context) (queue.Depth, error) {
 	return s.depthByIndex(ctx, micros(s.now()), lapsed)
 }
 
-// ManyStatements has a store send many updates in one command, whatever the server.
-func (s *Store) ManyStatements() { s.single = false }
-
 // ClassOf is the class of a driver's error.
 func ClassOf(err error) error { return classOf(err) }
 

@@ -87,7 +87,6 @@ func TestStepDown(t *testing.T) {
 // A commit of a batch that the server refuses leaves the others alone.
 func TestOneIsRefused(t *testing.T) {
 	h := newHarness(t, servers.One())
-	h.first.ManyStatements()
 	var commits []*persistence.Commit
 	for _, id := range []string{"a", "b", "c"} {
 		h.must(t, h.first.Push(t.Context(), queue.Outgoing{ID: id, Message: queue.StartWaitingWorkflows{Key: "k"}}))

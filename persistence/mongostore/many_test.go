@@ -5,10 +5,12 @@ package mongostore_test
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -18,7 +20,6 @@ import (
 // only messages that are theirs.
 func TestManyStatements(t *testing.T) {
 	h := newHarness(t, servers.One())
-	h.first.ManyStatements()
 	const n = 12
 	header := func(i int) *stabilize.Header {
 		return &stabilize.Header{ID: fmt.Sprint("w", i), Application: "app", Name: "many", Status: stabilize.Running, CreatedAt: h.clock.Now()}
@@ -90,6 +91,70 @@ func TestManyStatements(t *testing.T) {
 		}
 		if head.Version != version || fmt.Sprint(ids) != messages {
 			t.Errorf("%s is at version %d with %v, want %d with %s", head.ID, head.Version, ids, version, messages)
+		}
+	}
+}
+
+// A command of many updates that is refused because of one of them takes no others with
+// it, whether the server made some of them or none.
+func TestRefusedTogether(t *testing.T) {
+	h := newHarness(t, servers.One())
+	const n = 5
+	commits := func(version int64) (list []*persistence.Commit) {
+		for i := range n {
+			list = append(list, &persistence.Commit{WorkflowID: fmt.Sprint("w", i), Expect: version, Header: &stabilize.Header{
+				ID: fmt.Sprint("w", i), Application: "app", Name: "many", Status: stabilize.Running, CreatedAt: h.clock.Now(),
+			}})
+		}
+		return list
+	}
+	for _, err := range h.first.CommitBatch(t.Context(), commits(0)) {
+		h.must(t, err)
+	}
+	for _, executed := range []bool{true, false} {
+		version := map[bool]int64{true: 1, false: 2}[executed]
+		var refused, single atomic.Int64
+		h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+			list, ok := c.Body.Lookup("updates").ArrayOK()
+			if !ok || c.Executed() != executed {
+				return mongoproxy.Fault{}
+			}
+			switch values, _ := list.Values(); {
+			case len(values) > 1:
+				refused.Add(1)
+				return mongoproxy.Fault{Answer: refusal(t, 17419)}
+			default:
+				if _, err := values[0].Document().LookupErr("u", "$set", "version"); err != nil {
+					break // it does not decide
+				}
+				single.Add(1)
+				if id, _ := values[0].Document().Lookup("q", "_id").StringValueOK(); id == "w3" {
+					return mongoproxy.Fault{Answer: refusal(t, 17419)}
+				}
+			}
+			return mongoproxy.Fault{}
+		})
+		errs := h.first.CommitBatch(t.Context(), commits(version))
+		h.links[0].Intercept(nil)
+		if refused.Load() != 1 {
+			t.Fatalf("%d commands of several updates were refused", refused.Load())
+		}
+		for i, err := range errs {
+			want := error(nil)
+			if i == 3 && !executed {
+				want = stabilize.ErrTooLarge
+			}
+			if !errors.Is(err, want) {
+				t.Errorf("executed %v, commit %d: %v, want %v", executed, i, err, want)
+			}
+			head, err := h.second.Summary(t.Context(), fmt.Sprint("w", i))
+			h.must(t, err)
+			if at := version + 1; (head.Version == at) != (want == nil) {
+				t.Errorf("executed %v, workflow %d is at version %d", executed, i, head.Version)
+			}
+		}
+		if executed && single.Load() != 0 {
+			t.Errorf("%d updates that were made were sent again", single.Load())
 		}
 	}
 }

@@ -197,15 +197,15 @@ func (s *Store) settle(ctx context.Context, filter bson.D) (done bool, err error
 // left returns the marks on messages that a filter finds, but for those of this
 // handle's commits: they would be finished twice.
 func (s *Store) left(ctx context.Context, filter bson.D) ([]mark, error) {
-	own := map[any]bool{}
-	s.flying.Range(func(tx, _ any) bool { own[tx] = true; return true })
+	own, stop := s.flying.watch()
 	found, _, err := intact[marked](ctx, s.messages, filter, options.Find().SetProjection(marks()).SetLimit(settleAtOnce))
+	stop()
 	if err != nil {
 		return nil, err
 	}
 	var list []mark
 	for _, f := range found {
-		if _, now := s.flying.Load(f.Mark.Tx); !now && !own[f.Mark.Tx] {
+		if !own[f.Mark.Tx] {
 			list = append(list, f.Mark)
 		}
 	}

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -21,7 +22,11 @@ func (s *Store) placeMessages(ctx context.Context, works []*work) error {
 		}
 	}
 	err := eachAtOnce(
-		func() (err error) { drops.made, err = s.swap(ctx, s.messages, drops.changes); return err },
+		func() error {
+			var errs []error
+			drops.made, errs = s.swap(ctx, s.messages, drops.changes)
+			return cmp.Or(errs...)
+		},
 		func() error { return s.insert(ctx, &births) },
 	)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -113,22 +112,9 @@ func (s *Store) sweep(ctx context.Context) error {
 // abandoned is after how long nobody can still be about to insert or to decide.
 const abandoned = 24 * time.Hour
 
-// inspect finds out what kind of server it is (FerretDB 1 hangs on an update command of
-// many statements), and whether it gives the concern that is asked for.
+// inspect finds out whether the server gives the concern that is asked for.
 func (s *Store) inspect(ctx context.Context) error {
-	var info struct {
-		One string `bson:"ferretdbVersion"` // of FerretDB 1
-		Two struct {
-			Version string `bson:"version"`
-		} `bson:"ferretdb"`
-	}
-	err := s.db.RunCommand(ctx, d("buildInfo", int32(1))).Decode(&info)
-	if err != nil && !hasCode(err, codeNotInAPI) {
-		return s.refused(err)
-	}
-	version := strings.TrimPrefix(info.Two.Version, "v")
-	s.single = s.single || strings.HasPrefix(version, "1.") || version == "" && info.One != ""
-	err = s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
+	err := s.meta.FindOne(ctx, bson.D{{Key: "_id", Value: metaSchema}}).Err()
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return s.refused(err)
 	}

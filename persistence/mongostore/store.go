@@ -34,13 +34,12 @@ type Store struct {
 	steps      *mongo.Collection // commits of several documents that name no workflow
 	meta       *mongo.Collection
 
-	single   bool        // one update statement in a command
 	migrated atomic.Bool // the schema was seen
 	opening  sync.Mutex
 
 	known  *cache
 	keys   *locks   // of admission keys, and of claiming, within this handle
-	flying sync.Map // tokens of this handle's commits that are on their way
+	flying *flights // this handle's commits that are on their way
 	wake   chan struct{}
 	gate   *persistence.Gate
 }
@@ -68,8 +67,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, client: cfg.Client, single: cfg.SingleStatements,
-		known: newCache(), keys: newLocks(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
+		cfg: cfg, client: cfg.Client,
+		known: newCache(), keys: newLocks(), flying: newFlights(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
 	}
 	if cfg.Client == nil {
 		opts := options.Client().ApplyURI(cfg.URI)

@@ -43,39 +43,57 @@ func byTx(tx string) func(primaryView) bool {
 	return func(v primaryView) bool { return v.Tx == tx }
 }
 
-// swap makes many compare-and-sets, each on its own, and tells which were made. They
-// travel as one unordered command where the server takes that; it only says how many
+// swap makes many compare-and-sets, each on its own, and tells which were made and
+// what went wrong with which. They travel as unordered commands; one only says how many
 // it made, and if that is not all of them, they are read back.
-func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []change) ([]bool, error) {
-	made := make([]bool, len(changes))
-	if s.single || len(changes) == 1 {
-		return made, s.swapSingly(ctx, coll, changes, made)
-	}
+func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []change) (made []bool, errs []error) {
+	made, errs = make([]bool, len(changes)), make([]error, len(changes))
 	parts := (len(changes) + statements - 1) / statements
-	return made, each(parts, func(i int) error {
+	_ = each(parts, func(i int) error {
 		from, to := i*statements, min((i+1)*statements, len(changes))
-		return s.swapMany(ctx, coll, changes[from:to], made[from:to])
+		s.swapMany(ctx, coll, changes[from:to], made[from:to], errs[from:to])
+		return nil
 	})
+	return made, errs
 }
 
-// statements is how many updates one command has at most.
-const statements = 100
+// statements is how many updates one command has at most. FerretDB 1 keeps a connection
+// to its engine for each until all are done, of 100, and hangs when it has none left.
+const statements = 50
 
-func (s *Store) swapMany(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
+func (s *Store) swapMany(ctx context.Context, coll *mongo.Collection, changes []change, made []bool, errs []error) {
+	if len(changes) == 1 {
+		s.swapSingly(ctx, coll, changes, made, errs)
+		return
+	}
 	models := make([]mongo.WriteModel, len(changes))
 	for i, c := range changes {
 		models[i] = mongo.NewUpdateOneModel().SetFilter(c.filter).SetUpdate(c.update)
 	}
-	res, err := coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-	if err != nil {
-		return err
-	}
-	if res.MatchedCount == int64(len(changes)) {
+	res, refused := coll.BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	if refused == nil && res.MatchedCount == int64(len(changes)) {
 		for i := range made {
 			made[i] = true
 		}
-		return nil
+		return
 	}
+	err := refused
+	if refused == nil || answered(refused) {
+		err = s.readBack(ctx, coll, changes, made)
+	}
+	switch {
+	case err != nil:
+		for i := range errs {
+			errs[i] = err
+		}
+	case refused != nil:
+		// One of them is at fault, and some servers do none behind it.
+		s.swapSingly(ctx, coll, changes, made, errs)
+	}
+}
+
+// readBack finds out which changes were made.
+func (s *Store) readBack(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
 	ids := make([]string, len(changes))
 	for i, c := range changes {
 		ids[i] = c.id
@@ -102,13 +120,17 @@ func view() bson.D {
 // atOnce is how many single statements are on their way at a time.
 const atOnce = 4
 
-func (s *Store) swapSingly(ctx context.Context, coll *mongo.Collection, changes []change, made []bool) error {
-	return each(len(changes), func(i int) error {
-		res, err := coll.UpdateOne(ctx, changes[i].filter, changes[i].update)
-		if err == nil {
+// swapSingly makes those that are not made, each by a command of its own.
+func (s *Store) swapSingly(ctx context.Context, coll *mongo.Collection, changes []change, made []bool, errs []error) {
+	_ = each(len(changes), func(i int) error {
+		if made[i] {
+			return nil
+		}
+		var res *mongo.UpdateResult
+		if res, errs[i] = coll.UpdateOne(ctx, changes[i].filter, changes[i].update); errs[i] == nil {
 			made[i] = res.MatchedCount == 1
 		}
-		return err
+		return nil
 	})
 }
 

@@ -28,7 +28,7 @@ const (
 
 // placePayloads stores the bodies that are too large for the document.
 func (s *Store) placePayloads(ctx context.Context, works []*work) error {
-	var docs []any
+	var docs []*payload
 	for _, w := range works {
 		if !w.names() {
 			continue
@@ -41,13 +41,28 @@ func (s *Store) placePayloads(ctx context.Context, works []*work) error {
 			docs = append(docs, &w.payloads[i])
 		}
 	}
-	for _, doc := range docs { // each may be as large as a command
-		if _, err := s.payloads.InsertOne(ctx, doc); err != nil {
+	for len(docs) > 0 {
+		var some []any
+		size := 0
+		for _, doc := range docs {
+			if size += len(doc.Body); len(some) > 0 && size > commandBytes || len(some) == commandDocs {
+				break
+			}
+			some = append(some, doc)
+		}
+		if _, err := s.payloads.InsertMany(ctx, some, unordered()); err != nil {
 			return err
 		}
+		docs = docs[len(some):]
 	}
 	return nil
 }
+
+// What one command inserts at most: bodies of so many bytes, or one that is larger.
+const (
+	commandBytes = 8 << 20
+	commandDocs  = 1000
+)
 
 // crowded keeps the list of tokens from growing.
 func (s *Store) crowded(ctx context.Context, w *work) error {

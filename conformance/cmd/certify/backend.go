@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/mongoharness"
 	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/persistence/stores"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -57,6 +60,17 @@ func openBackend(dsn string) (*backend, error) {
 		return &backend{name: "PostgreSQL", prepare: func(t *testing.T) func(*testing.T) conformance.Harness {
 			return func(t *testing.T) conformance.Harness {
 				return sqlharness.NewPostgres(t, sqlharness.PostgresConfig{DSN: d.Postgres})
+			}
+		}}, nil
+	case "mongodb":
+		server := mongotest.Named(d.MongoDB)
+		return &backend{name: "MongoDB", prepare: func(*testing.T) func(*testing.T) conformance.Harness {
+			return func(t *testing.T) conformance.Harness {
+				return mongoharness.New(t, mongoharness.Config{Server: server, Change: func(cfg *mongostore.Config) {
+					if d.LocalConcern {
+						cfg.Concern = mongostore.Local
+					}
+				}})
 			}
 		}}, nil
 	default:

@@ -3,10 +3,12 @@
 //
 //	go run ./conformance/cmd/certify -dsn memory:
 //	go run ./conformance/cmd/certify -dsn sqlite:///mnt/disk/work.db
+//	go run ./conformance/cmd/certify -dsn mongodb://user:password@host/work
 //
-// The store that is named is not touched: each clause has a new one, for SQLite a
-// file in a folder made beside the one named, on the same disk, and removed
-// afterwards. Options:
+// The store that is named is not touched: each clause has a new one, removed afterwards.
+// For SQLite that is a file in a folder made beside the one named, on the same disk, in
+// PostgreSQL a schema of the database that is named, in MongoDB a database of that
+// server, which the user must be allowed to make. Options:
 //
 //	-speed SPEED  run, the default, takes seconds, stress minutes, differential a night
 //	-json FILE    writes the report for machines

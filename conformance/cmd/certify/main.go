@@ -18,7 +18,7 @@ const childDSN = "CERTIFY_DSN"
 // run is the program; it does not return.
 func run(open func(dsn string) (*backend, error)) {
 	program := certify.Flags()
-	dsn := flag.String("dsn", os.Getenv(childDSN), "the data `source name`: memory: or sqlite://PATH; a folder beside PATH is used, PATH is not")
+	dsn := flag.String("dsn", os.Getenv(childDSN), "the data `source name`: memory:, sqlite://PATH, of which a folder beside PATH is used, postgres:// of which schemas of its own, or mongodb:// of which databases of its own")
 	flag.Parse()
 	if *dsn == "" {
 		flag.Usage()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,10 +13,13 @@ import (
 	"strings"
 	"testing"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
 
@@ -130,6 +134,40 @@ func TestSQLiteIsCertified(t *testing.T) {
 	}
 	if left, err := fs.Glob(os.DirFS(folder), "*"); err != nil || len(left) > 0 {
 		t.Errorf("beside the store are %v (%v)", left, err)
+	}
+}
+
+// Of MongoDB some clauses, those that look into the database and those that break its
+// links among them. Nothing is left on the server.
+func TestMongoDBIsCertified(t *testing.T) {
+	servers := &mongotest.Servers{}
+	t.Cleanup(servers.Stop)
+	server := servers.One()
+	client := server.Client(t)
+	names := func() []string {
+		list, err := client.ListDatabaseNames(t.Context(), bson.D{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	before := names()
+	uri, err := url.Parse(server.URI(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri.Path = "/work"
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, code := program(t, "sound", "-dsn", uri.String(), "-json", file, "-run", "Certify/.*/^(RT-01|RT-14|VL-10)$")
+	if code != 0 || !strings.Contains(out, "# Certificate: MongoDB\n") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	report := readReport(t, file)
+	if got := report.Count(conformance.Passed); got != 3 {
+		t.Errorf("%d clauses passed:\n%s", got, out)
+	}
+	if after := names(); !slices.Equal(after, before) {
+		t.Errorf("the server has %v, before it had %v", after, before)
 	}
 }
 

@@ -15,7 +15,7 @@
 // A Link stands between a store and a server and breaks when it is told to; package
 // commonground tells whether what went through it is understood by every server.
 //
-// It is for tests only and may import the standard library, MongoDB's driver and the
+// Named is a server of the caller's. It is for tests, and what tests stores, only and may import the standard library, MongoDB's driver and the
 // packages below it. It builds FerretDB from the sources of this module: from the
 // module cache that folder is missing, and a test elsewhere must name a server.
 //

@@ -1,5 +1,3 @@
-//go:build unix
-
 package mongotest
 
 import (
@@ -16,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -47,7 +44,7 @@ func launch(cmd *exec.Cmd, out io.Writer) (*process, error) {
 		cmd.Stdout = out
 	}
 	// An interrupt from the terminal is for the tests: the child ends when they do.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = apart()
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -1,5 +1,3 @@
-//go:build unix
-
 package mongotest
 
 import (
@@ -33,11 +31,21 @@ type Servers struct {
 	all  []*Server
 }
 
-// Each runs f on every server, as a sub-test of its name.
+// Named returns the server of that URI, somebody else's, whose user may create and drop
+// databases.
+func Named(uri string) *Server {
+	return &Server{name: "environment", start: func() (*process, string, error) { return nil, uri, nil }}
+}
+
+// Each runs f on every server, as a sub-test of its name. The server runs by then, so
+// that it belongs to none of the sub-tests of that.
 func (s *Servers) Each(t *testing.T, f func(*testing.T, *Server)) {
 	t.Helper()
 	for _, server := range s.list() {
-		t.Run(server.name, func(t *testing.T) { f(t, server) })
+		t.Run(server.name, func(t *testing.T) {
+			server.URI(t)
+			f(t, server)
+		})
 	}
 }
 
@@ -61,7 +69,7 @@ func (s *Servers) list() []*Server {
 		mongod, err := exec.LookPath("mongod")
 		switch {
 		case uri != "" && uri != askForFerretDB:
-			s.all = []*Server{{name: "environment", start: func() (*process, string, error) { return nil, uri, nil }}}
+			s.all = []*Server{Named(uri)}
 		case uri == "" && err == nil:
 			s.all = []*Server{
 				{name: "standalone", start: func() (*process, string, error) { return startMongod(mongod, "") }},
