@@ -83,7 +83,7 @@ func (b *Box) Worker() string {
 }
 
 // Reserve takes up to n places for runs whose messages a commit is about to
-// store leased, and returns how many it got. The runs whose answers are being
+// store leased, and returns how many it got: none before the worker has a lease. The runs whose answers are being
 // handled make place first. Each place is used by Adopt or given back by
 // Unreserve.
 func (b *Box) Reserve(n int) int {
@@ -93,8 +93,8 @@ func (b *Box) Reserve(n int) int {
 	p := b.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopping || p.stopRequested() {
-		return 0 // the next worker shall have them
+	if !p.leased || p.stopping || p.stopRequested() {
+		return 0 // the next claim, or the next worker, shall have them
 	}
 	own := min(n, b.owned)
 	b.owned -= own
@@ -136,8 +136,14 @@ func (b *Box) Adopt(d *Delivery, fn func(context.Context) any) {
 	p := b.p
 	h := &holding{delivery: d, lane: Work, slot: true}
 	p.mu.Lock()
-	p.held[d.ID] = h
 	delete(p.expected, d.ID)
+	if other := p.held[d.ID]; other != nil && !other.handling {
+		// Our lease had lapsed: it was stored free, and a claim has it by now.
+		p.freeSlot(h)
+		p.mu.Unlock()
+		return
+	}
+	p.held[d.ID] = h
 	p.mu.Unlock()
 	b.start(h, fn)
 }

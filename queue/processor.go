@@ -67,6 +67,7 @@ type Processor struct {
 	expected map[string]bool     // ids of messages that a commit under way leases to us
 	workFree int
 	ctlFree  int
+	leased   bool // the worker has its first lease
 	stopping bool
 	due      dueTimes
 	claiming bool           // a claim is in flight: what it got is not in held yet
@@ -154,6 +155,9 @@ func (p *Processor) Run(ctx context.Context) error {
 		p.jobs.Wait()
 		return err
 	}
+	p.mu.Lock()
+	p.leased = true
+	p.mu.Unlock()
 	beats := make(chan struct{})
 	go func() {
 		defer close(beats)
