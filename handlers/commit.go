@@ -150,8 +150,7 @@ func (t *turn) leaseRuns(c *persistence.Commit) []bornRun {
 			due = append(due, m)
 		}
 	}
-	n := max(0, t.box.Reserve(len(due))) // below 0 where a store delivers more than was asked for
-	born := make([]bornRun, n)
+	born := make([]bornRun, t.box.Reserve(len(due)))
 	for i := range born {
 		token := t.r.env.IDs.New()
 		due[i].Lease = &queue.Lease{Worker: t.box.Worker(), Token: token}

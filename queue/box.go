@@ -98,7 +98,7 @@ func (b *Box) Reserve(n int) int {
 	}
 	own := min(n, b.owned)
 	b.owned -= own
-	free := min(n-own, p.workFree)
+	free := max(0, min(n-own, p.workFree)) // below 0 where a store delivers more than was asked for
 	p.workFree -= free
 	return own + free
 }
@@ -193,26 +193,27 @@ type Exited struct{}
 
 // Settled forgets a delivery that a commit acknowledged.
 func (b *Box) Settled(d *Delivery) {
-	b.forget(d.ID, nil)
+	b.forget(d)
 }
 
 // Cancel stops the run of a message that is gone, if it is under way here.
 func (b *Box) Cancel(messageID string, cause error) {
-	if b != nil {
-		b.forget(messageID, cause)
+	if b == nil {
+		return
+	}
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	if h := b.p.held[messageID]; h != nil {
+		b.p.lose(h, cause)
 	}
 }
 
-func (b *Box) forget(id string, cause error) {
-	p := b.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if h := p.held[id]; h != nil {
-		if cause != nil {
-			p.lose(h, cause)
-		} else {
-			p.drop(h)
-		}
+// forget lets go of a delivery, not of what a claim has under its id by now.
+func (b *Box) forget(d *Delivery) {
+	b.p.mu.Lock()
+	defer b.p.mu.Unlock()
+	if h := b.p.held[d.ID]; h != nil && h.delivery == d {
+		b.p.drop(h)
 	}
 }
 
@@ -224,7 +225,7 @@ func (b *Box) Release(ctx context.Context, d *Delivery, at time.Time, cause erro
 	} else if !at.IsZero() {
 		b.WakeAt(at)
 	}
-	b.forget(d.ID, nil)
+	b.forget(d)
 }
 
 // Return gives a delivery back untouched; see Queue.Return.
@@ -233,7 +234,7 @@ func (b *Box) Return(ctx context.Context, d *Delivery) {
 	if err := b.p.cfg.Queue.Return(ctx, d.Receipt()); err != nil {
 		b.p.cfg.Logger.Debug("returning a message", "message", d.ID, "kind", d.Message.Kind(), "error", err)
 	}
-	b.forget(d.ID, nil)
+	b.forget(d)
 }
 
 // WakeAt tells the processor of a message stored for later.

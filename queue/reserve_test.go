@@ -103,3 +103,40 @@ func TestWhatWasClaimedMeanwhileIsNotAdopted(t *testing.T) {
 		s.stop()
 	})
 }
+
+// slowToReturn is a queue whose answer to Return takes a minute.
+type slowToReturn struct{ *memstore.Store }
+
+func (q *slowToReturn) Return(ctx context.Context, r queue.Receipt) error {
+	defer time.Sleep(time.Minute)
+	return q.Store.Return(ctx, r)
+}
+
+// What is given back may be claimed again before the answer comes: it is handled then.
+func TestWhatIsClaimedAgainWhileItIsReturnedIsHandled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{})
+		var tokens []string
+		s := newStation(t, store, handlerFunc(func(ctx context.Context, box *queue.Box, items []queue.Item) {
+			for _, it := range items {
+				tokens = append(tokens, it.Delivery.Token)
+				if len(tokens) == 1 {
+					box.Return(ctx, it.Delivery)
+					continue
+				}
+				if err := store.Ack(ctx, it.Delivery.Receipt()); err != nil {
+					t.Error(err)
+				}
+				box.Settled(it.Delivery)
+			}
+		}), func(c *queue.ProcessorConfig) { c.Queue, c.LeaseTTL = &slowToReturn{store}, time.Hour })
+		s.start()
+		s.push(run("w", "a"))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if len(tokens) != 2 || tokens[0] == tokens[1] {
+			t.Errorf("handled under the tokens %q, want two", tokens)
+		}
+		s.stop()
+	})
+}

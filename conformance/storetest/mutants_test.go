@@ -42,7 +42,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 				w.Origin = "api"
 			}
 		})},
-		{Clause: "RT-03", Does: "lets the driver's error through when an id exists", Also: []string{"AC-07", "AC-13", "BI-09", "IS-05", "OC-06", "RT-04"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
+		{Clause: "RT-03", Does: "lets the driver's error through when an id exists", Also: []string{"AC-07", "AC-13", "AC-20", "BI-09", "IS-05", "OC-06", "RT-04"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
 			if c.Expect == 0 && c.WorkflowID != "" && errors.Is(err, stabilize.ErrExists) {
 				return errors.New("UNIQUE constraint failed: workflows.id")
 			}
@@ -185,7 +185,7 @@ func mutantsOfRoundTrips() []mutant.Mutation {
 			}
 			return err
 		})},
-		{Clause: "RT-19", Does: "lets a foreign-key error through", Also: []string{"BI-09", "RT-05"}, May: []string{"OC-17"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
+		{Clause: "RT-19", Does: "lets a foreign-key error through", Also: []string{"AC-20", "BI-09", "RT-05"}, May: []string{"OC-17"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
 			if errors.Is(err, stabilize.ErrNotFound) {
 				return errors.New("FOREIGN KEY constraint failed")
 			}
@@ -261,7 +261,7 @@ func mutantsOfVersions() []mutant.Mutation {
 				s.Version = w.Version
 			}
 		})},
-		{Clause: "OC-02", Does: "stores the messages of a commit that lost", Also: []string{"AC-02", "AC-06", "OC-03"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
+		{Clause: "OC-02", Does: "stores the messages of a commit that lost", Also: []string{"AC-02", "AC-06", "AC-20", "OC-03"}, Hooks: failed(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
 			if errors.Is(err, stabilize.ErrConflict) {
 				_ = s.Push(ctx, c.Messages...)
 			}
@@ -344,7 +344,7 @@ func mutantsOfVersions() []mutant.Mutation {
 			}
 		})},
 		{Clause: "OC-14", Does: "keeps versions as floats", Hooks: loaded(func(w *stabilize.Workflow) { w.Version = int64(float64(w.Version)) })},
-		{Clause: "OC-15", Does: "does not raise the version for a commit without state", Hooks: commits(func(s store, ctx ctxt, c *persistence.Commit) error {
+		{Clause: "OC-15", Does: "does not raise the version for a commit without state", Also: []string{"AC-20", "AC-21"}, Hooks: commits(func(s store, ctx ctxt, c *persistence.Commit) error {
 			if c.WorkflowID != "" && c.Expect == 2 && c.Header == nil && len(c.Stages)+len(c.Removed) == 0 && c.Admission == nil && len(c.Messages) > 0 {
 				return one(s, ctx, &persistence.Commit{Messages: c.Messages})
 			}
@@ -800,7 +800,7 @@ func mutantsOfTheRest() []mutant.Mutation {
 				s.Ref = s.Ref[:min(len(s.Ref), stabilize.MaxIDLength)]
 			}
 		})},
-		{Clause: "BI-02", Does: "panics at a nil commit", Also: []string{"BI-09"}, Hooks: func() *hooks {
+		{Clause: "BI-02", Does: "panics at a nil commit", Also: []string{"AC-20", "BI-09"}, Hooks: func() *hooks {
 			return &hooks{CommitBatch: func(s store, ctx ctxt, cs []*persistence.Commit) []error {
 				for _, c := range cs {
 					_ = c.WorkflowID

@@ -52,8 +52,22 @@ func (s *Store) remove(tx *wtx, ids []string) error {
 		if err != nil {
 			return err
 		}
+		if err := tx.stayAway(pass); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// stayAway fails if one of the workflows came while what is theirs was removed: in
+// PostgreSQL the statements of a transaction do not see the same, and the first did
+// not see it. All is done anew then.
+func (t *wtx) stayAway(ids []string) error {
+	if t.pg == nil {
+		return nil
+	}
+	_, err := t.exec(stStayAway, textForms(ids))
+	return err
 }
 
 // Prune implements persistence.WorkflowStore. In PostgreSQL it waits for no

@@ -64,7 +64,7 @@ func (c *Config) isPostgres() bool {
 const tuning = `SELECT set_config('plan_cache_mode', 'force_generic_plan', $1),
 	set_config('enable_seqscan', 'off', $1), set_config('enable_hashjoin', 'off', $1),
 	set_config('enable_mergejoin', 'off', $1), set_config('jit', 'off', $1),
-	set_config('default_transaction_isolation', 'read committed', $1), set_config('stabilize.lost', '{}', $1)`
+	set_config('default_transaction_isolation', 'read committed', $1)`
 
 func (s *Store) connectPostgres() error {
 	p := &postgres{

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -155,4 +156,42 @@ func explained(t testing.TB, db *sql.DB, text string) string {
 		t.Fatal(err)
 	}
 	return strings.Join(plan, "; ")
+}
+
+// A workflow that another process creates while it is deleted is whole or not there at
+// all: the deletion's first statement did not see it, those after did.
+func TestPostgresDeletedWhileItIsCreated(t *testing.T) {
+	schema := server.Schema(t)
+	s := openPostgres(t, schema)
+	commit(t, s, creation("like this"))
+	db := rawPostgres(t, schema)
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, text := range []string{
+		`INSERT INTO workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
+			SELECT 'w', version, removed_at, application, config_id, status, sort_at, created_at FROM workflows`,
+		`INSERT INTO headers (workflow_id, body) SELECT 'w', body FROM headers`,
+		`LOCK TABLE headers IN SHARE ROW EXCLUSIVE MODE`, // the deletion stops in its midst
+	} {
+		if _, err := tx.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var deleted error
+	var done sync.WaitGroup
+	done.Go(func() { deleted = s.Delete(t.Context(), "w") })
+	waitsForLock(t, db, "headers")
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	done.Wait()
+	if deleted != nil {
+		t.Fatal(deleted)
+	}
+	if h, err := s.Summary(t.Context(), "w"); !errors.Is(err, stabilize.ErrNotFound) {
+		t.Errorf("left of it: %+v, %v", h, err)
+	}
 }

@@ -137,6 +137,7 @@ func postgresTexts() map[statement]string {
 
 		stLockKeys:    `SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`,
 		stLockWorkers: `SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`,
+		stStayAway:    `SELECT 1 / (NOT EXISTS (SELECT FROM {}workflows WHERE id = ANY($1::text[])))::int`,
 		stBuried:      `SELECT 1 / (NOT EXISTS (SELECT FROM {}dead_letters WHERE id = ANY($1::text[])))::int`,
 		stUncount:     `UPDATE {}messages SET attempts = attempts - 1 WHERE id = ? AND lease = ?`,
 
@@ -152,7 +153,7 @@ func postgresTexts() map[statement]string {
 // that is taken) where it finds less than one row for each change. So a batch that
 // nothing stands against needs no more than the writes. What fails is rolled back and
 // sent again behind the verdict, which tells the commits that are refused: it is kept
-// in a setting that ends with the transaction (empty on every connection else), so no
+// in a setting that ends with the transaction (without one nothing is lost), so no
 // statement waits for an answer. The verdict locks nothing: where another transaction
 // comes between, the writes fail again, and all is done anew. Rows are taken in the
 // order of their keys.
@@ -173,7 +174,7 @@ type setTexts struct {
 
 func newSetTexts(c *Config) setTexts {
 	const (
-		lost = `((SELECT current_setting('stabilize.lost')::int[])::int[])`
+		lost = `((SELECT coalesce(nullif(current_setting('stabilize.lost', true), ''), '{}')::int[])::int[])`
 		// Of the commits in $1 that are left each has a row in done.
 		same     = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
 		complete = `SELECT 1 / ((SELECT count(*) FROM done) = (SELECT count(*) FROM unnest($1::int[]) n WHERE n <> ALL {lost}))::int`
@@ -187,7 +188,7 @@ func newSetTexts(c *Config) setTexts {
 		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
 		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
 		// Each row is a reason why the commit is refused; the first of a commit, by step
-		// and item, is its error.
+		// and item, is its error. Not EXISTS beside OR: the plan may read the whole table.
 		verdict: text(`WITH bad (commit, step, item, fact) AS (
 			SELECT c.commit, 1, 0::bigint, w.version
 				FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bigint[]) c (commit, workflow, expect, headed, created)
@@ -200,8 +201,8 @@ func newSetTexts(c *Config) setTexts {
 				LEFT JOIN {}messages m ON m.id = h.id WHERE m.lease IS DISTINCT FROM h.token
 			UNION ALL SELECT g.commit, 3, g.item, NULL
 				FROM unnest($9::int[], $10::text[], $11::bool[]) WITH ORDINALITY g (commit, id, freed, item)
-				WHERE NOT g.freed AND EXISTS (SELECT FROM {}messages m WHERE m.id = g.id)
-					OR EXISTS (SELECT FROM {}dead_letters d WHERE d.id = g.id)
+				WHERE NOT g.freed AND (SELECT true FROM {}messages m WHERE m.id = g.id)
+					OR (SELECT true FROM {}dead_letters d WHERE d.id = g.id)
 			UNION ALL SELECT r.commit, 4, r.item, NULL
 				FROM unnest($12::int[], $13::text[], $14::text[]) WITH ORDINALITY r (commit, workflow, id, item)
 				WHERE NOT EXISTS (SELECT FROM {}stages s WHERE s.workflow_id = r.workflow AND s.id = r.id)

@@ -72,6 +72,7 @@ const (
 	stLockKeys
 	stLockWorkers
 	stBuried
+	stStayAway
 	stUncount
 
 	// Reading.

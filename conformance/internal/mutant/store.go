@@ -70,15 +70,30 @@ func (m *Store) CommitBatch(ctx context.Context, cs []*persistence.Commit) []err
 	return m.Good.CommitBatch(ctx, cs)
 }
 
-// TryBatch is CommitBatch where nothing says otherwise.
+// TryBatch is what is done to CommitBatch, done to the good store's TryBatch, where
+// nothing says otherwise.
 func (m *Store) TryBatch(ctx context.Context, cs []*persistence.Commit) []error {
 	if f := m.Hooks.TryBatch; f != nil {
 		return f(m.Good, ctx, cs)
 	}
-	if t, ok := m.Good.(persistence.Trier); ok && m.Hooks.CommitBatch == nil {
-		return t.TryBatch(ctx, cs)
+	good := m.Good
+	if t, ok := good.(persistence.Trier); ok {
+		good = trying{good, t}
 	}
-	return m.CommitBatch(ctx, cs)
+	if f := m.Hooks.CommitBatch; f != nil {
+		return f(good, ctx, cs)
+	}
+	return good.CommitBatch(ctx, cs)
+}
+
+// trying is a store whose every batch is tried.
+type trying struct {
+	persistence.Store
+	trier persistence.Trier
+}
+
+func (t trying) CommitBatch(ctx context.Context, cs []*persistence.Commit) []error {
+	return t.trier.TryBatch(ctx, cs)
 }
 
 func (m *Store) Load(ctx context.Context, id string) (*stabilize.Workflow, error) {
