@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -150,6 +151,9 @@ func (p *Processor) Run(ctx context.Context) error {
 	work, hard := p.work, p.hard
 	defer hard(nil)
 	if _, err := p.cfg.Queue.Heartbeat(work, p.worker); err != nil {
+		if work.Err() != nil { // stopped before it had begun, whatever became of the lease
+			err = errors.Join(context.Cause(work), err)
+		}
 		hard(errStopped)
 		p.drain(work)
 		p.jobs.Wait()

@@ -215,37 +215,6 @@ func TestMarksMissed(t *testing.T) {
 	}
 }
 
-// What a worker holds is freed also when it has been silent for so long that its
-// lease would be forgotten, and a commit stood in the way then.
-func TestLeaseIsRememberedWhileItHolds(t *testing.T) {
-	h := newHarness(t, servers.One(), impatient)
-	c := h.scene(t, "w")
-	c.Admission, c.Messages = nil, nil
-	h.clock.Advance(time.Hour)
-	reached, resume := h.hold("update", "workflows")
-	done := make(chan error, 1)
-	go func() { done <- h.first.CommitBatch(t.Context(), []*persistence.Commit{c})[0] }()
-	<-reached // the message has its mark
-	claim := func() int {
-		t.Helper()
-		got, err := h.second.Claim(t.Context(), queue.Worker{ID: "heir", TTL: time.Minute}, queue.Room{Control: 10, Work: 10})
-		h.must(t, err)
-		return len(got)
-	}
-	if n := claim(); n != 0 {
-		t.Fatalf("%d messages were claimed", n)
-	}
-	h.must(t, h.second.CommitBatch(t.Context(), []*persistence.Commit{{WorkflowID: "w", Expect: 1}})[0])
-	resume()
-	if err := <-done; err == nil {
-		t.Fatal("the commit was done")
-	}
-	h.links[0].Intercept(nil)
-	if n := claim(); n != 1 {
-		t.Errorf("%d messages were claimed, want the one whose holder is silent", n)
-	}
-}
-
 // What keeps a broken creation from being done late, and what decides about commits
 // that name no workflow, goes when the database is opened a day later.
 func TestLeftoversAreSwept(t *testing.T) {
