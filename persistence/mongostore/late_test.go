@@ -263,7 +263,7 @@ func TestLeftoversAreSwept(t *testing.T) {
 			t.Errorf("after %s: %v, want %d", later, rows, want[later])
 		}
 	}
-	pending, err := h.second.Pending(t.Context(), "")
+	pending, err := h.Second().Pending(t.Context(), "")
 	h.must(t, err)
 	if len(pending) != 4 {
 		t.Errorf("%d messages are there, want those of the two pushes that were done", len(pending))
