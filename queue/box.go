@@ -83,9 +83,9 @@ func (b *Box) Worker() string {
 }
 
 // Reserve takes up to n places for runs whose messages a commit is about to
-// store leased, and returns how many it got: none before the worker has a lease. The runs whose answers are being
-// handled make place first. Each place is used by Adopt or given back by
-// Unreserve.
+// store leased, and returns how many it got: none before the worker has a lease.
+// The runs whose answers are being handled make place first. Each place is used
+// by Adopt or given back by Unreserve.
 func (b *Box) Reserve(n int) int {
 	if b == nil || n <= 0 {
 		return 0

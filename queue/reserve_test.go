@@ -2,12 +2,14 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // slowToStart is a queue whose first heartbeat takes a second.
@@ -138,5 +140,30 @@ func TestWhatIsClaimedAgainWhileItIsReturnedIsHandled(t *testing.T) {
 			t.Errorf("handled under the tokens %q, want two", tokens)
 		}
 		s.stop()
+	})
+}
+
+// endless is a queue whose heartbeat ends with its context, nobody knows how.
+type endless struct{ *memstore.Store }
+
+func (endless) Heartbeat(ctx context.Context, _ queue.Worker) (queue.Leases, error) {
+	<-ctx.Done()
+	return queue.Leases{}, stabilize.ErrUnknownOutcome
+}
+
+// A worker that is stopped during its first heartbeat was canceled, whatever the
+// heartbeat came to.
+func TestAWorkerStoppedBeforeItsFirstLeaseWasCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{})
+		s := newStation(t, store, handlerFunc(func(context.Context, *queue.Box, []queue.Item) {}),
+			func(c *queue.ProcessorConfig) { c.Queue = endless{store} })
+		s.start()
+		hard, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.Stop(hard)
+		if err := <-s.done; !errors.Is(err, context.Canceled) || !errors.Is(err, stabilize.ErrUnknownOutcome) {
+			t.Errorf("Run: %v, want both that it was canceled and what the heartbeat said", err)
+		}
 	})
 }

@@ -13,7 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
-	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -68,24 +67,5 @@ func TestUnacknowledged(t *testing.T) {
 		if s, err := mongostore.Open(t.Context(), cfg); !errors.Is(err, stabilize.ErrInvalid) || s != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-// A client that is held to the stable API may not ask what server it is.
-func TestStableAPI(t *testing.T) {
-	server := servers.One()
-	link := server.Link(t)
-	link.Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
-		if c.Name == "buildInfo" {
-			return mongoproxy.Fault{Answer: refusal(t, 323)}
-		}
-		return mongoproxy.Fault{}
-	})
-	s, err := mongostore.Open(t.Context(), mongostore.Config{URI: link.URI(), Database: server.Database(t), Migrate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
 	}
 }

@@ -316,8 +316,8 @@ func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte
 }
 
 // queue adds the statements to what is sent: the verdict, and the writes of the
-// commits that it leaves; without it those of all. Admissions are judged one after the other, each when the
-// statuses that the commits before it leave are written.
+// commits that it leaves; without it those of all. Admissions are judged one after
+// the other, each when the statuses that the commits before it leave are written.
 func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge bool) {
 	t := &pg.set
 	when := func(n int, text string, args ...any) {

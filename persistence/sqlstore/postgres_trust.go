@@ -6,8 +6,8 @@ import "sync/atomic"
 // refused of late. Batches that are in flight together may see it change.
 type trust struct{ doubts atomic.Int32 }
 
-// judgedAfterRefusal is how many batches are judged before they are written, after one
-// of which a commit was refused.
+// judgedAfterRefusal is how many batches, after one with a refused commit, are judged
+// before they are written.
 const judgedAfterRefusal = 8
 
 // mayHope: only the verdict tells of a stage to remove that is not there, and what else
