@@ -185,7 +185,7 @@ func (h *Mongo) Open() persistence.Store {
 
 // Lacks implements conformance.Lacking: plans are told differently by every server.
 func (h *Mongo) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanExplain, conformance.CanHold}
+	return []conformance.Power{conformance.CanExplain, conformance.CanHold, conformance.CanLogEvents, conformance.CanTamperEvents}
 }
 
 func (h *Mongo) InUse(context.Context) (map[string]int, error) {

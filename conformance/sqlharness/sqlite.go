@@ -162,7 +162,7 @@ func (h *SQLite) Open() persistence.Store { return h.mustExtra(h.handle(h.driver
 // Lacks implements conformance.Lacking: a call to SQLite does not leave the
 // process, so there is nobody who would answer late.
 func (h *SQLite) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanFreeze, conformance.CanHold}
+	return []conformance.Power{conformance.CanFreeze, conformance.CanHold, conformance.CanLogEvents, conformance.CanTamperEvents}
 }
 
 // Intercept implements conformance.Interceptor.
