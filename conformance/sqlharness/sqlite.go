@@ -47,6 +47,7 @@ var (
 	_ conformance.OpenCounter   = (*SQLite)(nil)
 	_ conformance.RowCounter    = (*SQLite)(nil)
 	_ conformance.Tamperer      = (*SQLite)(nil)
+	_ conformance.EventTamperer = (*SQLite)(nil)
 	_ conformance.VersionSetter = (*SQLite)(nil)
 	_ conformance.Limiter       = (*SQLite)(nil)
 	_ conformance.QueryCounter  = (*SQLite)(nil)
@@ -162,7 +163,7 @@ func (h *SQLite) Open() persistence.Store { return h.mustExtra(h.handle(h.driver
 // Lacks implements conformance.Lacking: a call to SQLite does not leave the
 // process, so there is nobody who would answer late.
 func (h *SQLite) Lacks() []conformance.Power {
-	return []conformance.Power{conformance.CanFreeze, conformance.CanHold, conformance.CanLogEvents, conformance.CanTamperEvents}
+	return []conformance.Power{conformance.CanFreeze, conformance.CanHold}
 }
 
 // Intercept implements conformance.Interceptor.

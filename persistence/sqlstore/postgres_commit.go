@@ -192,6 +192,13 @@ type commitSet struct {
 		most          []int64
 		body          [][]byte
 	}
+	events struct {
+		commit       []int32
+		workflow     []string
+		version      []int64
+		first, count []int32
+		body         [][]byte
+	}
 }
 
 type stageColumns struct {
@@ -299,6 +306,12 @@ func (set *commitSet) collectWorkflow(n int32, ch *change) {
 		set.removed.workflow = append(set.removed.workflow, ch.WorkflowID)
 		set.removed.id = append(set.removed.id, id)
 	}
+	for _, row := range ch.enc.Events {
+		e := &set.events
+		e.commit, e.workflow, e.version = append(e.commit, n), append(e.workflow, ch.WorkflowID), append(e.version, ch.Expect+1)
+		e.first, e.count = append(e.first, int32(row.First)), append(e.count, int32(row.Count)) //nolint:gosec // indexes
+		e.body = append(e.body, row.Body)
+	}
 	for i, st := range ch.Stages {
 		set.put.add(n, ch, st, ch.enc.Stages[i])
 		if ch.Expect > 0 {
@@ -356,6 +369,8 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge bool) {
 	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
 	p := &set.put
 	when(len(p.commit), t.put, p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body)
+	e := &set.events
+	when(len(e.commit), t.events, e.commit, e.workflow, e.version, e.first, e.count, e.body)
 	when(len(h.commit), t.handled, h.commit, h.id, h.token)
 	when(len(set.drop.commit), t.drop, set.drop.commit, set.drop.id)
 	if a := &set.add; len(a.commit) > 0 {

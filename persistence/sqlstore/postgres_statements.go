@@ -165,7 +165,7 @@ type setTexts struct {
 	headers        string
 	remove, put    string
 	handled, drop  string
-	add            string
+	add, events    string
 	buried         string // none of the ids just added
 	held           string // which workflows others have locked
 	judge          string // an admission
@@ -273,6 +273,12 @@ func newSetTexts(c *Config) setTexts {
 			SELECT ({complete}), f.free, CASE WHEN f.free THEN pg_notify($11::text, $13::text) END,
 				CASE WHEN f.free THEN set_config('lock_timeout', '0', true) END
 			FROM (SELECT coalesce(bool_or(free), false) AS free FROM done) f`),
+
+		events: text(`INSERT INTO {}events (workflow_id, version, first, events, body)
+			SELECT e.workflow, e.version, e.first, e.events, e.body
+			FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::int[], $6::bytea[])
+				WITH ORDINALITY e (commit, workflow, version, first, events, body, item)
+			WHERE e.commit <> ALL {lost} ORDER BY e.item`),
 
 		buried: text(`SELECT 1 / (NOT EXISTS (SELECT FROM unnest($1::int[], $2::text[]) g (commit, id)
 			JOIN {}dead_letters d ON d.id = g.id WHERE g.commit <> ALL {lost}))::int`),
