@@ -231,6 +231,9 @@ func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflo
 	if _, err := s.payloads.DeleteMany(ctx, d("inc", in(incs))); err != nil {
 		return false, err
 	}
+	if _, err := s.events.DeleteMany(ctx, bson.D{eq("wf", in(ids)), eq("inc", in(incs))}); err != nil {
+		return false, err
+	}
 	res, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
 	return err == nil && res.DeletedCount == int64(len(ids)), err
 }
