@@ -27,8 +27,8 @@ func reading() []check {
 }
 
 func ev06(e *env) {
-	rounds := e.Effort.Of(200, 4)
-	const writers, batch = 4, 5 // 1,000 rounds of a commit by each of four
+	rounds := e.Effort.Of(50, 4)
+	const writers, batch = 4, 5 // 1,000 commits, in batches
 	created := e.Now()
 	ids := make([]string, 0, writers*batch)
 	for w := range writers {
@@ -43,10 +43,16 @@ func ev06(e *env) {
 	e.commit(e.a, all...)
 	var writing atomic.Int32
 	writing.Store(writers)
+	over := make(chan struct{}) // closed when all have written
+	news := [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}
 	seen := make([][]string, 2)
 	errs := kit.Race(writers+2, func(i int) error {
 		if i < writers {
-			defer writing.Add(-1)
+			defer func() {
+				if writing.Add(-1) == 0 {
+					close(over)
+				}
+			}()
 			for v := range int64(rounds) {
 				cs := make([]*persistence.Commit, batch)
 				for k := range cs {
@@ -57,13 +63,24 @@ func ev06(e *env) {
 						return fmt.Errorf("committing %s: %w", cs[k].WorkflowID, err)
 					}
 				}
+				for _, c := range news { // the others are in the middle of theirs
+					select {
+					case c <- struct{}{}:
+					default:
+					}
+				}
 			}
 			return nil
 		}
 		reader := i - writers
 		var q events.Query
 		for {
-			idle := writing.Load() == 0
+			idle := false
+			select {
+			case <-over:
+				idle = true
+			case <-news[reader]:
+			}
 			page, err := log(e.both(reader)).Read(e.Ctx(), q)
 			if errors.Is(err, stabilize.ErrTransient) {
 				continue

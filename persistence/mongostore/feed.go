@@ -135,7 +135,7 @@ func (s *Store) unnumbered(ctx context.Context) (ids []string, again bool, err e
 	}
 	var left []mark
 	for i := range list {
-		if m := list[i].Mark; m.Tx != "" && !own[m.Tx] {
+		if m := list[i].Mark; m.Tx != "" && !own[m.Tx] && s.olderThan(m.Tx, s.cfg.Patience) {
 			left = append(left, m)
 		}
 	}
