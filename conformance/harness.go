@@ -51,6 +51,8 @@ const (
 	CanLogEvents Power = "EventLog"
 	// CanTamperEvents: so they are, and the harness is an EventTamperer.
 	CanTamperEvents Power = "TamperEvents"
+	// CanBreakEvents: so they are, and the harness is an Interceptor.
+	CanBreakEvents Power = "BreakEvents"
 	// CanNotify: the handles are queue.Notifier.
 	CanNotify Power = "Notify"
 	// CanCountRows: the harness is a RowCounter.
@@ -69,7 +71,7 @@ const (
 
 // powers are all there are.
 func powers() []Power {
-	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanLogEvents, CanNotify, CanLimit), pastStore()...)
+	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanLogEvents, CanBreakEvents, CanNotify, CanLimit), pastStore()...)
 }
 
 // pastStore are the powers by which a harness looks, or reaches, past the store: a
@@ -162,6 +164,10 @@ func has(p Power, harness any, handle any) bool {
 		ok = keepsEvents(handle)
 	case CanTamperEvents:
 		if _, ok = Find[EventTamperer](harness); ok {
+			ok = keepsEvents(handle)
+		}
+	case CanBreakEvents:
+		if _, ok = Find[Interceptor](harness); ok {
 			ok = keepsEvents(handle)
 		}
 	case CanNotify:

@@ -112,7 +112,7 @@ func one(s store, ctx ctxt, c *persistence.Commit) error {
 }
 
 func mutations() []mutant.Mutation {
-	return slices.Concat(mutantsOfStoring(), mutantsOfReading())
+	return slices.Concat(mutantsOfStoring(), mutantsOfReading(), mutantsOfCrashes())
 }
 
 // ghosts are events that were stored though they should not, or stay though they should
@@ -233,7 +233,7 @@ func mutantsOfStoring() []mutant.Mutation {
 			}
 			return h
 		}},
-		{Clause: "EV-07", Does: "waits for a number that was drawn and never used", Also: []string{"EV-02", "EV-04", "EV-13"}, Hooks: func() *hooks {
+		{Clause: "EV-07", Does: "waits for a number that was drawn and never used", Also: []string{"EV-02", "EV-04", "EV-13", "EV-24"}, Hooks: func() *hooks {
 			var mu sync.Mutex
 			var gap events.Position
 			h := commits(func(s store, ctx ctxt, c *persistence.Commit) error {
@@ -378,7 +378,7 @@ func mutantsOfStoring() []mutant.Mutation {
 func mutantsOfReading() []mutant.Mutation {
 	return []mutant.Mutation{
 		{Clause: "EV-06", Does: "shows a commit a while after those that came behind it", Hooks: lateArrivals},
-		{Clause: "EV-08", Does: "begins with the event at the position", Also: []string{"EV-09", "EV-10", "EV-14"}, May: []string{"EV-06"}, Hooks: logs(broken{
+		{Clause: "EV-08", Does: "begins with the event at the position", Also: []string{"EV-09", "EV-10", "EV-14", "EV-25"}, May: []string{"EV-06"}, Hooks: logs(broken{
 			read: func(l events.Log, ctx ctxt, q events.Query) (events.Page, error) {
 				page, err := l.Read(ctx, q)
 				if err == nil && q.After != "" && !q.Descending && len(q.Types) == 0 {
@@ -522,4 +522,29 @@ func lateArrivals() *hooks {
 		}
 		return page, err
 	}})()
+}
+
+func mutantsOfCrashes() []mutant.Mutation {
+	return []mutant.Mutation{
+		{Clause: "EV-24", Does: "keeps the events of a commit that did not arrive", Hooks: func() *hooks {
+			var g ghosts
+			return g.haunt(commits(func(s store, ctx ctxt, c *persistence.Commit) error {
+				err := one(s, ctx, c)
+				if errors.Is(err, stabilize.ErrTransient) {
+					g.add(c.Events)
+				}
+				return err
+			}))
+		}},
+		{Clause: "EV-25", Does: "takes the end of the connection for the end of the log", Hooks: logs(broken{
+			read: func(l events.Log, ctx ctxt, q events.Query) (events.Page, error) {
+				page, err := l.Read(ctx, q)
+				if errors.Is(err, stabilize.ErrTransient) {
+					last, _ := l.Last(ctx)
+					return events.Page{Next: last}, nil
+				}
+				return page, err
+			},
+		})},
+	}
 }

@@ -153,7 +153,7 @@ func ev08(e *env) {
 		}
 		backwards := slices.Clone(forwards)
 		slices.Reverse(backwards)
-		for limit := 1; limit <= len(forwards)+1; limit++ {
+		for _, limit := range []int{1, 2, 3, 5, len(forwards) - 1, len(forwards), len(forwards) + 1} {
 			e.List(forwards, e.pages(e.b, events.Query{WorkflowID: of, Limit: limit}), "pages of %d events of %q", limit, of)
 			e.List(backwards, e.pages(e.b, events.Query{WorkflowID: of, Limit: limit, Descending: true}), "pages of %d events of %q, the last first", limit, of)
 		}

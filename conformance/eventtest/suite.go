@@ -25,4 +25,4 @@ func RunStress(t *testing.T, newHarness func(t *testing.T) conformance.Harness, 
 // Clauses lists what Run tests.
 func Clauses() []conformance.Clause { return conformance.ClausesOf(checks()) }
 
-func checks() []check { return slices.Concat(storing(), reading(), ends()) }
+func checks() []check { return slices.Concat(storing(), reading(), crashes(), ends()) }

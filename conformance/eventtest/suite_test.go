@@ -16,6 +16,8 @@ import (
 
 // memory is a harness of the memory store. Its events are tampered with by a layer.
 type memory struct {
+	mutant.Link
+
 	data          *memstore.Data
 	clock         *stabilize.ManualClock
 	first, second persistence.Store
@@ -34,7 +36,7 @@ func newMemory() *memory {
 }
 
 func (m *memory) open() {
-	m.first, m.second = m.handle(), m.handle()
+	m.first, m.second = m.Handle(m.handle(), true), m.Handle(m.handle(), false)
 }
 
 func (m *memory) handle() persistence.Store {

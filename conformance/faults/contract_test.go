@@ -57,7 +57,7 @@ func (h *harness) Reopen() persistence.Store {
 // Lacks implements conformance.Lacking: the harness looks at nothing from inside.
 func (h *harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
+		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
 		conformance.CanCountRows, conformance.CanSetVersion)
 }
 

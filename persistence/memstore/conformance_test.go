@@ -66,7 +66,7 @@ func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 // no database that could break, be opened in another way, or have an old schema.
 func (h *harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 func (h *harness) Reopen() persistence.Store {

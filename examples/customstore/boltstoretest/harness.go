@@ -84,7 +84,7 @@ func (h *Harness) Open() persistence.Store { return h.handle() }
 // trips to count and no plans to explain, and this one keeps no events.
 func (h *Harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(), conformance.CanCountQueries, conformance.CanExplain,
-		conformance.CanLogEvents, conformance.CanTamperEvents)
+		conformance.CanLogEvents, conformance.CanTamperEvents, conformance.CanBreakEvents)
 }
 
 // MaxPayload implements conformance.Limiter.
