@@ -82,6 +82,15 @@ func (s *Store) eventColumns(body string) string {
 // has. The rows of a workflow have one order, by number and by version; that by version
 // has an index.
 func (s *Store) eventRows(ctx context.Context, r persistence.EventRange) ([]persistence.EventRow, error) {
+	text, args := s.eventsText(r)
+	rows, err := s.readEvents(ctx, text, args...)
+	if err == nil && len(rows) == 0 && s.pg != nil && r.From.Transaction > 0 {
+		err = s.checkTransaction(ctx, r.From.Transaction)
+	}
+	return rows, err
+}
+
+func (s *Store) eventsText(r persistence.EventRange) (text string, args []any) {
 	body, order, direction := "body", "seq", ""
 	if r.Bare {
 		body = "NULL"
@@ -89,27 +98,24 @@ func (s *Store) eventRows(ctx context.Context, r persistence.EventRange) ([]pers
 	if r.Descending {
 		direction = " DESC"
 	}
-	var where string
-	var args []any
-	if s.pg != nil {
-		order = "tx" + direction + ", seq"
-		where = "tx < txid_snapshot_xmin(txid_current_snapshot()) AND (tx, seq) >= (?, ?) AND (tx, seq) <= (?, ?)"
-		args = []any{r.From.Transaction, r.From.Number, r.To.Transaction, r.To.Number}
-	} else {
-		where = "seq >= ? AND seq <= ?"
-		args = []any{numberAlone(r.From), numberAlone(r.To)}
-	}
+	tx, seq, where := "tx", "seq", ""
 	if r.WorkflowID != "" {
-		where += " AND workflow_id = ?"
+		tx, seq, where = "tx + 0", "seq + 0", "workflow_id = ? AND " // not by the feed's index
 		order = "version" + direction + ", first"
 		args = append(args, s.column(r.WorkflowID))
 	}
-	rows, err := s.readEvents(ctx, "SELECT "+s.eventColumns(body)+" FROM {}events WHERE "+where+
-		" ORDER BY "+order+direction+" LIMIT ?", append(args, r.Limit)...)
-	if err == nil && len(rows) == 0 && s.pg != nil && r.From.Transaction > 0 {
-		err = s.checkTransaction(ctx, r.From.Transaction)
+	if s.pg != nil {
+		if r.WorkflowID == "" {
+			order = "tx" + direction + ", seq"
+		}
+		where += tx + " < txid_snapshot_xmin(txid_current_snapshot()) AND (" + tx + ", " + seq + ") >= (?, ?) AND (" + tx + ", " + seq + ") <= (?, ?)"
+		args = append(args, r.From.Transaction, r.From.Number, r.To.Transaction, r.To.Number)
+	} else {
+		where += seq + " >= ? AND " + seq + " <= ?"
+		args = append(args, numberAlone(r.From), numberAlone(r.To))
 	}
-	return rows, err
+	return "SELECT " + s.eventColumns(body) + " FROM {}events WHERE " + where +
+		" ORDER BY " + order + direction + " LIMIT ?", append(args, r.Limit)
 }
 
 // numberAlone is a place where there are no transactions.
