@@ -37,8 +37,9 @@ func TestPostgresPlans(t *testing.T) {
 		err := each(t.Context(), db, func(scan func(...any) error) error {
 			var step string
 			err := scan(&step)
-			if strings.Contains(text, "txid_snapshot_xmin") && strings.Contains(step, "Sort") {
-				t.Errorf("the log is sorted: %s\n%.300s", step, text)
+			// The feed is in the order of its index; of a workflow the rows are few.
+			if of := strings.Contains(text, "workflow_id = $1"); strings.Contains(text, "txid_snapshot_xmin") && (!of && strings.Contains(step, "Sort") || of && strings.Contains(step, "events_feed")) {
+				t.Errorf("%s\n%.300s", step, text)
 			}
 			if strings.Contains(step, "Seq Scan") && !strings.Contains(step, "workers") {
 				t.Errorf("%s\n%.300s", step, text)
