@@ -12,7 +12,7 @@
 // that holds more than an address, or a type from outside package queue, might
 // differ from its stored form elsewhere: it goes through its JSON.
 //
-// It may import stabilize, queue and persistence.
+// It may import stabilize, events, queue and persistence.
 //
 // Where to start reading: data.go for what is kept, commit.go for the one way
 // to change a workflow, queue.go for messages.
