@@ -151,10 +151,8 @@ type commitSet struct {
 		workflow, id []string
 	}
 	known stageColumns // stages of workflows that exist
-	drop  struct {
-		commit []int32
-		id     []string
-	}
+	loose bool         // rows are written that others have not locked: not in their order
+
 	events struct {
 		commit       []int32
 		workflow     []string
@@ -189,6 +187,14 @@ type writes struct {
 		sort, created       []int64
 		header              [][]byte
 		headers             int // that are changed
+	}
+	remove struct {
+		commit       []int32
+		workflow, id []string
+	}
+	drop struct {
+		commit []int32
+		id     []string
 	}
 	put     stageColumns
 	handled struct {
@@ -229,6 +235,7 @@ func newCommitSet(work []change, now int64) *commitSet {
 
 func (set *commitSet) collect(n int32) {
 	ch := &set.work[n]
+	set.loose = set.loose || ch.Admission != nil || len(ch.Removed)+len(ch.Discard) > 0
 	if ch.Admission != nil {
 		set.keys = append(set.keys, ch.Admission.Key)
 		set.parts = append(set.parts, &writes{judged: true, first: n})
@@ -245,8 +252,8 @@ func (set *commitSet) collect(n int32) {
 		set.handled.receipt = append(set.handled.receipt, r.ID)
 	}
 	for _, id := range ch.Discard {
-		set.drop.commit = append(set.drop.commit, n)
-		set.drop.id = append(set.drop.id, textForm(id))
+		w.drop.commit = append(w.drop.commit, n)
+		w.drop.id = append(w.drop.id, textForm(id))
 	}
 	for i := range ch.enc.Messages {
 		set.collectMessage(w, n, ch, &ch.enc.Messages[i])
@@ -292,9 +299,9 @@ func (set *commitSet) collectWorkflow(w *writes, n int32, ch *change) {
 	set.id, set.expect = append(set.id, ch.WorkflowID), append(set.expect, ch.Expect)
 	set.headed, set.created = append(set.headed, h != nil), append(set.created, created)
 	for _, id := range ch.Removed {
-		set.removed.commit = append(set.removed.commit, n)
-		set.removed.workflow = append(set.removed.workflow, ch.WorkflowID)
-		set.removed.id = append(set.removed.id, id)
+		set.removed.commit, w.remove.commit = append(set.removed.commit, n), append(w.remove.commit, n)
+		set.removed.workflow, w.remove.workflow = append(set.removed.workflow, ch.WorkflowID), append(w.remove.workflow, ch.WorkflowID)
+		set.removed.id, w.remove.id = append(set.removed.id, id), append(w.remove.id, id)
 	}
 	for _, row := range ch.enc.Events {
 		e := &set.events
@@ -358,19 +365,17 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge, hasty bool) {
 		}
 		b.Queue(text, args...)
 	}
-	h, g, r, k, d := &set.handled, &set.given, &set.removed, &set.known, &set.drop
+	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
 	when(len(set.keys), t.keys, keyLocks(pg, set.keys))
-	if loose := len(set.keys) + len(r.commit) + len(d.commit); loose > 0 { // rows are not locked in their order
+	if set.loose {
 		when(len(set.workers), t.workers, set.workers)
-		when(loose, t.workflows, set.id)
+		when(len(set.id), t.workflows, set.id)
 	}
 	if judge {
 		b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
 			h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
 			k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
 	}
-	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
-	when(len(d.commit), t.drop, d.commit, d.id)
 	for _, w := range set.parts {
 		if w.judged {
 			a := set.work[w.first].Admission
@@ -378,6 +383,9 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge, hasty bool) {
 				return set.judged(row, w.first)
 			})
 		}
+		r, d := &w.remove, &w.drop
+		when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
+		when(len(d.commit), t.drop, d.commit, d.id)
 		set.write(b, pg, w, judge, wait)
 		wait = nil
 	}
