@@ -254,6 +254,8 @@ func (s *Store) try(ctx context.Context, works []*work) {
 		for _, w := range left {
 			switch {
 			case err == nil:
+			case conflicted(err):
+				w.look, w.state = true, again
 			case refused(err):
 				w.refuse(err)
 			default:
@@ -309,7 +311,7 @@ func (s *Store) undoWorks(ctx context.Context, works []*work) {
 			txs = append(txs, w.mark.Tx)
 		}
 		if len(w.payloads) > 0 {
-			_, _ = s.payloads.DeleteMany(ctx, d("_id", in(payloadIDs(w.payloads))))
+			_, _ = s.deleteMany(ctx, s.payloads, d("_id", in(payloadIDs(w.payloads))))
 		}
 	}
 	_ = s.undo(ctx, txs)

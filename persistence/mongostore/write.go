@@ -236,10 +236,10 @@ func (w *work) adopt() {
 // who may still win refers to them.
 func (s *Store) dropPayloads(ctx context.Context, w *work) {
 	if len(w.stale) > 0 {
-		_, _ = s.payloads.DeleteMany(ctx, d("_id", in(w.stale)))
+		_, _ = s.deleteMany(ctx, s.payloads, d("_id", in(w.stale)))
 	}
 	if len(w.payloads)+len(w.stale) > 0 && w.mark.Exp != "" {
-		_, _ = s.payloads.DeleteMany(ctx, bson.D{eq("inc", w.doc.inc), eq("exp", w.mark.Exp), eq("tx", d("$ne", w.mark.Tx))})
+		_, _ = s.deleteMany(ctx, s.payloads, bson.D{eq("inc", w.doc.inc), eq("exp", w.mark.Exp), eq("tx", d("$ne", w.mark.Tx))})
 	}
 }
 
