@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,7 +206,8 @@ func (t *turn) snapshot(ctx context.Context) error {
 	}
 	var err error
 	if t.w == nil {
-		if t.w = t.r.cache.take(t.id); t.w != nil {
+		sent := t.takeDelivered()
+		if t.w = cmp.Or(t.r.cache.take(t.id), sent); t.w != nil {
 			t.cached = true
 			return nil
 		}
@@ -234,6 +236,21 @@ func (t *turn) snapshot(ctx context.Context) error {
 	default:
 		return err
 	}
+}
+
+// takeDelivered returns the workflow that came along with one of the messages, as if
+// it had been kept here since; else nil.
+func (t *turn) takeDelivered() (w *stabilize.Workflow) {
+	for _, in := range t.inputs {
+		if in.delivery == nil || in.delivery.Workflow == nil {
+			continue
+		}
+		if w == nil {
+			w = in.delivery.Workflow
+		}
+		in.delivery.Workflow = nil // once: it is changed now
+	}
+	return w
 }
 
 // takeCreate begins with the workflow that the first input asks to create.

@@ -61,6 +61,10 @@ type Delivery struct {
 	Attempts    int    // 1 at the first delivery, one more at each later one
 	MaxAttempts int    // after so many it becomes a dead letter
 	LastError   string // cause given at the last Release
+	// Workflow is the one that the message is for, as it was when the message was
+	// claimed, where the store sends it along to spare a Load; else nil. It belongs to
+	// the receiver. Another may have changed it since: a commit finds out.
+	Workflow *stabilize.Workflow
 }
 
 // Receipt returns what acknowledges the delivery.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -39,6 +40,7 @@ type postgres struct {
 	self    string          // what ours say
 	ear     sync.Once
 	trust   trust
+	told    atomic.Bool // of something claimable, since the last claim
 }
 
 // beforeConnect changes how the next connection is made: it may have the password.

@@ -10,7 +10,16 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
+
+// claimHasty is a claim after news of work: one statement that takes what is due,
+// without looking first. sure: there was no more to do than that.
+func (s *Store) claimHasty(ctx context.Context, w queue.Worker, room queue.Room) (got []queue.Delivery, sure bool, err error) {
+	c := &claim{store: s}
+	sure, err = s.fillSet(ctx, c, w, room, true)
+	return c.deliveries(), sure, err
+}
 
 // claimSet is a claim that has something to do. What it does for others it does
 // first; then one statement leases what is due and skips what another claims in
@@ -31,9 +40,17 @@ func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, s
 		s.ping(c.claimable)
 	}
 	c := &claim{store: s}
-	spoiled, err := s.fillSet(ctx, c, w, &room)
-	// The room of what is dead is filled again, lane by lane: the notices of its dead
-	// letters are among what is claimed then.
+	if _, err := s.fillSet(ctx, c, w, room, false); err != nil {
+		return nil, err
+	}
+	return c.deliveries(), nil
+}
+
+// fillSet leases what there is room for and adds it to c. The room of what is dead is
+// filled again, lane by lane: the notices of its dead letters are among what is claimed
+// then.
+func (s *Store) fillSet(ctx context.Context, c *claim, w queue.Worker, room queue.Room, hasty bool) (sure bool, err error) {
+	spoiled, sure, err := s.fillOnce(ctx, c, w, &room, hasty)
 	for lane := range spoiled {
 		for err == nil && len(spoiled[lane]) > 0 {
 			if err = s.burySpoiled(ctx, spoiled[lane]); err != nil {
@@ -46,7 +63,7 @@ func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, s
 				left.Control = 0
 			}
 			var more [2][]taken
-			more, err = s.fillSet(ctx, c, w, &left)
+			more, _, err = s.fillOnce(ctx, c, w, &left, false)
 			spoiled[lane] = more[lane]
 			if lane == int(queue.Control) {
 				room.Control = left.Control
@@ -55,27 +72,25 @@ func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, s
 			}
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c.deliveries(), nil
+	return sure, err
 }
 
-// fillSet leases what there is room for, adds it to c and takes it off the room.
-// What cannot be decoded is returned, by lane.
-func (s *Store) fillSet(ctx context.Context, c *claim, w queue.Worker, room *queue.Room) (spoiled [2][]taken, err error) {
-	got, err := s.take(ctx, w, *room)
+// fillOnce takes what it gets off the room. What cannot be decoded is returned, by
+// lane.
+func (s *Store) fillOnce(ctx context.Context, c *claim, w queue.Worker, room *queue.Room, hasty bool) (spoiled [2][]taken, sure bool, err error) {
+	got, err := s.take(ctx, w, *room, hasty)
 	if err != nil {
-		return spoiled, err
+		return spoiled, false, err
 	}
-	for i := range got {
-		f := &got[i]
+	for i := range got.messages {
+		f := &got.messages[i]
 		if f.Message, err = s.cfg.Messages.Decode(f.ID, f.kind, f.body); err != nil {
 			f.spoiled = err
 			spoiled[f.lane] = append(spoiled[f.lane], *f)
 			continue
 		}
 		f.body = nil
+		f.Workflow = got.workflow(f.workflow)
 		c.found = append(c.found, f.found)
 		if f.lane == queue.Control {
 			room.Control--
@@ -83,7 +98,15 @@ func (s *Store) fillSet(ctx context.Context, c *claim, w queue.Worker, room *que
 			room.Work--
 		}
 	}
-	return spoiled, nil
+	return spoiled, got.sure, nil
+}
+
+// takings are what the statement of a claim returns.
+type takings struct {
+	messages []taken
+	headers  map[string]aggregateRow
+	stages   map[string][]aggregateRow
+	sure     bool
 }
 
 // taken is a message that was leased.
@@ -94,38 +117,90 @@ type taken struct {
 	spoiled error // it cannot be decoded
 }
 
-func (s *Store) take(ctx context.Context, w queue.Worker, room queue.Room) (got []taken, err error) {
+func (s *Store) take(ctx context.Context, w queue.Worker, room queue.Room, hasty bool) (got *takings, err error) {
 	if room.Control <= 0 && room.Work <= 0 {
-		return nil, nil
+		return &takings{}, nil
 	}
 	inner, leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	if hasty {
+		if _, err = s.ready(inner); err != nil {
+			return nil, s.classify(ctx, "claim", err)
+		}
+		s.followClock(inner, s.r)
+	}
 	err = s.again(inner, func() error {
-		got = got[:0]
+		got = &takings{headers: map[string]aggregateRow{}, stages: map[string][]aggregateRow{}}
 		now := micros(s.now())
 		return s.send(inner, "claim", func(b *pgx.Batch) {
-			b.Queue(s.pg.set.take, w.ID, now+w.TTL.Microseconds(), now, int64(room.Control), int64(room.Work), rand.Text()+".").
+			b.Queue(s.pg.set.take, w.ID, now+w.TTL.Microseconds(), now, int64(room.Control), int64(room.Work), rand.Text()+".", hasty).
 				Query(func(rows pgx.Rows) error {
-					got, err = pgx.AppendRows(got, rows, scanTaken)
-					return err
+					for rows.Next() {
+						if err := got.scan(rows); err != nil {
+							return err
+						}
+					}
+					return rows.Err()
 				})
 		})
 	})
-	slices.SortFunc(got, func(a, b taken) int { return int(a.seq - b.seq) })
-	return got, s.classify(ctx, "claim", err)
+	if err != nil {
+		return nil, s.classify(ctx, "claim", err)
+	}
+	slices.SortFunc(got.messages, func(a, b taken) int { return int(a.seq - b.seq) })
+	return got, nil
 }
 
-func scanTaken(row pgx.CollectableRow) (t taken, err error) {
+// scan takes a row of the statement: a message, or what comes along with it.
+func (g *takings) scan(row pgx.Rows) error {
+	var what int32
 	var due, created int64
 	var lane int16
 	var cause []byte
-	err = row.Scan(&t.seq, &t.ID, &t.kind, &lane, &t.workflow, &due, &created, &t.Attempts, &t.MaxAttempts, &cause, &t.body, &t.Token)
-	t.lane, t.LastError = queue.Lane(lane), string(cause) //nolint:gosec // as it was stored
-	t.Due, t.CreatedAt = fromMicros(due), fromMicros(created)
-	return t, err
+	t := taken{}
+	err := row.Scan(&what, &t.seq, &t.ID, &t.kind, &lane, &t.workflow, &due, &created, &t.Attempts, &t.MaxAttempts, &cause, &t.body, &t.Token)
+	if err != nil {
+		return err
+	}
+	switch what {
+	case 0:
+		t.lane, t.LastError = queue.Lane(lane), string(cause) //nolint:gosec // as it was stored
+		t.Due, t.CreatedAt = fromMicros(due), fromMicros(created)
+		g.messages = append(g.messages, t)
+	case 1:
+		g.sure = true
+	case 2:
+		g.headers[t.workflow] = aggregateRow{id: t.ID, version: t.seq, status: t.kind, body: t.body}
+	case 3:
+		g.stages[t.workflow] = append(g.stages[t.workflow], aggregateRow{id: t.ID, version: t.seq, body: t.body, isStage: true})
+	}
+	return nil
+}
+
+// workflow returns what came along, once. What cannot be understood is left to Load,
+// which says so.
+func (g *takings) workflow(id string) *stabilize.Workflow {
+	header, ok := g.headers[id]
+	if !ok {
+		return nil
+	}
+	delete(g.headers, id)
+	h, err := header.header()
+	if err != nil {
+		return nil
+	}
+	w := &stabilize.Workflow{Header: *h, Stages: make([]*stabilize.Stage, len(g.stages[id]))}
+	for i, r := range g.stages[id] {
+		if w.Stages[i], err = persistence.DecodeStage(r.id, r.version, r.body); err != nil {
+			return nil
+		}
+	}
+	byPosition(w.Stages)
+	w.Index()
+	return w
 }
 
 // burySpoiled moves what was leased and cannot be decoded to the dead letters. The

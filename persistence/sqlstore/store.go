@@ -194,6 +194,9 @@ func (s *Store) ping(claimable bool) {
 	if !claimable {
 		return
 	}
+	if s.pg != nil {
+		s.pg.told.Store(true)
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default: // it has a hint already
