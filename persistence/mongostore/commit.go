@@ -32,6 +32,7 @@ type attempt struct {
 	drops    []drop
 	admit    *admitted
 	payloads []payload
+	stored   bool      // some of them may be there
 	blocked  []mark    // commits that stand in the way
 	direct   bool      // one document and no workflow: no primary is needed
 	stub     bool      // a document was made to be its primary
@@ -310,7 +311,7 @@ func (s *Store) undoWorks(ctx context.Context, works []*work) {
 		if w.placed {
 			txs = append(txs, w.mark.Tx)
 		}
-		if len(w.payloads) > 0 {
+		if w.stored {
 			_, _ = s.deleteMany(ctx, s.payloads, d("_id", in(payloadIDs(w.payloads))))
 		}
 	}
