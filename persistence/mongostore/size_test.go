@@ -102,7 +102,7 @@ func TestTooManyStages(t *testing.T) {
 	tooLarge(errs[1])
 	version := int64(1)
 	h.must(t, h.first.CommitBatch(t.Context(), []*persistence.Commit{creation("large", 50)})[0])
-	for {
+	for version < 100 {
 		err := h.first.CommitBatch(t.Context(), []*persistence.Commit{{WorkflowID: "large", Expect: version, Stages: stagesOf(50, int(version)*50)}})[0]
 		if err != nil {
 			tooLarge(err)
@@ -112,7 +112,7 @@ func TestTooManyStages(t *testing.T) {
 	}
 	w, err := h.second.Load(t.Context(), "large")
 	h.must(t, err)
-	if w.Version != version || len(w.Stages) != int(version)*50 || version < 2 {
+	if w.Version != version || len(w.Stages) != int(version)*50 || version < 2 || version == 100 {
 		t.Errorf("it is of version %d with %d stages, want %d", w.Version, len(w.Stages), version)
 	}
 	// What does not make it larger goes on.
@@ -123,19 +123,20 @@ func TestTooManyStages(t *testing.T) {
 // come to their turns.
 func TestTooManyWaiters(t *testing.T) {
 	h := newHarness(t, servers.One())
-	h.first.Limit(8 << 10)
+	h.first.Limit(20 << 10)
 	ask := func(id string, expect int64, op persistence.AdmissionOp, status stabilize.Status) error {
 		return h.first.CommitBatch(t.Context(), []*persistence.Commit{{
 			WorkflowID: id, Expect: expect, Header: &stabilize.Header{ID: id, Application: "app", Name: "waits", Status: status, CreatedAt: h.clock.Now()},
 			Admission: &persistence.Admission{Op: op, Key: "key", Limit: 1},
 		}})[0]
 	}
+	waiter := func(i int) string { return fmt.Sprint(strings.Repeat("w", 200), i) } // there need not be many
 	h.must(t, ask("holder", 0, persistence.TakePlace, stabilize.Running))
 	waiting := 0
-	for ; ; waiting++ {
-		if err := ask(fmt.Sprint("w", waiting), 0, persistence.WaitForPlace, stabilize.Buffered); err != nil {
+	for ; waiting < 200; waiting++ {
+		if err := ask(waiter(waiting), 0, persistence.WaitForPlace, stabilize.Buffered); err != nil {
 			var e *stabilize.TooLargeError
-			if !errors.As(err, &e) || !strings.Contains(e.What, `"key"`) || e.Max != 8<<10 {
+			if !errors.As(err, &e) || !strings.Contains(e.What, `"key"`) || e.Max != 20<<10 {
 				t.Fatalf("waiter %d: %v", waiting, err)
 			}
 			break
@@ -143,13 +144,13 @@ func TestTooManyWaiters(t *testing.T) {
 	}
 	now, err := h.second.Admissions(t.Context(), "key")
 	h.must(t, err)
-	if len(now.Waiting) != waiting || waiting < 15 {
+	if len(now.Waiting) != waiting || waiting < 10 || waiting == 200 {
 		t.Errorf("%d wait, %d were let in", len(now.Waiting), waiting)
 	}
-	if _, err := h.second.Summary(t.Context(), fmt.Sprint("w", waiting)); !errors.Is(err, stabilize.ErrNotFound) {
+	if _, err := h.second.Summary(t.Context(), waiter(waiting)); !errors.Is(err, stabilize.ErrNotFound) {
 		t.Errorf("who was refused is there: %v", err)
 	}
 	h.must(t, ask("holder", 1, persistence.LeavePlace, stabilize.Succeeded))
-	h.must(t, ask("w0", 1, persistence.TakePlace, stabilize.Running))
+	h.must(t, ask(waiter(0), 1, persistence.TakePlace, stabilize.Running))
 	h.must(t, ask("another", 0, persistence.WaitForPlace, stabilize.Buffered))
 }
