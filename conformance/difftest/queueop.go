@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
 
@@ -55,7 +56,13 @@ func (o claim) on(p *player) func(*side) result {
 			if d.Token == "" {
 				name += " without a token"
 			}
-			d.ID, d.Token, d.Message = name, "", s.named(d.Message)
+			if w := d.Workflow; w != nil { // the store may send it along, as it is
+				now, err := o.of(p.oracle).Load(p.ctx, w.ID)
+				if diff := kit.Diff(now, w); err != nil || diff != "" || w.ID != queue.WorkflowOf(d.Message) {
+					name += fmt.Sprintf(" with a workflow that is not as it is: %v, %s", err, diff)
+				}
+			}
+			d.ID, d.Token, d.Message, d.Workflow = name, "", s.named(d.Message), nil
 			out[i] = d
 		}
 		return result{Value: out}

@@ -54,6 +54,9 @@ const JudgedAfterRefusal = judgedAfterRefusal
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
-	texts := append(s.texts[:], t.workers, t.workflows, t.judge, t.verdict, t.change, t.create, t.headers, t.remove, t.put, t.handled, t.drop, t.add, t.buried, t.held, t.take)
+	texts := append(s.texts[:], t.keys, t.workers, t.workflows, t.judge, t.verdict, t.remove, t.drop, t.buried, t.held, t.take)
+	for _, w := range writings() {
+		texts = append(texts, t.begin[w], t.move[w])
+	}
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

@@ -85,12 +85,6 @@ func (set *commitSet) judged(row pgx.Row, n int32) error {
 	return nil
 }
 
-// firstFrom returns where in a sorted list the numbers from end on begin.
-func firstFrom(list []int32, end int32) int {
-	i, _ := slices.BinarySearch(list, end)
-	return i
-}
-
 // keyLocks are the numbers of the locks of keys, in the order in which everybody takes
 // them.
 func keyLocks(pg *postgres, keys []string) []int64 {

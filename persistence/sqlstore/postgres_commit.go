@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -86,12 +87,7 @@ func (s *Store) commitSet(ctx context.Context, work []change, hasty bool) (claim
 }
 
 func (s *Store) sendSet(ctx context.Context, set *commitSet, judge, hasty bool) error {
-	return s.send(ctx, "commit", func(b *pgx.Batch) {
-		if hasty {
-			b.Queue(limitWait, lockWait)
-		}
-		set.queue(b, s.pg, judge)
-	})
+	return s.send(ctx, "commit", func(b *pgx.Batch) { set.queue(b, s.pg, judge, hasty) })
 }
 
 // send sends statements together. They are one transaction, which the last of them
@@ -126,9 +122,10 @@ type commitSet struct {
 
 	workers []string
 	keys    []string // of admissions
-	seats   []int32  // the commits that have one
 	steps   map[int32]int
+	parts   []*writes
 
+	// What the verdict, and the statements beside those of the parts, ask for.
 	commit  []int32
 	id      []string
 	expect  []int64
@@ -154,8 +151,24 @@ type commitSet struct {
 		workflow, id []string
 	}
 	known stageColumns // stages of workflows that exist
-	put   stageColumns
+	loose bool         // rows are written that others have not locked: not in their order
+}
 
+// writes are what a part of the commits, in their order, changes; all of it is written
+// by two statements. Only admissions cut a set in parts.
+type writes struct {
+	judged bool // the first commit has an admission, to be judged before
+	first  int32
+
+	create struct {
+		commit              []int32
+		id                  []string
+		application, config []string
+		status              []string
+		sort, created       []int64
+		header              [][]byte
+	}
+	begun  stageColumns // stages of what is created
 	change struct {
 		commit              []int32
 		id                  []string
@@ -164,23 +177,21 @@ type commitSet struct {
 		application, config []string
 		status              []string
 		sort, created       []int64
+		header              [][]byte
+		headers             int // that are changed
 	}
-	create struct {
-		commit              []int32
-		id                  []string
-		application, config []string
-		status              []string
-		sort, created       []int64
-	}
-	headers struct {
-		commit []int32
-		id     []string
-		fresh  []bool
-		body   [][]byte
+	remove struct {
+		commit       []int32
+		workflow, id []string
 	}
 	drop struct {
 		commit []int32
 		id     []string
+	}
+	put     stageColumns
+	handled struct {
+		commit    []int32
+		id, token []string
 	}
 	add struct {
 		commit        []int32
@@ -204,7 +215,7 @@ type stageColumns struct {
 }
 
 func newCommitSet(work []change, now int64) *commitSet {
-	set := &commitSet{work: work, now: now}
+	set := &commitSet{work: work, now: now, parts: []*writes{{}}}
 	for i := range work {
 		work[i].err = nil
 		set.collect(int32(i)) //nolint:gosec // a batch is no longer than that
@@ -216,94 +227,99 @@ func newCommitSet(work []change, now int64) *commitSet {
 
 func (set *commitSet) collect(n int32) {
 	ch := &set.work[n]
-	if ch.WorkflowID != "" {
-		set.collectWorkflow(n, ch)
-	}
+	set.loose = set.loose || ch.Admission != nil || len(ch.Removed)+len(ch.Discard) > 0
 	if ch.Admission != nil {
-		set.keys, set.seats = append(set.keys, ch.Admission.Key), append(set.seats, n)
+		set.keys = append(set.keys, ch.Admission.Key)
+		set.parts = append(set.parts, &writes{judged: true, first: n})
+	}
+	w := set.parts[len(set.parts)-1]
+	if ch.WorkflowID != "" {
+		set.collectWorkflow(w, n, ch)
 	}
 	for _, r := range ch.Handled {
-		set.handled.commit = append(set.handled.commit, n)
-		set.handled.id = append(set.handled.id, textForm(r.ID))
-		set.handled.token = append(set.handled.token, textForm(r.Token))
+		id, token := textForm(r.ID), textForm(r.Token)
+		set.handled.commit, w.handled.commit = append(set.handled.commit, n), append(w.handled.commit, n)
+		set.handled.id, w.handled.id = append(set.handled.id, id), append(w.handled.id, id)
+		set.handled.token, w.handled.token = append(set.handled.token, token), append(w.handled.token, token)
 		set.handled.receipt = append(set.handled.receipt, r.ID)
 	}
 	for _, id := range ch.Discard {
-		set.drop.commit = append(set.drop.commit, n)
-		set.drop.id = append(set.drop.id, textForm(id))
+		w.drop.commit = append(w.drop.commit, n)
+		w.drop.id = append(w.drop.id, textForm(id))
 	}
 	for i := range ch.enc.Messages {
-		m := &ch.enc.Messages[i]
-		if m.Given {
-			set.given.commit = append(set.given.commit, n)
-			set.given.id = append(set.given.id, m.ID)
-			set.given.freed = append(set.given.freed, ch.Frees(m.ID))
-		}
-		if ch.mayDie(m) {
-			set.reused.commit = append(set.reused.commit, n)
-			set.reused.id = append(set.reused.id, m.ID)
-		}
-		due := set.now
-		if !m.At.IsZero() {
-			due = max(due, micros(m.At))
-		}
-		worker := ""
-		if m.Lease != nil {
-			worker = textForm(m.Lease.Worker)
-			set.workers = append(set.workers, worker)
-		}
-		a := &set.add
-		a.commit = append(a.commit, n)
-		a.id, a.kind, a.lane = append(a.id, m.ID), append(a.kind, m.Kind), append(a.lane, int16(m.Lane))
-		a.workflow, a.due = append(a.workflow, m.WorkflowID), append(a.due, due)
-		a.worker, a.token = append(a.worker, worker), append(a.token, leaseToken(m))
-		a.most, a.body = append(a.most, int64(m.MaxAttempts)), append(a.body, m.Body)
+		set.collectMessage(w, n, ch, &ch.enc.Messages[i])
 	}
 }
 
-func (set *commitSet) collectWorkflow(n int32, ch *change) {
+func (set *commitSet) collectMessage(w *writes, n int32, ch *change, m *queue.Encoded) {
+	if m.Given {
+		set.given.commit = append(set.given.commit, n)
+		set.given.id = append(set.given.id, m.ID)
+		set.given.freed = append(set.given.freed, ch.Frees(m.ID))
+	}
+	if ch.mayDie(m) {
+		set.reused.commit = append(set.reused.commit, n)
+		set.reused.id = append(set.reused.id, m.ID)
+	}
+	due := set.now
+	if !m.At.IsZero() {
+		due = max(due, micros(m.At))
+	}
+	worker := ""
+	if m.Lease != nil {
+		worker = textForm(m.Lease.Worker)
+		set.workers = append(set.workers, worker)
+	}
+	a := &w.add
+	a.commit = append(a.commit, n)
+	a.id, a.kind, a.lane = append(a.id, m.ID), append(a.kind, m.Kind), append(a.lane, int16(m.Lane))
+	a.workflow, a.due = append(a.workflow, m.WorkflowID), append(a.due, due)
+	a.worker, a.token = append(a.worker, worker), append(a.token, leaseToken(m))
+	a.most, a.body = append(a.most, int64(m.MaxAttempts)), append(a.body, m.Body)
+}
+
+func (set *commitSet) collectWorkflow(w *writes, n int32, ch *change) {
 	h := ch.Header
 	created := int64(absent)
 	if h != nil {
 		if us := maybeMicros(h.CreatedAt); us.Valid {
 			created = us.Int64
 		}
-		set.headers.commit = append(set.headers.commit, n)
-		set.headers.id = append(set.headers.id, ch.WorkflowID)
-		set.headers.fresh = append(set.headers.fresh, ch.Expect == 0)
-		set.headers.body = append(set.headers.body, ch.enc.Header)
 	}
 	set.commit = append(set.commit, n)
 	set.id, set.expect = append(set.id, ch.WorkflowID), append(set.expect, ch.Expect)
 	set.headed, set.created = append(set.headed, h != nil), append(set.created, created)
-	switch {
-	case ch.Expect == 0:
-		c := &set.create
+	for _, id := range ch.Removed {
+		set.removed.commit, w.remove.commit = append(set.removed.commit, n), append(w.remove.commit, n)
+		set.removed.workflow, w.remove.workflow = append(set.removed.workflow, ch.WorkflowID), append(w.remove.workflow, ch.WorkflowID)
+		set.removed.id, w.remove.id = append(set.removed.id, id), append(w.remove.id, id)
+	}
+	if ch.Expect == 0 {
+		c := &w.create
 		c.commit, c.id = append(c.commit, n), append(c.id, ch.WorkflowID)
 		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
 		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
-		c.created = append(c.created, created)
-	default:
-		if h == nil {
-			h = &stabilize.Header{} // its columns are not looked at
+		c.created, c.header = append(c.created, created), append(c.header, ch.enc.Header)
+		for i, st := range ch.Stages {
+			w.begun.add(n, ch, st, ch.enc.Stages[i])
 		}
-		c := &set.change
-		c.commit, c.id, c.expect = append(c.commit, n), append(c.id, ch.WorkflowID), append(c.expect, ch.Expect)
-		c.removes, c.headed = append(c.removes, len(ch.Removed) > 0), append(c.headed, ch.Header != nil)
-		c.created = append(c.created, created)
-		c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
-		c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
+		return
 	}
-	for _, id := range ch.Removed {
-		set.removed.commit = append(set.removed.commit, n)
-		set.removed.workflow = append(set.removed.workflow, ch.WorkflowID)
-		set.removed.id = append(set.removed.id, id)
+	c := &w.change
+	if h == nil {
+		h = &stabilize.Header{} // its columns are not looked at
+	} else {
+		c.headers++
 	}
+	c.commit, c.id, c.expect = append(c.commit, n), append(c.id, ch.WorkflowID), append(c.expect, ch.Expect)
+	c.removes, c.headed = append(c.removes, len(ch.Removed) > 0), append(c.headed, ch.Header != nil)
+	c.created, c.header = append(c.created, created), append(c.header, ch.enc.Header)
+	c.application, c.config = append(c.application, textForm(h.Application)), append(c.config, textForm(h.ConfigID))
+	c.status, c.sort = append(c.status, h.Status.String()), append(c.sort, persistence.PlaceOf(h).Start)
 	for i, st := range ch.Stages {
-		set.put.add(n, ch, st, ch.enc.Stages[i])
-		if ch.Expect > 0 {
-			set.known.add(n, ch, st, nil)
-		}
+		w.put.add(n, ch, st, ch.enc.Stages[i])
+		set.known.add(n, ch, st, nil)
 	}
 }
 
@@ -317,54 +333,92 @@ func (c *stageColumns) add(n int32, ch *change, st *stabilize.Stage, body []byte
 
 // queue adds the statements to what is sent: the verdict, and the writes of the
 // commits that it leaves; without it those of all. Admissions are judged one after
-// the other, each when the statuses that the commits before it leave are written.
-func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge bool) {
+// the other, each when what the commits before it leave is written. hasty: no lock is
+// waited for for long.
+func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge, hasty bool) {
 	t := &pg.set
-	when := func(n int, text string, args ...any) {
-		if n > 0 {
-			b.Queue(text, args...)
-		}
+	var wait any // for locks
+	if hasty {
+		wait = lockWait
 	}
-	when(len(set.keys), t.keys, keyLocks(pg, set.keys))
-	when(len(set.workers), t.workers, set.workers)
-	when(len(set.seats), t.workflows, set.id)
+	when := func(n int, text string, args ...any) {
+		if n == 0 {
+			return
+		}
+		if wait != nil {
+			b.Queue(limitWait, wait)
+			wait = nil
+		}
+		b.Queue(text, args...)
+	}
 	h, g, r, k := &set.handled, &set.given, &set.removed, &set.known
+	when(len(set.keys), t.keys, keyLocks(pg, set.keys))
+	if set.loose {
+		when(len(set.workers), t.workers, set.workers)
+		when(len(set.id), t.workflows, set.id)
+	}
 	if judge {
 		b.Queue(t.verdict, set.commit, set.id, set.expect, set.headed, set.created,
 			h.commit, h.id, h.token, g.commit, g.id, g.freed, r.commit, r.workflow, r.id,
 			k.commit, k.workflow, k.id, k.ref, k.round, k.position).QueryRow(set.verdict)
 	}
-
-	changed, created := 0, 0
-	before := func(end int32) {
-		c, n, x, y := &set.change, &set.create, changed, created
-		changed, created = firstFrom(c.commit, end), firstFrom(n.commit, end)
-		i, j := changed, created
-		when(i-x, t.change, c.commit[x:i], c.id[x:i], c.expect[x:i], c.removes[x:i], c.headed[x:i], c.created[x:i], c.application[x:i], c.config[x:i], c.status[x:i], c.sort[x:i])
-		when(j-y, t.create, n.commit[y:j], n.id[y:j], n.application[y:j], n.config[y:j], n.status[y:j], n.sort[y:j], n.created[y:j])
-	}
-	for _, n := range set.seats {
-		before(n)
-		ch := &set.work[n]
-		a := ch.Admission
-		b.Queue(t.judge, n, textForm(a.Key), ch.WorkflowID, int32(a.Op), int64(a.Limit)).QueryRow(func(row pgx.Row) error {
-			return set.judged(row, n)
-		})
-	}
-	before(math.MaxInt32)
-	when(len(set.headers.commit), t.headers, set.headers.commit, set.headers.id, set.headers.fresh, set.headers.body)
-	when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
-	p := &set.put
-	when(len(p.commit), t.put, p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body)
-	when(len(h.commit), t.handled, h.commit, h.id, h.token)
-	when(len(set.drop.commit), t.drop, set.drop.commit, set.drop.id)
-	if a := &set.add; len(a.commit) > 0 {
-		b.Queue(t.add, a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body,
-			pg.channel, set.now, pg.self, set.workers).QueryRow(func(row pgx.Row) error {
-			return row.Scan(nil, &set.claimable, nil, nil)
-		})
+	for _, w := range set.parts {
+		if w.judged {
+			a := set.work[w.first].Admission
+			b.Queue(t.judge, w.first, textForm(a.Key), set.work[w.first].WorkflowID, int32(a.Op), int64(a.Limit)).QueryRow(func(row pgx.Row) error {
+				return set.judged(row, w.first)
+			})
+		}
+		r, d := &w.remove, &w.drop
+		when(len(r.commit), t.remove, r.commit, r.workflow, r.id)
+		when(len(d.commit), t.drop, d.commit, d.id)
+		set.write(b, pg, w, judge, wait)
+		wait = nil
 	}
 	when(len(set.reused.commit), t.buried, set.reused.commit, set.reused.id)
+}
+
+// write adds the statements of a part: for what is new, and for the rest with the
+// messages of all.
+func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, wait any) {
+	c, p, n, s, h, a := &w.change, &w.put, &w.create, &w.begun, &w.handled, &w.add
+	moves := len(c.commit)+len(h.commit) > 0
+	variant := writing{judged: judge, messages: len(a.commit) > 0}
+	messages := []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body, pg.channel, set.now, pg.self, set.workers}
+	free := func(row pgx.Row) error {
+		var claimable bool
+		err := row.Scan(nil, &claimable, nil, nil)
+		set.claimable = set.claimable || claimable
+		return err
+	}
+	if len(n.commit) > 0 {
+		args := []any{wait, n.commit, n.id, n.application, n.config, n.status, n.sort, n.created, n.header,
+			s.commit, s.workflow, s.id, s.ref, s.round, s.position, s.body}
+		own := variant
+		if own.messages = variant.messages && !moves; own.messages {
+			args = append(args, messages...)
+		}
+		q := b.Queue(pg.set.begin[own], args...)
+		if own.messages {
+			q.QueryRow(free)
+			variant.messages = false
+		}
+	}
+	if !moves && !variant.messages {
+		return
+	}
+	args := []any{wait, c.commit, c.id, c.expect, c.removes, c.headed, c.created, c.application, c.config, c.status, c.sort,
+		p.commit, p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body, h.commit, h.id, h.token}
+	if variant.headers = c.headers > 0; variant.headers {
+		args = append(args, c.header)
+	}
+	if variant.messages {
+		args = append(args, messages...)
+	}
+	q := b.Queue(pg.set.move[variant], args...)
+	if variant.messages {
+		q.QueryRow(free)
+	}
 }
 
 // verdict leaves in each refused commit why.

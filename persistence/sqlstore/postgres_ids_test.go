@@ -77,10 +77,8 @@ func TestPostgresIDOfADyingMessage(t *testing.T) {
 			}
 			var held, death *sql.Tx
 			if of.late {
-				held = begin(t, db, "SELECT FROM stages WHERE id = 'other-s0' FOR UPDATE")
-				for _, c := range of.batch[1:] { // the verdict waits for nothing, this stage for the lock
-					c.Stages = workflow("other").Stages[:1]
-				}
+				// The verdict waits for nothing, the writes for this.
+				held = begin(t, db, "SELECT FROM workflows WHERE id = 'other' FOR UPDATE")
 			} else {
 				push()
 				death = begin(t, db, burial("m")...)
@@ -89,12 +87,12 @@ func TestPostgresIDOfADyingMessage(t *testing.T) {
 			var done sync.WaitGroup
 			done.Go(func() { errs = s.CommitBatch(t.Context(), of.batch) })
 			if of.late {
-				waitsForLock(t, db, schema+`".stages`)
+				waitsFor(t, db, held)
 				push()
 				death = begin(t, db, burial("m")...)
 				end(t, held)
 			}
-			waitsForLock(t, db, schema+`".messages`)
+			waitsFor(t, db, death)
 			end(t, death)
 			done.Wait()
 			if !errors.Is(errs[0], stabilize.ErrExists) || errors.Join(errs[1:]...) != nil {
@@ -144,7 +142,7 @@ func TestPostgresReplayOfADiscardedLetter(t *testing.T) {
 	var err error
 	var done sync.WaitGroup
 	done.Go(func() { err = s.ReplayDead(t.Context(), "m") })
-	waitsForLock(t, db, "dead_letters")
+	waitsFor(t, db, discard)
 	end(t, discard)
 	done.Wait()
 	if !errors.Is(err, stabilize.ErrNotFound) {
@@ -175,12 +173,12 @@ func TestPostgresLeaseToANewcomer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	waitsForLock(t, db, schema+`".workflows`)
+	waitsFor(t, db, held)
 	if _, err := s.Heartbeat(t.Context(), queue.Worker{ID: "newcomer", TTL: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	end(t, held)
-	waitsForLock(t, db, schema+`".messages`) // first is stored, second not yet
+	waitsFor(t, db, blocks) // first is stored, second not yet
 	retired := make(chan struct{})
 	all.Go(func() {
 		defer close(retired)
@@ -188,13 +186,28 @@ func TestPostgresLeaseToANewcomer(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	untilLocked(t, db, 1, `DELETE FROM "`+schema, retired)
+	untilWaiting(t, db, 1, "query LIKE $1", `DELETE FROM "`+schema+"%", retired)
 	if err := blocks.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	all.Wait()
 	if got := claim(t, s, "another", 9); len(got) != 2 {
 		t.Errorf("claimed %+v", got)
+	}
+}
+
+// untilWaiting returns when so many of those wait for locks, or when ended is closed.
+func untilWaiting(t *testing.T, db *sql.DB, want int, which, arg string, ended <-chan struct{}) {
+	t.Helper()
+	for n := 0; n < want; {
+		select {
+		case <-ended:
+			return
+		default:
+		}
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "+which, arg).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -220,7 +233,7 @@ func TestPostgresTwoPrefixesInANewSchema(t *testing.T) {
 			}
 		})
 	}
-	untilLocked(t, db, 2, schema, nil)
+	untilWaiting(t, db, 2, "application_name = $1", schema, nil)
 	if err := first.Rollback(); err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			waitsForLock(t, db, "workers")
+			waitsFor(t, db, tx)
 			if err := tx.Commit(); err != nil {
 				t.Fatal(err)
 			}
@@ -78,30 +78,17 @@ func TestPostgresLeaseMeetsItsEnd(t *testing.T) {
 	}
 }
 
-// waitsForLock returns when a statement with that word waits for another
-// transaction's lock.
-func waitsForLock(t *testing.T, db *sql.DB, word string) {
+// waitsFor returns when another transaction waits for that one.
+func waitsFor(t *testing.T, db *sql.DB, tx *sql.Tx) {
 	t.Helper()
-	untilLocked(t, db, 1, word, nil)
-}
-
-// untilLocked returns when so many statements with that word, or of connections that
-// have it for a name, wait for locks, or when done is closed.
-func untilLocked(t *testing.T, db *sql.DB, want int, word string, done <-chan struct{}) {
-	t.Helper()
-	for {
-		var n int
+	var pid int
+	if err := tx.QueryRowContext(t.Context(), "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n == 0; {
 		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
-			WHERE wait_event_type = 'Lock' AND (query LIKE $1 OR application_name = $2)`, "%"+word+"%", word).Scan(&n); err != nil {
+			WHERE wait_event_type = 'Lock' AND $1::int = ANY (pg_blocking_pids(pid))`, pid).Scan(&n); err != nil {
 			t.Fatal(err)
-		}
-		if n >= want {
-			return
-		}
-		select {
-		case <-done:
-			return
-		default:
 		}
 	}
 }
@@ -145,7 +132,7 @@ func TestPostgresOvertaken(t *testing.T) {
 						{WorkflowID: "w", Expect: 1, Handled: []queue.Receipt{held[0].Receipt()}}, {WorkflowID: "other", Expect: 1},
 					})
 				})
-				waitsForLock(t, db, of.table)
+				waitsFor(t, db, tx)
 				if err := tx.Commit(); err != nil {
 					t.Fatal(err)
 				}

@@ -70,7 +70,7 @@ func lockOrder(t *testing.T, own *pgtest.Server, admin *sql.DB) {
 			last := begin(t, db, of.holds)
 			var done sync.WaitGroup
 			done.Go(func() { _ = s.CommitBatch(t.Context(), of.batch) })
-			waitsForLock(t, db, "unnest")
+			waitsFor(t, db, last)
 			tx := begin(t, db, "SET LOCAL lock_timeout = 10")
 			_, err := tx.ExecContext(t.Context(), of.first)
 			_ = tx.Rollback()

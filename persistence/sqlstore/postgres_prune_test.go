@@ -183,7 +183,7 @@ func TestPostgresDeletedWhileItIsCreated(t *testing.T) {
 	var deleted error
 	var done sync.WaitGroup
 	done.Go(func() { deleted = s.Delete(t.Context(), "w") })
-	waitsForLock(t, db, "headers")
+	waitsFor(t, db, tx)
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}

@@ -158,32 +158,30 @@ func postgresTexts() map[statement]string {
 // comes between, the writes fail again, and all is done anew. Rows are taken in the
 // order of their keys.
 type setTexts struct {
-	keys, workers  string // lock them
-	workflows      string // locks them, where admissions break their order
-	verdict        string
-	change, create string
-	headers        string
-	remove, put    string
-	handled, drop  string
-	add            string
-	buried         string // none of the ids just added
-	held           string // which workflows others have locked
-	judge          string // an admission
-	take           string // of a claim
+	keys, workers string // lock them
+	workflows     string // locks them, where admissions break their order
+	verdict       string
+	remove, drop  string
+	begin, move   map[writing]string // the writes of new workflows, and of others
+	buried        string             // none of the ids just added
+	held          string             // which workflows others have locked
+	judge         string             // an admission
+	take          string             // of a claim
 }
 
 func newSetTexts(c *Config) setTexts {
 	const (
 		lost = `((SELECT coalesce(nullif(current_setting('stabilize.lost', true), ''), '{}')::int[])::int[])`
-		// Of the commits in $1 that are left each has a row in done.
-		same     = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
-		complete = `SELECT 1 / ((SELECT count(*) FROM done) = (SELECT count(*) FROM unnest($1::int[]) n WHERE n <> ALL {lost}))::int`
 	)
 	text := func(s string) string {
-		s = strings.NewReplacer("{complete}", complete, "{same}", same).Replace(s)
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
+	begin, move := map[writing]string{}, map[writing]string{}
+	for _, w := range writings() {
+		begin[w], move[w] = text(w.begin()), text(w.move())
+	}
 	return setTexts{
+		begin: begin, move: move,
 		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
 		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
 		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),
@@ -215,64 +213,10 @@ func newSetTexts(c *Config) setTexts {
 				array_agg(commit), array_agg(step), array_agg(item), array_agg(coalesce(fact, 0))
 			FROM bad`),
 
-		change: text(`WITH done AS (
-			UPDATE {}workflows w SET version = w.version + 1,
-				removed_at = CASE WHEN c.removes THEN w.version + 1 ELSE w.removed_at END,
-				application = CASE WHEN c.headed THEN c.application ELSE w.application END,
-				config_id = CASE WHEN c.headed THEN c.config ELSE w.config_id END,
-				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
-				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
-			FROM (SELECT * FROM unnest($1::int[], $2::text[], $3::bigint[], $4::bool[], $5::bool[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bigint[])
-				c (commit, workflow, expect, removes, headed, created, application, config, status, sort) ORDER BY workflow COLLATE "C") c
-			WHERE w.id = c.workflow AND w.version = c.expect AND c.commit <> ALL {lost}
-				AND (NOT c.headed OR w.created_at IS NOT DISTINCT FROM nullif(c.created, -9223372036854775808))
-			RETURNING 1) {complete}`),
-		create: text(`INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
-			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
-			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
-				c (commit, workflow, application, config, status, sort, created)
-			WHERE c.commit <> ALL {lost} ORDER BY c.workflow COLLATE "C"`),
-		// Not ON CONFLICT: that writes more to the log, for a conflict that the lock
-		// on the workflow's row excludes. What belongs to a new workflow is not looked for.
-		headers: text(`WITH h AS (SELECT * FROM unnest($1::int[], $2::text[], $3::bool[], $4::bytea[]) h (commit, workflow, new, body)
-				WHERE h.commit <> ALL {lost}),
-			known AS (UPDATE {}headers s SET body = h.body FROM h WHERE NOT h.new AND s.workflow_id = h.workflow)
-			INSERT INTO {}headers (workflow_id, body)
-			SELECT h.workflow, h.body FROM h WHERE h.new
-			UNION ALL SELECT h.workflow, h.body FROM h
-			WHERE NOT h.new AND NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)`),
 		remove: text(`DELETE FROM {}stages s USING unnest($1::int[], $2::text[], $3::text[]) r (commit, workflow, id)
 			WHERE s.workflow_id = r.workflow AND s.id = r.id AND r.commit <> ALL {lost}`),
-		// A stage that would move is not found, and its key is taken then.
-		put: text(`WITH p AS (SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bytea[])
-				p (commit, workflow, id, version, ref, round, position, body)
-				WHERE p.commit <> ALL {lost}),
-			known AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE p.version > 1 AND {same})
-			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
-			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p WHERE p.version = 1
-			UNION ALL SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
-			WHERE p.version > 1 AND NOT EXISTS (SELECT FROM {}stages s WHERE {same})`),
-		handled: text(`WITH done AS (
-			DELETE FROM {}messages m USING (
-				SELECT * FROM unnest($1::int[], $2::text[], $3::text[]) h (commit, id, token) ORDER BY id COLLATE "C") h
-			WHERE m.id = h.id AND m.lease = h.token AND h.commit <> ALL {lost}
-			RETURNING 1) {complete}`),
 		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id COLLATE "C") d
 			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
-		add: text(`WITH k AS MATERIALIZED (SELECT fence, id FROM {}workers WHERE id = ANY($14::text[]) AND expires > $12::bigint FOR KEY SHARE),
-			added AS (
-			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
-			SELECT m.id, m.kind, m.lane, m.workflow, m.due, $12::bigint,
-				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
-			FROM unnest($1::int[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bytea[])
-				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
-			LEFT JOIN k ON k.id = m.worker
-			WHERE m.commit <> ALL {lost} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
-			RETURNING worker IS NULL AND due <= $12::bigint AS free),
-			done AS (SELECT free FROM added)
-			SELECT ({complete}), f.free, CASE WHEN f.free THEN pg_notify($11::text, $13::text) END,
-				CASE WHEN f.free THEN set_config('lock_timeout', '0', true) END
-			FROM (SELECT coalesce(bool_or(free), false) AS free FROM done) f`),
 
 		buried: text(`SELECT 1 / (NOT EXISTS (SELECT FROM unnest($1::int[], $2::text[]) g (commit, id)
 			JOIN {}dead_letters d ON d.id = g.id WHERE g.commit <> ALL {lost}))::int`),

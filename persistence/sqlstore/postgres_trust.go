@@ -13,7 +13,7 @@ const judgedAfterRefusal = 8
 // mayHope: only the verdict tells of a stage to remove that is not there, and what else
 // stands against a commit that gets no place.
 func (t *trust) mayHope(set *commitSet) bool {
-	return len(set.removed.commit)+len(set.seats) == 0 && t.doubts.Load() == 0
+	return len(set.removed.commit)+len(set.keys) == 0 && t.doubts.Load() == 0
 }
 
 // note takes what became of a batch that was judged.

@@ -1,0 +1,164 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A set of commits is written by two statements, one for the workflows that it creates
+// and one for all else. Each is a chain of WITH over one snapshot. That is enough: the
+// rows of a workflow change under the lock of its row in workflows, which is taken
+// first, by an update that finds nothing if the version is not that of the snapshot.
+//
+// Rows are locked in the order workers, workflows, messages, and within each by key. A
+// part that has to wait for another asks how many rows the other has.
+
+// writing is a way to write a set.
+type writing struct {
+	judged   bool // what the verdict refuses is left out
+	headers  bool // of workflows that are not new: some change
+	messages bool // some are added
+}
+
+// writings returns all.
+func writings() (all []writing) {
+	for n := range 8 {
+		all = append(all, writing{n&1 > 0, n&2 > 0, n&4 > 0})
+	}
+	return all
+}
+
+// The parameters, in their order.
+const (
+	beginParameters = "wait:text commit:int[] workflow:text[] application:text[] config:text[] status:text[] sort:bigint[] created:bigint[] header:bytea[]" +
+		" s.commit:int[] s.workflow:text[] s.id:text[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]"
+	moveParameters = "wait:text commit:int[] workflow:text[] expect:bigint[] removes:bool[] headed:bool[] created:bigint[] application:text[] config:text[] status:text[] sort:bigint[]" +
+		" s.commit:int[] s.workflow:text[] s.id:text[] s.version:bigint[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]" +
+		" h.commit:int[] h.id:text[] h.token:text[]"
+	headerParameters  = " header:bytea[]"
+	messageParameters = " m.commit:int[] m.id:text[] m.kind:text[] m.lane:smallint[] m.workflow:text[] m.due:bigint[] m.worker:text[] m.token:text[] m.most:bigint[] m.body:bytea[]" +
+		" channel:text now:bigint self:text workers:text[]"
+)
+
+// fill puts the parameters where their names stand in <>, and what depends on the way.
+func (w writing) fill(text, parameters string) string {
+	left, of := "true", "coalesce(cardinality(<$.commit>), 0)"
+	if w.judged {
+		left, of = "$.commit <> ALL {lost}", "(SELECT count(*) FROM unnest(<$.commit>) n WHERE n <> ALL {lost})"
+	}
+	for _, table := range []string{"c", "s", "h", "m"} {
+		prefix := table + "."
+		if table == "c" {
+			prefix = ""
+		}
+		text = strings.NewReplacer(
+			"{left "+table+"}", strings.ReplaceAll(left, "$", table),
+			"{all "+table+"}", strings.ReplaceAll(of, "$.", prefix),
+		).Replace(text)
+	}
+	var pairs []string
+	for i, p := range strings.Fields(parameters) {
+		name, typ, _ := strings.Cut(p, ":")
+		pairs = append(pairs, "<"+name+">", "$"+strconv.Itoa(i+1)+"::"+typ)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// patience limits the wait for locks, before the first of them.
+const limited = `(SELECT <wait> IS NULL OR set_config('lock_timeout', <wait>, true) IS NOT NULL)`
+
+// begin writes new workflows, with their headers, stages and messages. What belongs to
+// them is not looked for.
+func (w writing) begin() string {
+	text, parameters := `created AS (
+			INSERT INTO {}workflows (id, version, removed_at, application, config_id, status, sort_at, created_at)
+			SELECT c.workflow, 1, 0, c.application, c.config, c.status, c.sort, nullif(c.created, -9223372036854775808)
+			FROM unnest(<commit>, <workflow>, <application>, <config>, <status>, <sort>, <created>) c (commit, workflow, application, config, status, sort, created)
+			WHERE {left c} AND `+limited+`{locked} ORDER BY c.workflow COLLATE "C" RETURNING 1),
+		headed AS (
+			INSERT INTO {}headers (workflow_id, body)
+			SELECT c.workflow, c.header FROM unnest(<commit>, <workflow>, <header>) c (commit, workflow, header)
+			WHERE {left c} AND (SELECT count(*) FROM created) >= 0),
+		staged AS (
+			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
+			SELECT s.workflow, s.id, 1, s.ref, s.round, s.position, s.body
+			FROM unnest(<s.commit>, <s.workflow>, <s.id>, <s.ref>, <s.round>, <s.position>, <s.body>) s (commit, workflow, id, ref, round, position, body)
+			WHERE {left s} AND (SELECT count(*) FROM created) >= 0)`, beginParameters
+	if !w.messages {
+		return w.fill("WITH "+strings.ReplaceAll(text, "{locked}", "")+" SELECT 1", parameters)
+	}
+	return w.fill("WITH "+lockedWorkers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
+		strings.ReplaceAll(added, "{after}", "(SELECT count(*) FROM created) >= 0")+
+		" SELECT 1 / (added.n = {all m})::int, "+told, parameters+messageParameters)
+}
+
+// move writes all else. A stage that would move is not found, and its key is taken then.
+// Not ON CONFLICT, which writes more to the log, for a conflict that the lock on the
+// workflow's row excludes.
+func (w writing) move() string {
+	const same = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
+	text, parameters := `changed AS (
+			UPDATE {}workflows w SET version = w.version + 1,
+				removed_at = CASE WHEN c.removes THEN w.version + 1 ELSE w.removed_at END,
+				application = CASE WHEN c.headed THEN c.application ELSE w.application END,
+				config_id = CASE WHEN c.headed THEN c.config ELSE w.config_id END,
+				status = CASE WHEN c.headed THEN c.status ELSE w.status END,
+				sort_at = CASE WHEN c.headed THEN c.sort ELSE w.sort_at END
+			FROM (SELECT * FROM unnest(<commit>, <workflow>, <expect>, <removes>, <headed>, <created>, <application>, <config>, <status>, <sort>)
+				c (commit, workflow, expect, removes, headed, created, application, config, status, sort)
+				WHERE {left c} AND `+limited+`{locked} ORDER BY workflow COLLATE "C") c
+			WHERE w.id = c.workflow AND w.version = c.expect
+				AND (NOT c.headed OR w.created_at IS NOT DISTINCT FROM nullif(c.created, -9223372036854775808))
+			RETURNING 1),{headers}
+		p AS (SELECT s.* FROM unnest(<s.commit>, <s.workflow>, <s.id>, <s.version>, <s.ref>, <s.round>, <s.position>, <s.body>)
+				s (commit, workflow, id, version, ref, round, position, body)
+			WHERE {left s} AND (SELECT count(*) FROM changed) >= 0),
+		restaged AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE `+same+`),
+		staged AS (
+			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
+			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
+			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE `+same+`)),
+		handled AS (
+			DELETE FROM {}messages m USING (
+				SELECT * FROM unnest(<h.commit>, <h.id>, <h.token>) h (commit, id, token)
+				WHERE {left h} AND (SELECT count(*) FROM changed) >= 0 ORDER BY id COLLATE "C") h
+			WHERE m.id = h.id AND m.lease = h.token
+			RETURNING 1)`, moveParameters
+	headers := ""
+	if w.headers {
+		parameters += headerParameters
+		headers = `
+		h AS (SELECT c.workflow, c.header AS body FROM unnest(<commit>, <workflow>, <headed>, <header>) c (commit, workflow, headed, header)
+			WHERE c.headed AND {left c} AND (SELECT count(*) FROM changed) >= 0),
+		reheaded AS (UPDATE {}headers s SET body = h.body FROM h WHERE s.workflow_id = h.workflow),
+		headed AS (
+			INSERT INTO {}headers (workflow_id, body) SELECT h.workflow, h.body FROM h
+			WHERE NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)),`
+	}
+	const complete = "(SELECT count(*) FROM changed) = {all c} AND (SELECT count(*) FROM handled) = {all h}"
+	text = strings.ReplaceAll(text, "{headers}", headers)
+	if !w.messages {
+		return w.fill("WITH "+strings.ReplaceAll(text, "{locked}", "")+" SELECT 1 / ("+complete+")::int", parameters)
+	}
+	return w.fill("WITH "+lockedWorkers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
+		strings.ReplaceAll(added, "{after}", "(SELECT count(*) FROM handled) >= 0")+
+		" SELECT 1 / ("+complete+" AND added.n = {all m})::int, "+told, parameters+messageParameters)
+}
+
+// The messages, some of which are born leased.
+const (
+	lockedWorkers = `k AS MATERIALIZED (SELECT fence, id FROM {}workers WHERE id = ANY(<workers>) AND expires > <now> FOR KEY SHARE)`
+	afterWorkers  = ` AND (SELECT count(*) FROM k) >= 0`
+	added         = `stored AS (
+			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
+			SELECT m.id, m.kind, m.lane, m.workflow, m.due, <now>,
+				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
+			FROM unnest(<m.commit>, <m.id>, <m.kind>, <m.lane>, <m.workflow>, <m.due>, <m.worker>, <m.token>, <m.most>, <m.body>)
+				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
+			LEFT JOIN k ON k.id = m.worker
+			WHERE {left m} AND {after} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
+			RETURNING worker IS NULL AND due <= <now> AS free),
+		added AS MATERIALIZED (SELECT count(*) AS n, coalesce(bool_or(free), false) AS free FROM stored)`
+	told = `added.free, CASE WHEN added.free THEN pg_notify(<channel>, <self>) END,
+		CASE WHEN added.free THEN set_config('lock_timeout', '0', true) END FROM added`
+)
