@@ -58,6 +58,20 @@ func (s *Store) checkSize(w *work) {
 	}
 }
 
+// tooLargeBeside tells why a server refuses for good to mark a message with the one that
+// takes its place: not every server has a code for it, and how large the first is, is not
+// known.
+func (s *Store) tooLargeBeside(next *message, err error) error {
+	if err == nil || next == nil || !refused(err) {
+		return err
+	}
+	size := int64(len(next.Body)) + s.cfg.MaxPayload
+	if tooLarge := s.fits(fmt.Sprintf("message %q, with the one whose place it takes,", next.ID), size); tooLarge != nil {
+		return tooLarge
+	}
+	return err
+}
+
 // checkDocument is ErrTooLarge for what the server would not take.
 func (s *Store) checkDocument(what string, doc any) error {
 	raw, err := bson.Marshal(doc)

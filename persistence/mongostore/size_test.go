@@ -15,6 +15,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest/mongoproxy"
+	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -153,4 +154,26 @@ func TestTooManyWaiters(t *testing.T) {
 	h.must(t, ask("holder", 1, persistence.LeavePlace, stabilize.Succeeded))
 	h.must(t, ask(waiter(0), 1, persistence.TakePlace, stabilize.Running))
 	h.must(t, ask("another", 0, persistence.WaitForPlace, stabilize.Buffered))
+}
+
+// What a server says of a message that takes the place of one with which it does not fit
+// into a document is told as that, whatever its code is.
+func TestTooLargeBeside(t *testing.T) {
+	h := newHarness(t, servers.One())
+	h.must(t, h.first.Push(t.Context(), queue.Outgoing{ID: "m", Message: queue.StartWaitingWorkflows{Key: "k"}}))
+	h.links[0].Intercept(func(c mongoproxy.Call) mongoproxy.Fault {
+		if c.Name == "update" && about(c) == "messages" && !c.Executed() {
+			return mongoproxy.Fault{Answer: mongoproxy.WriteError(2, "Size 17000000 is larger than MaxDocumentSize 16777216")}
+		}
+		return mongoproxy.Fault{}
+	})
+	h.first.Limit(h.first.MaxPayload() + 4<<10)
+	for size, want := range map[int]error{100: stabilize.ErrInternal, 8 << 10: stabilize.ErrTooLarge} {
+		err := h.first.CommitBatch(t.Context(), []*persistence.Commit{{
+			Discard: []string{"m"}, Messages: []queue.Outgoing{{ID: "m", Message: queue.StartWaitingWorkflows{Key: strings.Repeat("k", size)}}},
+		}})[0]
+		if !errors.Is(err, want) {
+			t.Errorf("with a message of %d bytes: %v", size, err)
+		}
+	}
 }
