@@ -23,6 +23,15 @@ func defectsOfMessages() []defect {
 			}
 			return ds
 		})},
+		{does: "sends a workflow along as it is not", hooks: claimed(func(s store, ctx ctxt, ds []queue.Delivery) []queue.Delivery {
+			for i := range ds {
+				if w, err := s.Load(ctx, queue.WorkflowOf(ds[i].Message)); err == nil {
+					w.Version++
+					ds[i].Workflow = w
+				}
+			}
+			return ds
+		})},
 		{does: "loses what it delivers after another", hooks: claimed(func(s store, ctx ctxt, ds []queue.Delivery) []queue.Delivery {
 			if len(ds) > 2 {
 				_ = s.Ack(ctx, ds[2].Receipt())
