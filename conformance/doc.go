@@ -5,15 +5,13 @@
 // The suites:
 //
 //   - storetest: persistence.Store, workflows and the commits that change them.
+//   - eventtest: persistence.EventKeeper, the events that a store keeps with commits.
 //   - queuetest: queue.Queue, messages, leases, dead letters.
 //   - controltest: an engine's control operations on a store: cancel, pause, resume,
 //     restart, recovery, signals, and messages twice, late and out of order.
 //   - difftest: a store compared with the memory store, in sequences that nobody
 //     thought of, a sub-test for each seed.
 //   - patterns: the workflow control-flow patterns, run by engines on a store.
-//
-// The suite of event stores will be eventtest, when package events has a contract
-// of one; until then group EV is among the Omissions.
 //
 // Package certify runs all of them on one harness, and cmd/certify does for the
 // stores of this module by data source name. Package enginebench measures a store
@@ -35,6 +33,6 @@
 // need a driver: whoever runs it links no database but his own.
 //
 // Where to start reading: clause.go, then harness.go and powers.go, then run.go,
-// then the group of interest in storetest, queuetest or controltest (one file for
+// then the group of interest in storetest, eventtest, queuetest or controltest (one file for
 // each).
 package conformance

@@ -31,6 +31,7 @@ func groups() map[string]Group {
 		"DF":      {"random sequences, compared with the memory store", "persistence.Store, queue.Queue"},
 		"DX":      {"random sequences in which calls fail and processes die", "persistence.Commit, queue.Queue"},
 		"WCP":     {"workflow control-flow patterns", "persistence.Store, queue.Queue"},
+		"EV":      {"the events of commits", "events.Log, persistence.EventKeeper"},
 		"VL":      {"visibility, leases, dead letters", "queue.Queue, queue.DeadLetters"},
 		"harness": {"how the harness is made, and what it declares", "conformance.Harness, conformance.Lacking"},
 		"all":     {"not run", ""},

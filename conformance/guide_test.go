@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -84,7 +85,7 @@ func TestGuideNamesClauses(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), queuetest.Clauses()} {
+	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), eventtest.Clauses(), queuetest.Clauses()} {
 		for _, c := range clauses {
 			known[c.ID] = true
 		}

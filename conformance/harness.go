@@ -47,6 +47,12 @@ const (
 	CanRefresh Power = "Refresh"
 	// CanListWaiting: the handles are persistence.WaitingKeys.
 	CanListWaiting Power = "WaitingKeys"
+	// CanLogEvents: the handles are persistence.EventKeeper, and keep some.
+	CanLogEvents Power = "EventLog"
+	// CanTamperEvents: so they are, and the harness is an EventTamperer.
+	CanTamperEvents Power = "TamperEvents"
+	// CanBreakEvents: so they are, and the harness is an Interceptor.
+	CanBreakEvents Power = "BreakEvents"
 	// CanNotify: the handles are queue.Notifier.
 	CanNotify Power = "Notify"
 	// CanCountRows: the harness is a RowCounter.
@@ -65,13 +71,13 @@ const (
 
 // powers are all there are.
 func powers() []Power {
-	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanNotify, CanLimit), pastStore()...)
+	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanLogEvents, CanBreakEvents, CanNotify, CanLimit), pastStore()...)
 }
 
 // pastStore are the powers by which a harness looks, or reaches, past the store: a
 // clause that needs one fails as well when the harness does nothing.
 func pastStore() []Power {
-	return []Power{CanCountRows, CanTamper, CanSetVersion, CanCountQueries, CanExplain}
+	return []Power{CanCountRows, CanTamper, CanTamperEvents, CanSetVersion, CanCountQueries, CanExplain}
 }
 
 // Lacking is a harness that declares which powers its backend does not have. A
@@ -107,6 +113,13 @@ const (
 // of a message what queue.Encode writes.
 type Tamperer interface {
 	Tamper(ctx context.Context, table, id string, body []byte) error
+}
+
+// EventTamperer overwrites the stored form of an event, and of others of its commit if
+// they are stored together, past the store. It is what persistence.EncodedEvents has as
+// its body where a store keeps that.
+type EventTamperer interface {
+	TamperEvents(ctx context.Context, eventID string, body []byte) error
 }
 
 // VersionSetter moves a workflow and its stages to a version, past the store.
@@ -147,6 +160,16 @@ func has(p Power, harness any, handle any) bool {
 		_, ok = handle.(persistence.Refresher)
 	case CanListWaiting:
 		_, ok = handle.(persistence.WaitingKeys)
+	case CanLogEvents:
+		ok = keepsEvents(handle)
+	case CanTamperEvents:
+		if _, ok = Find[EventTamperer](harness); ok {
+			ok = keepsEvents(handle)
+		}
+	case CanBreakEvents:
+		if _, ok = Find[Interceptor](harness); ok {
+			ok = keepsEvents(handle)
+		}
 	case CanNotify:
 		_, ok = handle.(queue.Notifier)
 	case CanCountRows:
@@ -183,6 +206,11 @@ func has(p Power, harness any, handle any) bool {
 		ok = false
 	}
 	return ok
+}
+
+func keepsEvents(handle any) bool {
+	k, ok := handle.(persistence.EventKeeper)
+	return ok && k.EventLog() != nil
 }
 
 // Find returns a power of a harness, or of the one it wraps: a harness that

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -38,28 +39,45 @@ const (
 	TaskCompleted Type = "task.completed" // To tells how
 )
 
+// SchemaVersion is that of the events which this program makes.
+const SchemaVersion = 1
+
 // Event is one thing that happened to one entity. It is a value; do not change
-// what it refers to.
+// what it refers to. Its JSON is stable: what a later version of this program adds are
+// further fields, and those there are keep their meaning.
 type Event struct {
-	Type       Type
-	WorkflowID string
+	// Schema is the version of the form that the event has; see SchemaVersion.
+	Schema int `json:"schema,omitempty"`
+	// ID is unique, also among the workflows that had this id one after another; see
+	// MakeID.
+	ID string `json:"id,omitempty"`
+	// Position in the log that the event was read from; empty before. What a commit's
+	// event has there is not stored.
+	Position Position `json:"position,omitempty"`
+
+	Type       Type   `json:"type"`
+	WorkflowID string `json:"workflow,omitempty"`
 	// Version of the workflow after the commit that the event belongs to. Events
 	// of one commit share it and are in order.
-	Version   int64
-	StageID   string
-	StageRef  string
-	Round     int
-	TaskID    string
-	TaskName  string
-	From      stabilize.Status
-	To        stabilize.Status
-	Reason    string
-	Failure   *stabilize.Failure
-	At        time.Time
-	Causation string // id of the message whose handling caused it; empty: a request
+	Version   int64              `json:"version,omitempty"`
+	StageID   string             `json:"stageId,omitempty"`
+	StageRef  string             `json:"stage,omitempty"`
+	Round     int                `json:"round,omitempty"`
+	TaskID    string             `json:"taskId,omitempty"`
+	TaskName  string             `json:"task,omitempty"`
+	From      stabilize.Status   `json:"from,omitempty"` // absent: NOT_STARTED
+	To        stabilize.Status   `json:"to,omitempty"`   // absent: NOT_STARTED
+	Reason    string             `json:"reason,omitempty"`
+	Failure   *stabilize.Failure `json:"failure,omitempty"`
+	At        time.Time          `json:"at"`
+	Causation string             `json:"causation,omitempty"` // id of the message whose handling caused it; empty: a request
 	// By is the user of the request that caused it, if it named one: of what was
 	// decided with the request. What followed later, by the queue, has none.
-	By string
+	By string `json:"by,omitempty"`
+
+	// Unknown are the fields, as JSON, of an event of a later schema that this program
+	// does not know.
+	Unknown map[string]json.RawMessage `json:"-"`
 }
 
 // Correlation groups all events of one workflow.

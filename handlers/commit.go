@@ -41,6 +41,12 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 		t.launch(ctx, x, nil)
 		return t.done(replies)
 	}
+	if len(x.events) > 0 && x.draft != nil {
+		events.Stamp(x.events, t.id, t.w.CreatedAt, c.Expect+1)
+		if t.r.env.LogEvents {
+			c.Events = x.events
+		}
+	}
 	born := t.leaseRuns(c)
 	err := t.r.env.Commit(ctx, c)
 	if err != nil {
@@ -69,9 +75,6 @@ func (t *turn) commit(ctx context.Context, x *Decision) error {
 	}
 	t.launch(ctx, x, born)
 	if len(x.events) > 0 {
-		for i := range x.events {
-			x.events[i].Version = version
-		}
 		t.record(ctx, x.events)
 	}
 	if t.r.env.Ended != nil && t.w != nil && t.w.Status.IsComplete() {

@@ -26,6 +26,9 @@ type Env struct {
 	Logger   *slog.Logger
 	Tracer   trace.Tracer // nil: nothing is traced
 	Recorder events.Recorder
+	// LogEvents stores the events of each commit with it; the store must be a
+	// persistence.EventKeeper.
+	LogEvents bool
 	// Ended is told of a workflow whose end was just committed. It must neither
 	// keep nor change it, and be quick; nil: nobody is.
 	Ended func(*stabilize.Workflow)
@@ -34,7 +37,7 @@ type Env struct {
 	Interceptors []Interceptor
 
 	protection *protection // of the task types in this process
-	unrecorded bool        // the recorder is events.Nop: no event is put together
+	unrecorded bool        // nobody wants events: none is put together
 
 	// Cascade decides follow-up messages for the same workflow in memory and
 	// commits them together. Without it every message goes through the queue,
@@ -70,6 +73,9 @@ func (env Env) Defaults() (*Env, error) {
 	case env.Registry == nil:
 		return nil, stabilize.Invalid("handlers registry", "is nil")
 	}
+	if env.LogEvents && persistence.EventLogOf(env.Store) == nil {
+		return nil, stabilize.Invalid("event log", "is asked for, and the store (%T) keeps no events: it is no persistence.EventKeeper", env.Store)
+	}
 	for i, around := range env.Interceptors {
 		if around == nil {
 			return nil, stabilize.Invalid("handlers interceptor", "%d is nil", i)
@@ -95,6 +101,7 @@ func (env Env) Defaults() (*Env, error) {
 		env.Recorder = events.Nop{}
 	}
 	_, env.unrecorded = env.Recorder.(events.Nop)
+	env.unrecorded = env.unrecorded && !env.LogEvents
 	if env.CacheSize == 0 {
 		env.CacheSize = 1000
 	}

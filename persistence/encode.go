@@ -12,11 +12,12 @@ type Encoded struct {
 	Header   []byte          // nil if the commit has none
 	Stages   [][]byte        // of Commit.Stages, by index
 	Messages []queue.Encoded // of Commit.Messages, by index
+	Events   []EncodedEvents // of Commit.Events, in order
 }
 
 // Encode validates a commit and writes its stored form, before any I/O and
-// outside of any lock. Messages without an id get one from ids. A header, stage
-// or message longer than maxPayload bytes is ErrTooLarge; 0 or less is no limit.
+// outside of any lock. Messages without an id get one from ids. A header, stage,
+// message or event longer than maxPayload bytes is ErrTooLarge; 0 or less is no limit.
 // Other errors are ErrInvalid. The commit is not changed.
 func (c *Commit) Encode(ids *stabilize.IDs, maxPayload int64) (*Encoded, error) {
 	if err := c.Validate(); err != nil {
@@ -50,6 +51,9 @@ func (c *Commit) Encode(ids *stabilize.IDs, maxPayload int64) (*Encoded, error) 
 		if e.Messages[i], err = c.Messages[i].Encode(ids, maxPayload); err != nil {
 			return nil, err
 		}
+	}
+	if e.Events, err = c.encodeEvents(maxPayload); err != nil {
+		return nil, err
 	}
 	return e, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -40,8 +41,8 @@ type WorkflowStore interface {
 	// did not come from the same query, and for bad bounds; see Query.Check.
 	Query(ctx context.Context, q Query) (Page, error)
 
-	// Delete removes workflows with their stages, messages, dead letters and places,
-	// all in one step. Unknown ids are no error; messages and dead letters addressed
+	// Delete removes workflows with their stages, messages, dead letters, places and
+	// events, all in one step. Unknown ids are no error; messages and dead letters addressed
 	// to a workflow that does not exist are removed too.
 	Delete(ctx context.Context, ids ...string) error
 
@@ -179,6 +180,9 @@ type Commit struct {
 	Messages []queue.Outgoing
 	// Admission takes, awaits or gives back a place under a concurrency limit.
 	Admission *Admission
+	// Events of the workflow at its new version, in order, made by events.Stamp. A
+	// store that keeps events stores them with the rest; see EventKeeper.
+	Events []events.Event
 }
 
 // AdmissionOp is what an Admission asks for.

@@ -45,7 +45,7 @@ func (c *Commit) Validate() error {
 			return stabilize.Invalid(fmt.Sprintf("commit discard[%d]", i), "is empty")
 		}
 	}
-	return nil
+	return c.validateEvents()
 }
 
 func (c *Commit) validateWorkflow() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
@@ -19,6 +20,7 @@ import (
 func suites() []suite {
 	return []suite{
 		{"storetest", false, storetest.Run},
+		{"eventtest", false, eventtest.Run},
 		{"queuetest", false, runQueue},
 		{"controltest", true, controltest.Run},
 		{"difftest", true, difftest.Run},

@@ -6,7 +6,7 @@
 //
 //	func TestContract(t *testing.T) { certify.Run(t, newHarness) }
 //
-// The speeds, for storetest, queuetest, controltest, difftest and patterns alike:
+// The speeds, for storetest, eventtest, queuetest, controltest, difftest and patterns alike:
 //
 //   - Run takes seconds and belongs into every test of a store: each clause, a few
 //     random sequences, each scenario of a pattern once.

@@ -44,7 +44,7 @@ func (h *harness) Open() persistence.Store {
 // Lacks implements conformance.Lacking.
 func (h *harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanCountRows, conformance.CanTamper, conformance.CanSetVersion, conformance.CanLimit,
+		conformance.CanCountRows, conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanSetVersion, conformance.CanLimit,
 		conformance.CanCountQueries, conformance.CanExplain)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -29,6 +30,7 @@ func write(to io.Writer) error {
 	fmt.Fprint(w, "types named at each group. `go run ./conformance/cmd/certify -dsn DSN` tests a store that this module ships,\n")
 	fmt.Fprint(w, "package conformance/certify one of your own, both with random sequences and the control-flow patterns besides.\n")
 	suite(w, "Stores: package storetest", storetest.Clauses())
+	suite(w, "Events: package eventtest", eventtest.Clauses())
 	suite(w, "Queues: package queuetest", queuetest.Clauses())
 	suite(w, "Engines on a store: package controltest", controltest.Clauses())
 	fmt.Fprint(w, "\n## Left out\n\nClauses of the contract's list that these suites do not test.\n\n")

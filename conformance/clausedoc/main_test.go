@@ -9,6 +9,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 )
@@ -32,7 +33,7 @@ func TestClausesAreWritten(t *testing.T) {
 func TestEveryClauseIsTestedOrLeftOut(t *testing.T) {
 	tested := map[string]bool{}
 	form := regexp.MustCompile(`^[A-Z]{2}-[0-9]{2}$`)
-	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), queuetest.Clauses(), controltest.Clauses()} {
+	for _, clauses := range [][]conformance.Clause{storetest.Clauses(), eventtest.Clauses(), queuetest.Clauses(), controltest.Clauses()} {
 		seen := map[string]bool{}
 		for _, c := range clauses {
 			if seen[c.ID] || !form.MatchString(c.ID) || c.Group != c.ID[:2] || conformance.GroupOf(c.Group).Title == "" || c.Sentence == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -55,6 +56,9 @@ func (w *watched) withPowers() persistence.Store {
 		return w
 	}
 }
+
+// EventLog implements persistence.EventKeeper.
+func (w *watched) EventLog() events.Log { return persistence.EventLogOf(w.Store) }
 
 // Claim implements queue.Queue.
 func (w *watched) Claim(ctx context.Context, worker queue.Worker, room queue.Room) ([]queue.Delivery, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -204,7 +205,7 @@ func clone(c *persistence.Commit) *persistence.Commit {
 		out.Stages[i] = st.Clone()
 	}
 	out.Removed, out.Handled, out.Discard = slices.Clone(c.Removed), slices.Clone(c.Handled), slices.Clone(c.Discard)
-	out.Messages = slices.Clone(c.Messages)
+	out.Messages, out.Events = slices.Clone(c.Messages), slices.Clone(c.Events)
 	if c.Admission != nil {
 		same := *c.Admission
 		out.Admission = &same
@@ -277,7 +278,25 @@ func (c change) build(p *player, s *side, was *stabilize.Workflow, before *persi
 			out.Removed = append(out.Removed, c.id+"/"+ref)
 		}
 	}
+	c.tell(p, out, was)
 	return out
+}
+
+// tell gives the commit one event, which is looked for by its id.
+func (c change) tell(p *player, out *persistence.Commit, was *stabilize.Workflow) {
+	var created time.Time
+	switch {
+	case out.Header != nil:
+		created = out.Header.CreatedAt
+	case was != nil:
+		created = was.CreatedAt
+	}
+	typ := events.StageStarted
+	if len(c.messages) > 0 {
+		typ = events.TaskStarted
+	}
+	out.Events = []events.Event{{Type: typ, Reason: fmt.Sprint("of ", len(c.stages)), At: p.now()}}
+	events.Stamp(out.Events, out.WorkflowID, created, out.Expect+1)
 }
 
 func (h *header) build(p *player, c change, was *stabilize.Workflow) *stabilize.Header {

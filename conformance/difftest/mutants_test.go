@@ -172,6 +172,11 @@ func defects() []defect {
 
 func defectsOfWorkflows() []defect {
 	return []defect{
+		{does: "forgets the events of a commit that discards messages", hooks: edited(func(c *persistence.Commit) {
+			if len(c.Discard) > 0 {
+				c.Events = nil
+			}
+		})},
 		{does: "stores the messages of a stale commit", hooks: failing(func(s store, ctx ctxt, c *persistence.Commit, err error) error {
 			if errors.Is(err, stabilize.ErrConflict) {
 				_ = s.Push(ctx, unleased(c.Messages)...)

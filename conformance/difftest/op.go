@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -33,6 +34,28 @@ func (b by) String() string {
 }
 
 func (b by) of(s *side) persistence.Store { return s.handles[b] }
+
+// told gets the event of a workflow's last commit.
+type told struct {
+	by
+	id string
+}
+
+func (o told) String() string { return fmt.Sprintf("last event of %s%s", o.id, o.by) }
+func (o told) on(p *player) func(*side) result {
+	return func(s *side) result {
+		h, err := o.of(s).Summary(p.ctx, o.id)
+		if err != nil {
+			return failed(err)
+		}
+		e, err := persistence.EventLogOf(o.of(s)).Get(p.ctx, events.MakeID(o.id, h.CreatedAt, h.Version, 0))
+		if err != nil {
+			return failed(err)
+		}
+		e.Position = "" // a store's own
+		return result{Value: e}
+	}
+}
 
 // read makes the result of a call that returns a value.
 func read(value any, err error) result {

@@ -10,6 +10,9 @@ import (
 type sight struct {
 	Workflows, Headers, Changed, Pending, Admissions map[string]result
 
+	// Events are those of the last commit of each workflow.
+	Events map[string]result
+
 	Queue, Dead, WaitingKeys, Listed result
 }
 
@@ -21,7 +24,7 @@ func (p *player) see(s *side, handle by) sight {
 	calm.names, calm.ids = maps.Clone(s.names), maps.Clone(s.ids)
 	out := sight{
 		Workflows: map[string]result{}, Headers: map[string]result{}, Changed: map[string]result{},
-		Pending: map[string]result{}, Admissions: map[string]result{},
+		Pending: map[string]result{}, Admissions: map[string]result{}, Events: map[string]result{},
 	}
 	look := func(o op) result { return p.safely(&calm, o.on(p)) }
 	changed := func(id string) result {
@@ -32,6 +35,9 @@ func (p *player) see(s *side, handle by) sight {
 		out.Headers[id] = look(summary{handle, id})
 		out.Changed[id] = changed(id)
 		out.Pending[id] = look(pending{handle, id})
+		if persistence.EventLogOf(p.candidate.harness.Store()) != nil {
+			out.Events[id] = look(told{handle, id})
+		}
 	}
 	out.Pending["none"] = look(pending{handle, ""})
 	for _, key := range keys() {

@@ -164,6 +164,9 @@ func (b *bench) startEngine(ctx context.Context, store *counted, work stabilize.
 }
 
 func (b *bench) newEngine(store *counted, work stabilize.TaskType, more ...engine.Option) (*engine.Engine, error) {
+	if b.opts.events {
+		more = append(more, engine.WithEventLog())
+	}
 	e, err := engine.New(store, append(more, engine.WithClock(b.clock), engine.WithLogger(b.log), engine.WithConcurrency(b.opts.concurrency))...)
 	if err != nil {
 		return nil, err

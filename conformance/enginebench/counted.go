@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
@@ -20,6 +21,7 @@ type counted struct {
 var (
 	_ persistence.Refresher   = (*counted)(nil)
 	_ persistence.WaitingKeys = (*counted)(nil)
+	_ persistence.EventKeeper = (*counted)(nil)
 	_ queue.Notifier          = (*counted)(nil)
 )
 
@@ -48,6 +50,9 @@ func (c *counted) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, er
 	}
 	return nil, nil
 }
+
+// EventLog implements persistence.EventKeeper.
+func (c *counted) EventLog() events.Log { return persistence.EventLogOf(c.Store) }
 
 // Wake implements queue.Notifier.
 func (c *counted) Wake() <-chan struct{} {

@@ -41,7 +41,7 @@ func (b *bench) hire(ctx context.Context, workers int) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hire(ctx, workers, order{DSN: dsn, Concurrency: b.opts.concurrency, GOGC: b.opts.gogc, CountBytes: count}, b.stderr)
+	return hire(ctx, workers, order{DSN: dsn, Concurrency: b.opts.concurrency, GOGC: b.opts.gogc, CountBytes: count, Events: b.opts.events}, b.stderr)
 }
 
 // hire starts n workers and returns when all are ready.

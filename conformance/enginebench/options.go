@@ -32,6 +32,7 @@ type options struct {
 	cpuProfile string
 	memProfile string
 
+	events      bool // the stores keep them
 	concurrency int
 	gogc        int
 	starters    int
@@ -72,6 +73,7 @@ func parseOptions(args []string, byDSN bool, stderr io.Writer) (*options, error)
 	f.IntVar(&o.runs, "runs", 1, "measure each scenario so often, in turn, and take the median of each number")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of what is measured, without the raw limit, to `FILE` (with several scenarios FILE.B1 and so on)")
 	f.StringVar(&o.memProfile, "memprofile", "", "write a profile of allocations to `FILE` (as -cpuprofile)")
+	f.BoolVar(&o.events, "events", false, "the store keeps the events of every commit")
 	f.IntVar(&o.gogc, "gogc", defaultGOGC, "garbage collector target in percent, as GOGC (100 is Go's own)")
 	f.IntVar(&o.concurrency, "concurrency", defaultConcurrency, "how many tasks the engine runs at once")
 	f.IntVar(&o.starters, "starters", 64, "how many goroutines start workflows")

@@ -28,6 +28,7 @@ type order struct {
 	Concurrency int
 	GOGC        int
 	CountBytes  bool // that it writes
+	Events      bool // are kept
 }
 
 // word is what a worker process says on its standard output: that it is ready, that a
@@ -83,7 +84,7 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err e
 	defer func() { err = errors.Join(err, store.Close()) }()
 	says := &teller{out: json.NewEncoder(stdout)}
 	b := &bench{
-		opts: &options{concurrency: o.Concurrency}, clock: clock,
+		opts: &options{concurrency: o.Concurrency, events: o.Events}, clock: clock,
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	var ran atomic.Int64

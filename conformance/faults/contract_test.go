@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/faults"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
@@ -17,6 +18,10 @@ import (
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness() })
+}
+
+func TestEvents(t *testing.T) {
+	eventtest.Run(t, func(t *testing.T) conformance.Harness { return newHarness() })
 }
 
 func TestQueue(t *testing.T) {
@@ -52,7 +57,7 @@ func (h *harness) Reopen() persistence.Store {
 // Lacks implements conformance.Lacking: the harness looks at nothing from inside.
 func (h *harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
+		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain,
 		conformance.CanCountRows, conformance.CanSetVersion)
 }
 

@@ -14,7 +14,7 @@
 //		… stop it, run another on open(), and look at the end …
 //	}
 //
-// It may import the standard library, stabilize, queue and persistence.
+// It may import the standard library, stabilize, events, queue and persistence.
 //
 // Where to start reading: plan.go, then store.go.
 package faults

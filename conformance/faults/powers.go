@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
@@ -25,6 +26,35 @@ func (p waitingKeys) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey,
 	return get(p.s, func() ([]persistence.WaitingKey, error) {
 		return p.s.under.(persistence.WaitingKeys).WaitingKeys(ctx)
 	})
+}
+
+// EventLog implements persistence.EventKeeper: nil where the wrapped store keeps none.
+func (s *store) EventLog() events.Log {
+	if log := persistence.EventLogOf(s.under); log != nil {
+		return eventLog{s, log}
+	}
+	return nil
+}
+
+type eventLog struct {
+	s     *store
+	under events.Log
+}
+
+func (l eventLog) Read(ctx context.Context, q events.Query) (events.Page, error) {
+	return get(l.s, func() (events.Page, error) { return l.under.Read(ctx, q) })
+}
+
+func (l eventLog) Count(ctx context.Context, q events.Query) (int64, error) {
+	return get(l.s, func() (int64, error) { return l.under.Count(ctx, q) })
+}
+
+func (l eventLog) Get(ctx context.Context, id string) (*events.Event, error) {
+	return get(l.s, func() (*events.Event, error) { return l.under.Get(ctx, id) })
+}
+
+func (l eventLog) Last(ctx context.Context) (events.Position, error) {
+	return get(l.s, func() (events.Position, error) { return l.under.Last(ctx) })
 }
 
 // withPowers returns s with the powers that its store has, and no others: they

@@ -14,8 +14,8 @@ import (
 )
 
 // Store is a hostile handle on a store: one process's, for one life. Its
-// optional powers (persistence.Refresher, Limits, WaitingKeys, queue.Notifier)
-// are those of the store it wraps. Safe for concurrent use.
+// optional powers (persistence.Refresher, Limits, WaitingKeys, EventKeeper,
+// queue.Notifier) are those of the store it wraps. Safe for concurrent use.
 //
 // When it has died nothing gets through any more: calls return ErrClosed, also
 // those that were under way, whose replies are lost. Return and Retire do

@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore"
 	"github.com/stabilize-dev/go-stabilize/persistence/mongostore/mongotest"
@@ -59,6 +60,7 @@ var (
 	_ conformance.OpenCounter   = (*Mongo)(nil)
 	_ conformance.RowCounter    = (*Mongo)(nil)
 	_ conformance.Tamperer      = (*Mongo)(nil)
+	_ conformance.EventTamperer = (*Mongo)(nil)
 	_ conformance.VersionSetter = (*Mongo)(nil)
 	_ conformance.Limiter       = (*Mongo)(nil)
 	_ conformance.QueryCounter  = (*Mongo)(nil)
@@ -249,6 +251,20 @@ func (h *Mongo) find(ctx context.Context, stage string) (workflow, field string,
 		}
 	}
 	return "", "", fmt.Errorf("there is no stage %q", stage)
+}
+
+// TamperEvents implements conformance.EventTamperer.
+func (h *Mongo) TamperEvents(ctx context.Context, eventID string, body []byte) error {
+	of, err := events.ParseID(eventID)
+	if err != nil {
+		return err
+	}
+	res, err := h.db.Collection("events").UpdateMany(ctx, bson.D{{Key: "wf", Value: of.WorkflowID}, {Key: "v", Value: of.Version}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "body", Value: string(body)}}}})
+	if err == nil && res.MatchedCount == 0 {
+		err = fmt.Errorf("events has none of %q", eventID)
+	}
+	return err
 }
 
 func (h *Mongo) Tamper(ctx context.Context, table, id string, body []byte) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -129,6 +130,15 @@ func (h *handles) Tamper(ctx context.Context, table, id string, body []byte) err
 		conformance.TableStages:    "UPDATE stages SET body = $1 WHERE id = $2",
 		conformance.TableMessages:  "UPDATE messages SET body = $1 WHERE id = $2",
 	}[table], body, id)
+}
+
+// TamperEvents implements conformance.EventTamperer.
+func (h *handles) TamperEvents(ctx context.Context, eventID string, body []byte) error {
+	of, err := events.ParseID(eventID)
+	if err != nil {
+		return err
+	}
+	return h.change(ctx, "UPDATE events SET body = $1 WHERE workflow_id = $2 AND version = $3", body, of.WorkflowID, of.Version)
 }
 
 // SetVersion implements conformance.VersionSetter.

@@ -55,6 +55,7 @@ var (
 	_ conformance.OpenCounter   = (*Postgres)(nil)
 	_ conformance.RowCounter    = (*Postgres)(nil)
 	_ conformance.Tamperer      = (*Postgres)(nil)
+	_ conformance.EventTamperer = (*Postgres)(nil)
 	_ conformance.VersionSetter = (*Postgres)(nil)
 	_ conformance.Limiter       = (*Postgres)(nil)
 	_ conformance.QueryCounter  = (*Postgres)(nil)

@@ -124,8 +124,8 @@ func (d *postgresDatabase) Obstruct(ctx context.Context) (func(context.Context) 
 		_, err := d.h.db.ExecContext(ctx, text)
 		return err
 	}
-	return func(ctx context.Context) error { return exec(ctx, "DROP TABLE "+d.schema+".places") },
-		exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+d.schema+"; CREATE TABLE "+d.schema+".places (mine TEXT)")
+	return func(ctx context.Context) error { return exec(ctx, "DROP TABLE "+d.schema+".events") },
+		exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+d.schema+"; CREATE TABLE "+d.schema+".events (mine TEXT)")
 }
 
 // trips counts round trips, and remembers the last statement that was sent alone.

@@ -47,6 +47,7 @@ var (
 	_ conformance.OpenCounter   = (*SQLite)(nil)
 	_ conformance.RowCounter    = (*SQLite)(nil)
 	_ conformance.Tamperer      = (*SQLite)(nil)
+	_ conformance.EventTamperer = (*SQLite)(nil)
 	_ conformance.VersionSetter = (*SQLite)(nil)
 	_ conformance.Limiter       = (*SQLite)(nil)
 	_ conformance.QueryCounter  = (*SQLite)(nil)

@@ -67,7 +67,7 @@ func (d *sqliteDatabase) Newer(ctx context.Context) error {
 
 // Obstruct implements conformance.Database: the table that is made last is there.
 func (d *sqliteDatabase) Obstruct(ctx context.Context) (func(context.Context) error, error) {
-	return func(ctx context.Context) error { return d.exec(ctx, "DROP TABLE places") }, d.exec(ctx, "CREATE TABLE places (mine TEXT)")
+	return func(ctx context.Context) error { return d.exec(ctx, "DROP TABLE events") }, d.exec(ctx, "CREATE TABLE events (mine TEXT)")
 }
 
 func (d *sqliteDatabase) exec(ctx context.Context, text string) error {

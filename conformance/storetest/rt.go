@@ -11,6 +11,7 @@ import (
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -405,7 +406,10 @@ func (e *env) everything(id string) {
 	}
 	w := e.filled(id, 1)
 	w.Status = stabilize.Running
-	e.commit(e.a, kit.Creation(w))
+	c := kit.Creation(w)
+	c.Events = []events.Event{{Type: events.WorkflowCreated, At: e.Now()}} // for a store that keeps them
+	events.Stamp(c.Events, id, w.CreatedAt, 1)
+	e.commit(e.a, c)
 	e.Must(e.take(id, "places of "+id, 5), "taking a place")
 	e.becomes(id, stabilize.Buffered)
 	e.Must(e.ask(e.a, id, persistence.WaitForPlace, "one place", 1), "waiting")

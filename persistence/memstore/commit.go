@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -41,6 +42,7 @@ type prepared struct {
 	header   *stabilize.Header
 	stages   []*stabilize.Stage
 	messages []*message
+	events   []*events.Event
 }
 
 func (s *Store) prepare(c *persistence.Commit, now time.Time, p *prepared) error {
@@ -62,6 +64,7 @@ func (s *Store) prepare(c *persistence.Commit, now time.Time, p *prepared) error
 			}
 		}
 	}
+	p.events = newEvents(c.Events)
 	var err error
 	p.messages, err = s.newMessages(c.Messages, now)
 	return err
@@ -113,6 +116,7 @@ func (d *Data) commit(c *persistence.Commit, p *prepared, now time.Time) error {
 			d.admit(c.Admission, o, verdict) // before the header: statuses are those before the commit
 		}
 		o.workflow.apply(c, p)
+		d.record(o, p.events)
 	}
 	for i, m := range p.messages {
 		d.store(m, c.Messages[i].Lease, now)

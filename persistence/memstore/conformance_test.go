@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -15,6 +16,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 }
 
+func TestEvents(t *testing.T) {
+	eventtest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
+}
+
 func TestQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
 }
@@ -23,6 +28,9 @@ func TestQueue(t *testing.T) {
 func TestStress(t *testing.T) {
 	t.Run("store", func(t *testing.T) {
 		storetest.RunStress(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
+	})
+	t.Run("events", func(t *testing.T) {
+		eventtest.RunStress(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 	})
 	t.Run("queue", func(t *testing.T) {
 		queuetest.RunStress(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newHarness(t)) })
@@ -58,7 +66,7 @@ func (h *harness) Clock() *stabilize.ManualClock { return h.clock }
 // no database that could break, be opened in another way, or have an old schema.
 func (h *harness) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 func (h *harness) Reopen() persistence.Store {

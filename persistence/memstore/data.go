@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
 
@@ -30,6 +31,9 @@ type Data struct {
 
 	gates map[string]*gate // by admission key
 
+	feed     []*events.Event // in order
+	recorded uint64          // events so far
+
 	wakes []chan struct{}
 	stir  bool // a message became claimable under the present lock
 }
@@ -43,6 +47,7 @@ type owner struct {
 	messages []*message
 	dead     []*deadLetter
 	seats    []*seat
+	events   []*events.Event // of the workflow, in order
 }
 
 // NewData makes an empty database.
@@ -111,6 +116,7 @@ func (d *Data) remove(o *owner) {
 	for len(o.seats) > 0 {
 		d.leave(o.seats[len(o.seats)-1])
 	}
+	d.forget(o)
 	if o.workflow != nil {
 		last := len(d.workflows) - 1
 		moved := d.workflows[last]

@@ -1,7 +1,8 @@
 // Package memstore is the store in memory: for tests, for simulations, for
 // programs that need no durability, and the oracle that other stores are
 // compared with. It implements persistence.Store and the optional powers
-// persistence.Refresher, persistence.WaitingKeys and queue.Notifier.
+// persistence.Refresher, persistence.WaitingKeys, persistence.EventKeeper and
+// queue.Notifier.
 //
 // It keeps every promise but durability. What is stored is never changed in
 // place: stages and headers are cloned on the way in, replaced as a whole, and
@@ -11,7 +12,7 @@
 // that holds more than an address, or a type from outside package queue, might
 // differ from its stored form elsewhere: it goes through its JSON.
 //
-// It may import stabilize, queue and persistence.
+// It may import stabilize, events, queue and persistence.
 //
 // Where to start reading: data.go for what is kept, commit.go for the one way
 // to change a workflow, queue.go for messages.

@@ -32,7 +32,8 @@ type attempt struct {
 	drops    []drop
 	admit    *admitted
 	payloads []payload
-	stored   bool      // some of them may be there
+	stored   bool // some of them may be there
+	events   []eventRow
 	blocked  []mark    // commits that stand in the way
 	direct   bool      // one document and no workflow: no primary is needed
 	stub     bool      // a document was made to be its primary
@@ -244,7 +245,7 @@ func (s *Store) try(ctx context.Context, works []*work) {
 		}
 	}()
 	steps := []func(context.Context, []*work) error{
-		s.read, s.plan, s.placePrimaries, s.placeMessages, s.placeAdmissions, s.placePayloads,
+		s.read, s.plan, s.placePrimaries, s.placeMessages, s.placeAdmissions, s.placeBodies,
 	}
 	for _, step := range steps {
 		left := still(works)

@@ -11,6 +11,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
@@ -47,6 +48,12 @@ func effort() conformance.Option {
 func TestStore(t *testing.T) {
 	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
 		storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience(), effort())
+	})
+}
+
+func TestEvents(t *testing.T) {
+	servers.Each(t, func(t *testing.T, server *mongotest.Server) {
+		eventtest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, server) }, patience(), effort())
 	})
 }
 

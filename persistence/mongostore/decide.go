@@ -267,6 +267,9 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 		for _, m := range w.births {
 			e.add(m)
 		}
+		for i := range w.events {
+			e.tell(w.events[i].ID)
+		}
 		for i := range w.drops {
 			e.add(&message{ID: w.drops[i].id, Mark: w.mark, Next: w.drops[i].next})
 		}

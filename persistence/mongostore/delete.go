@@ -231,6 +231,9 @@ func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflo
 	if _, err := s.deleteMany(ctx, s.payloads, d("inc", in(incs))); err != nil {
 		return false, err
 	}
+	if _, err := s.deleteMany(ctx, s.events, bson.D{eq("wf", in(ids)), eq("inc", in(incs))}); err != nil {
+		return false, err
+	}
 	n, err := s.deleteMany(ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
 	return err == nil && n == int64(len(ids)), err
 }

@@ -2,7 +2,8 @@
 // protocol: a standalone server, a replica set, a sharded cluster (shard keys _id),
 // DocumentDB, FerretDB. It implements persistence.Store and the optional powers
 // persistence.Refresher, persistence.WaitingKeys, persistence.Limits,
-// persistence.Clocked, persistence.Pipelined and queue.Notifier.
+// persistence.Clocked, persistence.Pipelined, persistence.EventKeeper and
+// queue.Notifier.
 //
 // # Why a commit is atomic
 //
@@ -22,6 +23,7 @@
 //	new message        q "unborn", nobody can claim it   →  in its queue
 //	message handled    marked, held by its token          →  deleted
 //	admission key      marked, next beside what is        →  next is what is
+//	events             marked, nobody sees them           →  seen, when a reader has numbered them
 //
 // A crash at (1) leaves marks of a commit that was not done: the token is not in
 // txs. Whoever meets one gives the primary another rev first, if it still has the one
@@ -50,7 +52,8 @@
 //	payloads    headers and stages larger than Config.Inline, until replaced
 //	workers     worker leases
 //	steps       primaries of commits that name no workflow, gone when these are done
-//	meta        version of the schema, counters
+//	events      events of commits, until their workflow is deleted
+//	meta        version of the schema, counters, the order of events (feed.go)
 //
 // Bodies are JSON text as it was written, never BSON of their own. A document ends at
 // 16 MB; what is larger than Config.MaxPayload is ErrTooLarge, and in a workflow of
@@ -69,7 +72,7 @@
 // insertMany and deleteMany, simple filters, one index in a call. See errors.go for
 // codes and labels, update.go for how many updates travel as one command.
 //
-// It may import stabilize, queue, persistence and MongoDB's driver.
+// It may import stabilize, events, queue, persistence and MongoDB's driver.
 //
 // Where to start reading: model.go for the documents, commit.go for the way of a
 // commit, marks.go for what others do about one that they meet.

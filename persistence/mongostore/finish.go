@@ -31,9 +31,16 @@ func (s *Store) finish(ctx context.Context, txs []string) error {
 		if err != nil {
 			return err
 		}
+		told, err := all[marked](ctx, s.events, d("tx", in(txs)), options.Find().SetProjection(d("_id", int32(1))))
+		if err != nil {
+			return err
+		}
 		var e ending
 		for i := range left {
 			e.add(&left[i])
+		}
+		for i := range told {
+			e.tell(told[i].ID)
 		}
 		if whole, err = s.end(ctx, txs, &e); err != nil {
 			return err
@@ -66,7 +73,13 @@ type ending struct {
 	births map[string][]string // ids of messages by the queue they come into
 	drops  []string
 	swaps  []*message // replaced by their Next
+	events []string   // ids of documents of events, which are seen then
 	count  int64      // of all of these
+}
+
+func (e *ending) tell(id string) {
+	e.count++
+	e.events = append(e.events, id)
 }
 
 func (e *ending) add(m *message) {
@@ -105,6 +118,15 @@ func (s *Store) end(ctx context.Context, txs []string, e *ending) (whole bool, e
 			return err
 		})
 	}
+	if len(e.events) > 0 {
+		jobs = append(jobs, func() error {
+			res, err := s.events.UpdateMany(ctx, bson.D{eq("_id", in(e.events)), eq("tx", in(txs))}, set(eq("tx", "")))
+			if err == nil {
+				done.Add(res.MatchedCount)
+			}
+			return err
+		})
+	}
 	for _, m := range e.swaps {
 		jobs = append(jobs, func() error {
 			res, err := s.messages.ReplaceOne(ctx, bson.D{eq("_id", m.ID), eq("tx", m.Mark.Tx)}, m.Next)
@@ -130,6 +152,9 @@ func (s *Store) undo(ctx context.Context, txs []string) error {
 		return err
 	}
 	if _, err := s.updateMany(ctx, s.messages, d("tx", in(txs)), unmark(s.token())); err != nil {
+		return err
+	}
+	if _, err := s.deleteMany(ctx, s.events, d("tx", in(txs))); err != nil {
 		return err
 	}
 	if err := s.undoAdmissions(ctx, txs); err != nil {

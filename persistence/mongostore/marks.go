@@ -253,9 +253,11 @@ func (s *Store) settleDead(ctx context.Context, list []mark, dead func(tx string
 	return len(finish)+len(undo) > 0, s.undo(ctx, undo)
 }
 
-func (s *Store) old(tx string) bool {
+func (s *Store) old(tx string) bool { return s.olderThan(tx, stale) }
+
+func (s *Store) olderThan(tx string, age time.Duration) bool {
 	id, err := ulid.ParseStrict(tx)
-	return err != nil || s.now().Sub(id.Timestamp()) > stale
+	return err != nil || s.now().Sub(id.Timestamp()) > age
 }
 
 // patience is how long a call waits for others. In real time, whatever the Clock

@@ -16,7 +16,7 @@ import (
 
 // schemaVersion is what this program writes. A change that an older program would
 // not understand raises it.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Documents of meta.
 const (
@@ -24,6 +24,7 @@ const (
 	metaSeq       = "seq"       // order of storing messages
 	metaFence     = "fence"     // fences of worker leases
 	metaDeletions = "deletions" // deletions of several workflows
+	metaFeed      = "feed"      // order of events, see feed
 )
 
 // counter is a document of meta.
@@ -41,6 +42,7 @@ type index struct {
 func indexes() []index {
 	workflows := func(s *Store) *mongo.Collection { return s.workflows }
 	messages := func(s *Store) *mongo.Collection { return s.messages }
+	events := func(s *Store) *mongo.Collection { return s.events }
 	up := func(names ...string) (keys bson.D) {
 		for _, n := range names {
 			keys = append(keys, bson.E{Key: n, Value: int32(1)})
@@ -60,6 +62,9 @@ func indexes() []index {
 		{messages, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.admissions }, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.payloads }, up("inc", "exp")},
+		{events, up("n")},
+		{events, up("wf", "n")},
+		{events, up("tx")},
 		{func(s *Store) *mongo.Collection { return s.workers }, up("expires")},
 	}
 }
@@ -191,16 +196,28 @@ func (s *Store) migrate(ctx context.Context) error {
 			return s.refused(err)
 		}
 	}
-	for _, id := range []string{metaSeq, metaFence, metaDeletions, metaSchema} {
-		n := int64(0)
-		if id == metaSchema {
-			n = schemaVersion
-		}
-		if _, err := s.meta.InsertOne(ctx, counter{ID: id, N: n}); err != nil && !duplicate(err) {
+	for _, id := range []string{metaSeq, metaFence, metaDeletions} {
+		if _, err := s.meta.InsertOne(ctx, counter{ID: id}); err != nil && !duplicate(err) {
 			return s.refused(err)
 		}
 	}
+	if _, err := s.meta.InsertOne(ctx, feed{ID: metaFeed, Batch: []string{}}); err != nil && !duplicate(err) {
+		return s.refused(err)
+	}
+	if err := s.recordSchema(ctx); err != nil {
+		return s.refused(err)
+	}
 	return s.checkSchema(ctx)
+}
+
+// recordSchema says that the schema is as this program knows it.
+func (s *Store) recordSchema(ctx context.Context) error {
+	_, err := s.meta.InsertOne(ctx, counter{ID: metaSchema, N: schemaVersion})
+	if !duplicate(err) {
+		return err
+	}
+	_, err = s.meta.UpdateOne(ctx, bson.D{eq("_id", metaSchema), eq("n", d("$lt", int64(schemaVersion)))}, set(eq("n", int64(schemaVersion))))
+	return err
 }
 
 // count raises a counter by n and returns the first of the n numbers.

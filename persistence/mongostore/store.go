@@ -32,6 +32,7 @@ type Store struct {
 	payloads   *mongo.Collection
 	workers    *mongo.Collection
 	steps      *mongo.Collection // commits of several documents that name no workflow
+	events     *mongo.Collection
 	meta       *mongo.Collection
 
 	largest  int64       // document that the server takes
@@ -52,6 +53,7 @@ var (
 	_ persistence.Limits      = (*Store)(nil)
 	_ persistence.Pipelined   = (*Store)(nil)
 	_ persistence.Clocked     = (*Store)(nil)
+	_ persistence.EventKeeper = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
@@ -114,6 +116,7 @@ func (s *Store) useDatabase() {
 	name := func(n string) *mongo.Collection { return s.db.Collection(s.cfg.Prefix + n) }
 	s.workflows, s.messages, s.admissions = name("workflows"), name("messages"), name("admissions")
 	s.payloads, s.workers, s.steps, s.meta = name("payloads"), name("workers"), name("steps"), name("meta")
+	s.events = name("events")
 }
 
 // Close ends the calls in flight (each finishes or returns ErrClosed) and closes

@@ -26,9 +26,19 @@ const (
 	denseInline = 512
 )
 
-// placePayloads stores the bodies that are too large for the document.
-func (s *Store) placePayloads(ctx context.Context, works []*work) error {
-	var docs []*payload
+// placeBodies stores the bodies that are too large for the document, and the events.
+func (s *Store) placeBodies(ctx context.Context, works []*work) error {
+	if err := s.shapeAll(ctx, works); err != nil {
+		return err
+	}
+	return eachAtOnce(
+		func() error { return s.placePayloads(ctx, works) },
+		func() error { return s.placeEvents(ctx, works) },
+	)
+}
+
+// shapeAll makes what the commits write.
+func (s *Store) shapeAll(ctx context.Context, works []*work) error {
 	for _, w := range works {
 		if !w.names() {
 			continue
@@ -37,6 +47,14 @@ func (s *Store) placePayloads(ctx context.Context, works []*work) error {
 			return err
 		}
 		w.remember()
+		w.tellEvents()
+	}
+	return nil
+}
+
+func (s *Store) placePayloads(ctx context.Context, works []*work) error {
+	var docs []*payload
+	for _, w := range works {
 		for i := range w.payloads {
 			w.stored = true
 			docs = append(docs, &w.payloads[i])

@@ -31,6 +31,7 @@ type batch struct {
 	putBy  []*change // for each row of stages
 	drops  []any
 	adds   []any
+	events []any
 	flight int // raised by flush
 
 	applied   int
@@ -303,6 +304,7 @@ func (b *batch) writeWorkflow(ch *change, w *version) error {
 		}
 	}
 	b.putStages(ch)
+	b.addEvents(ch)
 	return nil
 }
 
@@ -318,7 +320,14 @@ func (b *batch) create(ch *change) error {
 	}
 	b.workflows[h.ID] = w
 	b.putStages(ch)
+	b.addEvents(ch)
 	return nil
+}
+
+func (b *batch) addEvents(ch *change) {
+	for _, e := range ch.enc.Events {
+		b.events = append(b.events, ch.WorkflowID, ch.Expect+1, e.First, e.Count, e.Body)
+	}
 }
 
 func (b *batch) putStages(ch *change) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
@@ -19,6 +20,10 @@ import (
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
+}
+
+func TestEvents(t *testing.T) {
+	eventtest.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t, false) })
 }
 
 func TestQueue(t *testing.T) {

@@ -41,6 +41,7 @@ func (s *Store) remove(tx *wtx, ids []string) error {
 			{"stages", "workflow_id"},
 			{"dead_letters", "workflow_id"},
 			{"places", "workflow_id"},
+			{"events", "workflow_id"},
 		} {
 			_, err := tx.NewDelete().TableExpr("?", s.table(of.table)).
 				Where("? IN (?)", bun.Ident(of.column), bun.List(pass)).Exec(tx.ctx)

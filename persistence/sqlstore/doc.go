@@ -3,7 +3,7 @@
 // host, or in PostgreSQL, by any number on any number of hosts. It implements
 // persistence.Store and the optional powers persistence.Refresher,
 // persistence.WaitingKeys, persistence.Clocked, persistence.Pipelined,
-// persistence.Trier and queue.Notifier.
+// persistence.Trier, persistence.EventKeeper and queue.Notifier.
 //
 // A batch of commits is one database transaction. What every SQL database does
 // alike is in commit.go, apply.go and the queue's files, the statements in
@@ -14,7 +14,7 @@
 //
 // Store.Within, in within.go, is the store within a transaction of the caller's.
 //
-// It may import stabilize, queue, persistence, bun, pgx and modernc.org/sqlite.
+// It may import stabilize, events, queue, persistence, bun, pgx and modernc.org/sqlite.
 //
 // Where to start reading: config.go for opening, migrations for the tables,
 // commit.go for the one way to change a workflow, postgres_commit.go for the way

@@ -24,6 +24,17 @@ func Statements() []string {
 	return slices.DeleteFunc(slices.Delete(texts[:], int(stLock), int(stLock)+1), func(text string) bool { return text == "" })
 }
 
+// EventStatements are those that read the log.
+func EventStatements(s *Store) (texts []string) {
+	for _, workflow := range []string{"", "w"} {
+		for _, descending := range []bool{false, true} {
+			text, _ := s.eventsText(persistence.EventRange{WorkflowID: workflow, Descending: descending, Limit: 1})
+			texts = append(texts, s.cfg.text(text))
+		}
+	}
+	return texts
+}
+
 // PreparedStatements counts those that the server keeps for a connection.
 func PreparedStatements(ctx context.Context, s *Store) (n int, err error) {
 	err = s.w.DB.QueryRowContext(ctx, "SELECT count(*) FROM pg_prepared_statements").Scan(&n)
@@ -54,7 +65,7 @@ const JudgedAfterRefusal = judgedAfterRefusal
 // PostgresStatements returns the statements of the hot path.
 func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
-	texts := append(s.texts[:], t.keys, t.workers, t.workflows, t.judge, t.verdict, t.remove, t.drop, t.buried, t.held, t.take)
+	texts := append(s.texts[:], t.keys, t.workers, t.workflows, t.judge, t.verdict, t.remove, t.drop, t.events, t.buried, t.held, t.take)
 	for _, w := range writings() {
 		texts = append(texts, t.begin[w], t.move[w], t.put[w])
 	}

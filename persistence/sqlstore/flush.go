@@ -7,7 +7,8 @@ import (
 )
 
 // flush writes what the commits checked so far left to be written, many rows in
-// a statement. The order is: versions, stages, messages dropped, messages added.
+// a statement. The order is: versions, stages, messages dropped, messages added,
+// events.
 // Whoever needs another order flushes first.
 func (b *batch) flush() error {
 	b.flight++
@@ -21,7 +22,10 @@ func (b *batch) flush() error {
 	if err := b.writeMany(stDropMessage, &b.drops, 1, nil); err != nil {
 		return err
 	}
-	return b.writeMany(stAddMessage, &b.adds, 11, nil)
+	if err := b.writeMany(stAddMessage, &b.adds, 11, nil); err != nil {
+		return err
+	}
+	return b.writeMany(stAddEvents, &b.events, 5, nil)
 }
 
 // writeMany runs the statement over rows of so many values each, in as few

@@ -11,9 +11,9 @@ import (
 // workers, which is as small as there are processes; and none sorts.
 func TestPlans(t *testing.T) {
 	path := tempFile(t)
-	open(t, path)
+	s := open(t, path)
 	db := raw(t, path)
-	for _, text := range sqlstore.Statements() {
+	for _, text := range append(sqlstore.Statements(), sqlstore.EventStatements(s)...) {
 		args := make([]any, strings.Count(text, "?"))
 		for i := range args {
 			args[i] = 1

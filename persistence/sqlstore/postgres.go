@@ -133,6 +133,11 @@ func (s *Store) preparePostgres(ctx context.Context) error {
 			return s.openError(ctx, "migrate", err)
 		}
 	}
+	if s.cfg.Migrate {
+		if err := s.settleEvents(inner); err != nil {
+			return s.openError(ctx, "open", err)
+		}
+	}
 	if err := s.pg.findChannel(inner, s); err != nil {
 		return s.openError(ctx, "open", err)
 	}

@@ -152,6 +152,14 @@ type commitSet struct {
 	}
 	known stageColumns // stages of workflows that exist
 	loose bool         // rows are written that others have not locked: not in their order
+
+	events struct {
+		commit       []int32
+		workflow     []string
+		version      []int64
+		first, count []int32
+		body         [][]byte
+	}
 }
 
 // writes are what a part of the commits, in their order, changes; all of it is written
@@ -295,6 +303,12 @@ func (set *commitSet) collectWorkflow(w *writes, n int32, ch *change) {
 		set.removed.workflow, w.remove.workflow = append(set.removed.workflow, ch.WorkflowID), append(w.remove.workflow, ch.WorkflowID)
 		set.removed.id, w.remove.id = append(set.removed.id, id), append(w.remove.id, id)
 	}
+	for _, row := range ch.enc.Events {
+		e := &set.events
+		e.commit, e.workflow, e.version = append(e.commit, n), append(e.workflow, ch.WorkflowID), append(e.version, ch.Expect+1)
+		e.first, e.count = append(e.first, int32(row.First)), append(e.count, int32(row.Count)) //nolint:gosec // indexes
+		e.body = append(e.body, row.Body)
+	}
 	if ch.Expect == 0 {
 		c := &w.create
 		c.commit, c.id = append(c.commit, n), append(c.id, ch.WorkflowID)
@@ -374,6 +388,9 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge, hasty bool) {
 		when(len(d.commit), t.drop, d.commit, d.id)
 		set.write(b, pg, w, judge, wait)
 		wait = nil
+	}
+	if e := &set.events; len(e.commit) > 0 {
+		b.Queue(t.events, e.commit, e.workflow, e.version, e.first, e.count, e.body)
 	}
 	when(len(set.reused.commit), t.buried, set.reused.commit, set.reused.id)
 }

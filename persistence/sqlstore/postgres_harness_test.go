@@ -15,6 +15,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/conformance"
 	"github.com/stabilize-dev/go-stabilize/conformance/controltest"
 	"github.com/stabilize-dev/go-stabilize/conformance/difftest"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/patterns"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/sqlharness"
@@ -29,6 +30,8 @@ import (
 var server pgtest.Server
 
 func TestPostgresStore(t *testing.T) { storetest.Run(t, newPostgresHarness) }
+
+func TestPostgresEvents(t *testing.T) { eventtest.Run(t, newPostgresHarness) }
 
 func TestPostgresQueue(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) conformance.QueueHarness { return conformance.AsQueue(newPostgresHarness(t)) })
@@ -136,7 +139,7 @@ func (p *schemaPool) get(t testing.TB) string {
 
 func (p *schemaPool) put(t testing.TB, db *sql.DB, schema string) {
 	var text strings.Builder
-	for _, table := range []string{"workflows", "headers", "stages", "messages", "dead_letters", "places", "workers"} {
+	for _, table := range []string{"workflows", "headers", "stages", "messages", "dead_letters", "places", "events", "workers"} {
 		text.WriteString("DELETE FROM " + schema + "." + table + ";")
 	}
 	if _, err := db.ExecContext(context.WithoutCancel(t.Context()), text.String(), pgx.QueryExecModeSimpleProtocol); err != nil {

@@ -113,7 +113,7 @@ func TestDeletionsUseAnIndex(t *testing.T) {
 	run(t, inPostgres, "SET enable_seqscan = off")
 	for table, column := range map[string]string{
 		"workflows": "id", "headers": "workflow_id", "stages": "workflow_id", "messages": "id",
-		"dead_letters": "workflow_id", "places": "workflow_id",
+		"dead_letters": "workflow_id", "places": "workflow_id", "events": "workflow_id",
 	} {
 		text := fmt.Sprintf("DELETE FROM %s WHERE %s IN ('a', 'b')", table, column)
 		for _, on := range []struct {

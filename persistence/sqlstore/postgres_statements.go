@@ -164,6 +164,7 @@ type setTexts struct {
 	remove, drop  string
 	begin, move   map[writing]string // the writes of new workflows, and of others
 	put           map[writing]string // those of the latter's stages
+	events        string             // adds them
 	buried        string             // none of the ids just added
 	held          string             // which workflows others have locked
 	judge         string             // an admission
@@ -218,6 +219,12 @@ func newSetTexts(c *Config) setTexts {
 			WHERE s.workflow_id = r.workflow AND s.id = r.id AND r.commit <> ALL {lost}`),
 		drop: text(`DELETE FROM {}messages m USING (SELECT * FROM unnest($1::int[], $2::text[]) d (commit, id) ORDER BY id COLLATE "C") d
 			WHERE m.id = d.id AND d.commit <> ALL {lost}`),
+
+		events: text(`INSERT INTO {}events (workflow_id, version, first, events, body)
+			SELECT e.workflow, e.version, e.first, e.events, e.body
+			FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::int[], $6::bytea[])
+				WITH ORDINALITY e (commit, workflow, version, first, events, body, item)
+			WHERE e.commit <> ALL {lost} ORDER BY e.item`),
 
 		buried: text(`SELECT 1 / (NOT EXISTS (SELECT FROM unnest($1::int[], $2::text[]) g (commit, id)
 			JOIN {}dead_letters d ON d.id = g.id WHERE g.commit <> ALL {lost}))::int`),

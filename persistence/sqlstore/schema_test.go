@@ -29,6 +29,7 @@ func callAll(ctx context.Context, s *sqlstore.Store) map[string]error {
 		"ReplayDead":  s.ReplayDead(ctx, "m"),
 		"DiscardDead": s.DiscardDead(ctx, "m"),
 	}
+	_, calls["EventLog"] = s.EventLog().Last(ctx)
 	_, calls["Prune"] = s.Prune(ctx, &stabilize.Header{ID: "x", Version: 1, Status: stabilize.Succeeded})
 	_, calls["Load"] = s.Load(ctx, "x")
 	_, calls["Summary"] = s.Summary(ctx, "x")

@@ -45,6 +45,9 @@ const (
 	stAddMessage
 	_
 	_
+	stAddEvents
+	_
+	_
 
 	// The queue.
 	stPeek
@@ -195,6 +198,7 @@ func manyTexts() map[statement]many {
 			`INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
 			VALUES `, "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)", "",
 		},
+		stAddEvents: {"INSERT INTO {}events (workflow_id, version, first, events, body) VALUES ", "(?, ?, ?, ?, ?)", ""},
 	}
 }
 

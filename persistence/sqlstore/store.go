@@ -39,6 +39,7 @@ var (
 	_ persistence.Clocked     = (*Store)(nil)
 	_ persistence.Pipelined   = (*Store)(nil)
 	_ persistence.Trier       = (*Store)(nil)
+	_ persistence.EventKeeper = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 

@@ -46,6 +46,7 @@ type Config struct {
 	handlers  *handlers.Set
 	around    []handlers.Interceptor
 	noCascade bool
+	logEvents bool
 	retention Retention
 
 	ownClock, ownIDs bool // not given: the store may have better ones
@@ -70,6 +71,7 @@ func WithConfig(c Config) Option {
 	return func(cfg *Config) {
 		c.clock, c.ids, c.logger, c.tracer, c.recorder = cfg.clock, cfg.ids, cfg.logger, cfg.tracer, cfg.recorder
 		c.messages, c.handlers, c.around, c.noCascade, c.retention = cfg.messages, cfg.handlers, cfg.around, cfg.noCascade, cfg.retention
+		c.logEvents = cfg.logEvents
 		*cfg = c
 	}
 }
@@ -92,6 +94,13 @@ func WithTracer(t trace.Tracer) Option { return func(c *Config) { c.tracer = t }
 
 // WithRecorder is told of every event after its commit.
 func WithRecorder(r events.Recorder) Option { return func(c *Config) { c.recorder = r } }
+
+// WithEventLog has the store keep the events of every commit, stored with it or not at
+// all. They are read through persistence.EventLogOf(e.Store()), are the same as the
+// recorder is told, and go with their workflow when it is deleted or pruned. Making an
+// engine on a store that keeps none is ErrInvalid. Without this option no event is
+// stored; all engines on one store should agree.
+func WithEventLog() Option { return func(c *Config) { c.logEvents = true } }
 
 // WithHandlers adds message types and handlers of the caller's own: both must
 // hold ours as well, as NewRegistry and NewSet do.

@@ -93,7 +93,7 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 	runner, err := handlers.NewRunner(handlers.Env{
 		Store: store, Registry: e.registry, Handlers: cfg.handlers, Commit: e.group.Commit,
 		Clock: cfg.clock, IDs: cfg.ids, Logger: cfg.logger, Tracer: cfg.tracer,
-		Recorder: cfg.recorder, Ended: e.waiters.ended, Interceptors: cfg.around,
+		Recorder: cfg.recorder, LogEvents: cfg.logEvents, Ended: e.waiters.ended, Interceptors: cfg.around,
 		Cascade: !cfg.noCascade, CacheSize: cfg.CacheSize, TaskTimeout: cfg.TaskTimeout, MaxDepth: cfg.MaxDepth,
 	})
 	if err != nil {

@@ -145,7 +145,7 @@ type memory struct {
 
 func (memory) Lacks() []conformance.Power {
 	return append(conformance.DatabasePowers(),
-		conformance.CanTamper, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
+		conformance.CanTamper, conformance.CanTamperEvents, conformance.CanBreakEvents, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain)
 }
 
 // Rows implements conformance.RowCounter.

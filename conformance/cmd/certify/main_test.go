@@ -17,6 +17,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/eventtest"
 	"github.com/stabilize-dev/go-stabilize/conformance/queuetest"
 	"github.com/stabilize-dev/go-stabilize/conformance/storetest"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -56,7 +57,7 @@ func (d deaf) Store() persistence.Store  { return deafStore{d.memory.Store()} }
 func (d deaf) Second() persistence.Store { return deafStore{d.memory.Second()} }
 func (d deaf) Reopen() persistence.Store { return deafStore{d.memory.Reopen()} }
 func (d deaf) Lacks() []conformance.Power {
-	return append(d.memory.Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanNotify)
+	return append(d.memory.Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanLogEvents, conformance.CanNotify)
 }
 
 type deafStore struct{ persistence.Store }
@@ -103,7 +104,7 @@ func TestMemoryIsCertified(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	lacked := 0
-	for _, c := range slices.Concat(storetest.Clauses(), queuetest.Clauses()) {
+	for _, c := range slices.Concat(storetest.Clauses(), eventtest.Clauses(), queuetest.Clauses()) {
 		if slices.Contains(memory{}.Lacks(), c.Needs) {
 			lacked++
 		}

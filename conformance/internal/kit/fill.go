@@ -42,6 +42,9 @@ func (f *Filler) fill(path string, v reflect.Value) {
 		f.Env.Must(x.Set("text", fmt.Sprintf("text %d <&> \u2028", f.next())), "setting a value")
 		f.Env.Must(x.Set("nested", map[string]any{"a": []any{1, nil, map[string]any{}}, "n": f.next()}), "setting a value")
 		return
+	case *map[string]json.RawMessage:
+		*x = map[string]json.RawMessage{fmt.Sprint("field", f.next()): json.RawMessage(fmt.Sprint(f.next()))}
+		return
 	case *[]*stabilize.Task:
 		for i := range 2 {
 			t := &stabilize.Task{}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -194,6 +195,35 @@ func (r *remote) Refresh(ctx context.Context, id string, since int64) (*persiste
 
 func (r *remote) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, error) {
 	return read(ctx, r, func() ([]persistence.WaitingKey, error) { return r.good.(persistence.WaitingKeys).WaitingKeys(ctx) })
+}
+
+// EventLog implements persistence.EventKeeper.
+func (r *remote) EventLog() events.Log {
+	if good := persistence.EventLogOf(r.good); good != nil {
+		return remoteLog{r, good}
+	}
+	return nil
+}
+
+type remoteLog struct {
+	r    *remote
+	good events.Log
+}
+
+func (l remoteLog) Read(ctx context.Context, q events.Query) (events.Page, error) {
+	return read(ctx, l.r, func() (events.Page, error) { return l.good.Read(ctx, q) })
+}
+
+func (l remoteLog) Count(ctx context.Context, q events.Query) (int64, error) {
+	return read(ctx, l.r, func() (int64, error) { return l.good.Count(ctx, q) })
+}
+
+func (l remoteLog) Get(ctx context.Context, id string) (*events.Event, error) {
+	return read(ctx, l.r, func() (*events.Event, error) { return l.good.Get(ctx, id) })
+}
+
+func (l remoteLog) Last(ctx context.Context) (events.Position, error) {
+	return read(ctx, l.r, func() (events.Position, error) { return l.good.Last(ctx) })
 }
 
 func (r *remote) Close() error { return r.good.Close() }

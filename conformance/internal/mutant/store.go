@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/handlers"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
@@ -33,6 +34,9 @@ type Hooks struct {
 	Refresh     func(s persistence.Store, ctx context.Context, id string, since int64) (*persistence.Delta, error)
 	WaitingKeys func(s persistence.Store, ctx context.Context) ([]persistence.WaitingKey, error)
 
+	// EventLog is asked for the log of each handle.
+	EventLog func(s persistence.Store) events.Log
+
 	Push        func(s persistence.Store, ctx context.Context, msgs []queue.Outgoing) error
 	Claim       func(s persistence.Store, ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error)
 	Ack         func(s persistence.Store, ctx context.Context, rs []queue.Receipt) error
@@ -60,6 +64,7 @@ var (
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
 	_ persistence.Trier       = (*Store)(nil)
+	_ persistence.EventKeeper = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 
@@ -157,6 +162,14 @@ func (m *Store) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, erro
 		return f(m.Good, ctx)
 	}
 	return m.Good.(persistence.WaitingKeys).WaitingKeys(ctx)
+}
+
+// EventLog is nil where the good store keeps none.
+func (m *Store) EventLog() events.Log {
+	if f := m.Hooks.EventLog; f != nil {
+		return f(m.Good)
+	}
+	return persistence.EventLogOf(m.Good)
 }
 
 func (m *Store) Push(ctx context.Context, msgs ...queue.Outgoing) error {
