@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -57,6 +58,10 @@ func (s *Store) placeAdmission(ctx context.Context, w *work) error {
 		return err
 	}
 	now := admission{Key: a.Key, Rev: w.mark.Tx, Holding: none(was.Holding), Waiting: none(was.Waiting), Mark: w.mark, Next: next}
+	if err := s.checkDocument(fmt.Sprintf("the list of who holds and waits under %q", a.Key), now); err != nil {
+		w.fail(err)
+		return nil
+	}
 	w.admit = &admitted{doc: now, placed: true}
 	w.placed = true
 	if missing {

@@ -24,7 +24,7 @@ type aggregate struct {
 	keys    []string
 	header  kept
 	stages  map[string]keptStage
-	inline  int64 // bytes of the bodies in the document
+	size    int64 // of the document in bytes, without what is counted in reserve
 	fresh   bool  // read in this call
 }
 
@@ -50,24 +50,17 @@ func (w *workflow) aggregate() *aggregate {
 		id: w.ID, rev: w.Rev, txs: w.Txs, version: w.Version, inc: w.Inc, created: instant(w.Created), mark: w.Mark,
 		keys: w.Keys, header: w.Header.kept(), stages: make(map[string]keptStage, len(w.Stages)), settled: map[string]bool{},
 	}
-	a.add(a.header, 1)
+	a.size = a.header.bytes()
 	for f, st := range w.Stages {
 		id := stageID(f)
 		k := keptStage{ref: st.Ref, round: int(st.Round), position: int(st.Position), kept: st.Part.kept()}
 		a.stages[id] = k
-		a.add(k.kept, 1)
+		a.size += k.bytes(id)
 	}
 	return a
 }
 
 func (p *part) kept() kept { return kept{payload: p.Payload, size: p.Size} }
-
-// add counts a body that comes into the document, or goes.
-func (a *aggregate) add(k kept, sign int64) {
-	if k.payload == "" {
-		a.inline += sign * k.size
-	}
-}
 
 // usesPayloads reports whether a body of it is in payloads.
 func (a *aggregate) usesPayloads() bool {

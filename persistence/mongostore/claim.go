@@ -326,7 +326,7 @@ func (s *Store) lease(ctx context.Context, w worker, group []*delivery) (taken [
 	for i, g := range group {
 		ids[i], revs[i], g.token = g.m.ID, g.m.Rev, claimed(token, g.m.ID)
 	}
-	res, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("rev", in(revs)), eq("tx", "")},
+	n, err := s.updateMany(ctx, s.messages, bson.D{eq("_id", in(ids)), eq("rev", in(revs)), eq("tx", "")},
 		bson.D{
 			eq("$set", bson.D{eq("q", qLeased), eq("back", rest(first.Lane, first.Attempts+1, first.Max)), eq("worker", w.ID), eq("fence", w.Fence), eq("token", storedClaim(token)), eq("rev", token)}),
 			eq("$inc", d("attempts", int64(1))),
@@ -336,9 +336,7 @@ func (s *Store) lease(ctx context.Context, w worker, group []*delivery) (taken [
 	case err != nil && answered(err):
 		return nil, err
 	case err != nil: // the answer was lost, and it may have been done
-	case res.MatchedCount == 0:
-		return nil, nil
-	case res.MatchedCount == int64(len(group)):
+	case n == int64(len(group)):
 		return group, nil
 	}
 	won, err := all[marked](ctx, s.messages, bson.D{eq("_id", in(ids)), eq("token", storedClaim(token))}, options.Find().SetProjection(d("_id", int32(1))))

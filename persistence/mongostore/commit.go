@@ -32,6 +32,7 @@ type attempt struct {
 	drops    []drop
 	admit    *admitted
 	payloads []payload
+	stored   bool // some of them may be there
 	events   []eventRow
 	blocked  []mark    // commits that stand in the way
 	direct   bool      // one document and no workflow: no primary is needed
@@ -255,6 +256,8 @@ func (s *Store) try(ctx context.Context, works []*work) {
 		for _, w := range left {
 			switch {
 			case err == nil:
+			case conflicted(err):
+				w.look, w.state = true, again
 			case refused(err):
 				w.refuse(err)
 			default:
@@ -309,8 +312,8 @@ func (s *Store) undoWorks(ctx context.Context, works []*work) {
 		if w.placed {
 			txs = append(txs, w.mark.Tx)
 		}
-		if len(w.payloads) > 0 {
-			_, _ = s.payloads.DeleteMany(ctx, d("_id", in(payloadIDs(w.payloads))))
+		if w.stored {
+			_, _ = s.deleteMany(ctx, s.payloads, d("_id", in(payloadIDs(w.payloads))))
 		}
 	}
 	_ = s.undo(ctx, txs)

@@ -38,7 +38,11 @@ func (s *Store) decide(ctx context.Context, works []*work) {
 	})
 	s.decidePushes(ctx, pushes)
 	_ = each(len(drops), func(i int) error {
-		if err := s.decideDrop(ctx, drops[i]); err != nil {
+		switch err := s.decideDrop(ctx, drops[i]); {
+		case err == nil:
+		case conflicted(err):
+			drops[i].state = again
+		default:
 			drops[i].fail(unknown(err))
 		}
 		return nil
@@ -159,6 +163,8 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 		if err == nil {
 			switch {
 			case v == committed:
+			case conflicted(cause):
+				w.look, w.state = true, again
 			case refused(cause):
 				w.refuse(cause)
 			case v == underway:
@@ -238,6 +244,8 @@ func (s *Store) probePush(ctx context.Context, w *work, cause error) {
 	case err == nil && now.Rev == w.mark.Tx:
 	case err != nil && !errors.Is(err, mongo.ErrNoDocuments):
 		w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+	case conflicted(cause):
+		w.state = again
 	case refused(cause):
 		w.refuse(cause)
 	default:
@@ -276,7 +284,7 @@ func (s *Store) finishWorks(ctx context.Context, works []*work) {
 		}
 	}
 	if err == nil && whole && len(ended) > 0 {
-		_, err = s.steps.DeleteMany(ctx, d("_id", in(ended)))
+		_, err = s.deleteMany(ctx, s.steps, d("_id", in(ended)))
 	}
 	for _, w := range works {
 		if !w.names() {

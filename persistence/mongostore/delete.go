@@ -153,7 +153,7 @@ func (s *Store) markAll(ctx context.Context, ids []string, m mark) (blocked []ma
 		return nil, err
 	}
 	for {
-		if _, err := s.messages.UpdateMany(ctx, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(m.fields(s.token())...)); err != nil {
+		if _, err := s.updateMany(ctx, s.messages, bson.D{eq("wf", in(ids)), eq("tx", "")}, set(m.fields(s.token())...)); err != nil {
 			return nil, err
 		}
 		left, err := all[marked](ctx, s.messages, bson.D{eq("wf", in(ids)), eq("tx", d("$ne", m.Tx))}, options.Find().SetProjection(marks()))
@@ -228,14 +228,14 @@ func (s *Store) finishDeletion(ctx context.Context, txs []string, gone []workflo
 			return false, err
 		}
 	}
-	if _, err := s.payloads.DeleteMany(ctx, d("inc", in(incs))); err != nil {
+	if _, err := s.deleteMany(ctx, s.payloads, d("inc", in(incs))); err != nil {
 		return false, err
 	}
-	if _, err := s.events.DeleteMany(ctx, bson.D{eq("wf", in(ids)), eq("inc", in(incs))}); err != nil {
+	if _, err := s.deleteMany(ctx, s.events, bson.D{eq("wf", in(ids)), eq("inc", in(incs))}); err != nil {
 		return false, err
 	}
-	res, err := s.workflows.DeleteMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
-	return err == nil && res.DeletedCount == int64(len(ids)), err
+	n, err := s.deleteMany(ctx, s.workflows, bson.D{eq("_id", in(ids)), eq("tx", in(txs))})
+	return err == nil && n == int64(len(ids)), err
 }
 
 // leave takes the places and turns of workflows that are gone off a key. What a

@@ -57,7 +57,8 @@
 //
 // Bodies are JSON text as it was written, never BSON of their own. A document ends at
 // 16 MB; what is larger than Config.MaxPayload is ErrTooLarge, and in a workflow of
-// many stages the bodies are kept outside, so that a few ten thousand stages fit.
+// many stages the bodies are kept outside, so that a few ten thousand stages fit. What
+// the server would not take is ErrTooLarge too, before it is sent: see size.go.
 //
 // # What it costs
 //

@@ -76,18 +76,25 @@ const (
 	codeUnauthorized    = 13
 )
 
+// conflicts are the codes of a write that met another one and was broken off: a
+// command may be sent again at once.
+func conflicts() []int {
+	return []int{
+		112,      // WriteConflict
+		16908292, // a deadlock in DocumentDB's engine on PostgreSQL
+	}
+}
+
 // passing are the codes of what passes, of a server that says so before it does
 // anything.
 func passing() []int {
 	return []int{
-		112,      // WriteConflict
-		16908292, // a conflict in DocumentDB's engine on PostgreSQL
-		10107,    // NotWritablePrimary
-		13435,    // NotPrimaryNoSecondaryOk
-		13436,    // NotPrimaryOrSecondary
-		134,      // ReadConcernMajorityNotAvailableYet
-		43,       // CursorNotFound
-		175,      // QueryPlanKilled
+		10107, // NotWritablePrimary
+		13435, // NotPrimaryNoSecondaryOk
+		13436, // NotPrimaryOrSecondary
+		134,   // ReadConcernMajorityNotAvailableYet
+		43,    // CursorNotFound
+		175,   // QueryPlanKilled
 	}
 }
 
@@ -153,7 +160,7 @@ func transient(err error) bool {
 	}
 	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) || concernFailed(err) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		hasCode(err, passing()...) || hasCode(err, interrupted()...)
+		conflicted(err) || hasCode(err, passing()...) || hasCode(err, interrupted()...)
 }
 
 // answered reports whether the server itself refused, or the driver in its place: then
@@ -180,6 +187,8 @@ func concernFailed(err error) bool {
 	}
 	return false
 }
+
+func conflicted(err error) bool { return hasCode(err, conflicts()...) }
 
 func duplicate(err error) bool { return hasCode(err, codeDuplicateKey) }
 

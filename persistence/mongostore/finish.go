@@ -64,7 +64,7 @@ func (s *Store) finish(ctx context.Context, txs []string) error {
 			return err
 		}
 	}
-	_, err = s.steps.DeleteMany(ctx, d("_id", in(txs)))
+	_, err = s.deleteMany(ctx, s.steps, d("_id", in(txs)))
 	return err
 }
 
@@ -105,20 +105,16 @@ func (s *Store) end(ctx context.Context, txs []string, e *ending) (whole bool, e
 	var done atomic.Int64
 	for q, ids := range e.births {
 		jobs = append(jobs, func() error {
-			res, err := s.messages.UpdateMany(ctx, bson.D{eq("_id", in(ids)), eq("tx", in(txs)), eq("q", qUnborn)},
+			n, err := s.updateMany(ctx, s.messages, bson.D{eq("_id", in(ids)), eq("tx", in(txs)), eq("q", qUnborn)},
 				set(eq("tx", ""), eq("q", q), eq("rev", s.token())))
-			if err == nil {
-				done.Add(res.MatchedCount)
-			}
+			done.Add(n)
 			return err
 		})
 	}
 	if len(e.drops) > 0 {
 		jobs = append(jobs, func() error {
-			res, err := s.messages.DeleteMany(ctx, bson.D{eq("_id", in(e.drops)), eq("tx", in(txs))})
-			if err == nil {
-				done.Add(res.DeletedCount)
-			}
+			n, err := s.deleteMany(ctx, s.messages, bson.D{eq("_id", in(e.drops)), eq("tx", in(txs))})
+			done.Add(n)
 			return err
 		})
 	}
@@ -152,21 +148,21 @@ func (s *Store) undo(ctx context.Context, txs []string) error {
 	if len(txs) == 0 {
 		return nil
 	}
-	if _, err := s.messages.DeleteMany(ctx, bson.D{eq("tx", in(txs)), eq("q", qUnborn)}); err != nil {
+	if _, err := s.deleteMany(ctx, s.messages, bson.D{eq("tx", in(txs)), eq("q", qUnborn)}); err != nil {
 		return err
 	}
-	if _, err := s.messages.UpdateMany(ctx, d("tx", in(txs)), unmark(s.token())); err != nil {
+	if _, err := s.updateMany(ctx, s.messages, d("tx", in(txs)), unmark(s.token())); err != nil {
 		return err
 	}
-	if _, err := s.events.DeleteMany(ctx, d("tx", in(txs))); err != nil {
+	if _, err := s.deleteMany(ctx, s.events, d("tx", in(txs))); err != nil {
 		return err
 	}
 	if err := s.undoAdmissions(ctx, txs); err != nil {
 		return err
 	}
-	if _, err := s.workflows.UpdateMany(ctx, d("tx", in(txs)), set(eq("tx", ""), eq("rev", s.token()))); err != nil {
+	if _, err := s.updateMany(ctx, s.workflows, d("tx", in(txs)), set(eq("tx", ""), eq("rev", s.token()))); err != nil {
 		return err
 	}
-	_, err := s.steps.DeleteMany(ctx, d("_id", in(txs)))
+	_, err := s.deleteMany(ctx, s.steps, d("_id", in(txs)))
 	return err
 }

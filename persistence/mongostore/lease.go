@@ -70,7 +70,11 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 func (s *Store) hold(ctx context.Context, r queue.Receipt, lost *error, do func(filter bson.D) (bool, error)) error {
 	p := s.patience()
 	for {
-		done, err := do(bson.D{eq("_id", r.ID), eq("token", d("$in", stored(r.Token, r.ID))), eq("tx", "")})
+		var done bool
+		err := s.repeat(ctx, func() (err error) {
+			done, err = do(bson.D{eq("_id", r.ID), eq("token", d("$in", stored(r.Token, r.ID))), eq("tx", "")})
+			return err
+		})
 		if err != nil || done {
 			return err
 		}
@@ -239,7 +243,7 @@ func (s *Store) renew(ctx context.Context, w queue.Worker, was *worker) (fence i
 // keep brings what a worker held under an earlier lease under the present one: who
 // has found that one lapsed, and frees what is held under it, does not find these.
 func (s *Store) keep(ctx context.Context, w worker) error {
-	_, err := s.messages.UpdateMany(ctx, bson.D{eq("worker", w.ID), eq("q", qLeased), eq("fence", d("$lt", w.Fence))}, set(eq("fence", w.Fence)))
+	_, err := s.updateMany(ctx, s.messages, bson.D{eq("worker", w.ID), eq("q", qLeased), eq("fence", d("$lt", w.Fence))}, set(eq("fence", w.Fence)))
 	return err
 }
 
@@ -283,13 +287,13 @@ func (s *Store) retire(ctx context.Context, id string) (freed int64, err error) 
 // done.
 func (s *Store) free(ctx context.Context, w worker, fields ...bson.E) (n int64, err error) {
 	for _, q := range free() {
-		res, err := s.messages.UpdateMany(ctx,
+		some, err := s.updateMany(ctx, s.messages,
 			bson.D{eq("worker", w.ID), eq("q", qLeased), eq("back", q), eq("fence", d("$lte", w.Fence)), eq("tx", "")},
 			set(append(fields[:len(fields):len(fields)], eq("q", q), eq("worker", ""), eq("rev", s.token()))...))
 		if err != nil {
 			return n, err
 		}
-		n += res.MatchedCount
+		n += some
 	}
 	return n, nil
 }

@@ -70,13 +70,14 @@ func (s *Store) refresh(ctx context.Context, id string, since int64, bad error) 
 	}
 	defer leave()
 	var delta *persistence.Delta
+	missed := missed{}
 	err = s.again(call, func() (bool, error) {
 		doc, err := s.document(call, id, nil)
 		if err != nil {
 			return false, err
 		}
 		var whole bool
-		delta, whole, err = s.delta(call, doc, since)
+		delta, whole, err = s.delta(call, doc, since, missed)
 		if err == nil && whole {
 			if doc.Mark.Tx == "" {
 				s.known.learn(doc)
@@ -92,7 +93,7 @@ func (s *Store) refresh(ctx context.Context, id string, since int64, bad error) 
 
 // delta decodes what changed after a version. whole is false if a body was not
 // found: it was replaced after the document had been read.
-func (s *Store) delta(ctx context.Context, doc *workflow, since int64) (*persistence.Delta, bool, error) {
+func (s *Store) delta(ctx context.Context, doc *workflow, since int64, missed missed) (*persistence.Delta, bool, error) {
 	out := &persistence.Delta{Whole: doc.Removed > since || since > doc.Version, Stages: []*stabilize.Stage{}}
 	if out.Whole {
 		since = 0
@@ -103,7 +104,7 @@ func (s *Store) delta(ctx context.Context, doc *workflow, since int64) (*persist
 			parts = append(parts, st.Part)
 		}
 	}
-	bodies, whole, err := s.bodies(ctx, parts)
+	bodies, whole, err := s.bodies(ctx, parts, missed)
 	if err != nil || !whole {
 		return nil, false, err
 	}
@@ -138,8 +139,16 @@ func (t texts) of(p part) []byte {
 	return []byte(p.Body)
 }
 
-// bodies reads those that are in payloads.
-func (s *Store) bodies(ctx context.Context, parts []part) (texts, bool, error) {
+// missed are the payloads that a call has not found after it had read who refers to
+// them.
+type missed map[string]bool
+
+var errGone = errors.New("a workflow refers to it, and it is not there")
+
+// bodies reads those that are in payloads. whole is false if some were not found: they
+// may have been replaced meanwhile. One that is referred to when all is read again is
+// gone, a CorruptError: it is stored before it is referred to, and removed after.
+func (s *Store) bodies(ctx context.Context, parts []part, missed missed) (_ texts, whole bool, err error) {
 	var ids []string
 	for _, p := range parts {
 		if p.Payload != "" {
@@ -157,6 +166,15 @@ func (s *Store) bodies(ctx context.Context, parts []part) (texts, bool, error) {
 	for i := range found {
 		out[found[i].ID] = found[i].Body
 	}
+	for _, id := range ids {
+		if _, there := out[id]; there {
+			continue
+		}
+		if missed[id] {
+			return nil, false, &stabilize.CorruptError{Table: s.payloads.Name(), ID: id, Cause: errGone}
+		}
+		missed[id] = true
+	}
 	return out, len(out) == len(ids), nil
 }
 
@@ -168,12 +186,13 @@ func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, erro
 	}
 	defer leave()
 	var h *stabilize.Header
+	missed := missed{}
 	err = s.again(call, func() (bool, error) {
 		doc, err := s.document(call, id, headerOnly())
 		if err != nil {
 			return false, err
 		}
-		bodies, whole, err := s.bodies(call, []part{doc.Header})
+		bodies, whole, err := s.bodies(call, []part{doc.Header}, missed)
 		if err != nil || !whole {
 			return false, err
 		}

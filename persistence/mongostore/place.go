@@ -65,6 +65,11 @@ func (s *Store) plan(ctx context.Context, works []*work) error {
 		if w.names() {
 			w.checkWorkflow()
 		}
+		if w.state == going && w.names() {
+			w.choosePrimary()
+			w.shape(s.cfg.Inline)
+			s.checkSize(w)
+		}
 		if w.state == going {
 			n += len(w.enc.Messages)
 		}
@@ -100,7 +105,9 @@ func (s *Store) plan(ctx context.Context, works []*work) error {
 				w.births = append(w.births, m)
 			}
 		}
-		w.choosePrimary()
+		if !w.names() {
+			w.choosePrimary()
+		}
 		for _, m := range w.births {
 			w.markBirth(m)
 		}

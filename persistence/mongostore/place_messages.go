@@ -25,6 +25,9 @@ func (s *Store) placeMessages(ctx context.Context, works []*work) error {
 		func() error {
 			var errs []error
 			drops.made, errs = s.swap(ctx, s.messages, drops.changes)
+			for i := range errs {
+				errs[i] = s.tooLargeBeside(drops.owners[i].drops[drops.at[i]].next, errs[i])
+			}
 			return cmp.Or(errs...)
 		},
 		func() error { return s.insert(ctx, &births) },

@@ -101,8 +101,8 @@ func (s *Store) markFinished(ctx context.Context, docs []workflow, m mark) (int,
 	for _, found := range addressed {
 		keep[found.Workflow] = true
 	}
-	res, err := s.workflows.UpdateMany(ctx, bson.D{eq("_id", in(slices.Collect(maps.Keys(keep)))), eq("tx", m.Tx)}, set(eq("tx", ""), eq("rev", s.token())))
-	if err != nil || res.MatchedCount != int64(len(keep)) {
+	n, err := s.updateMany(ctx, s.workflows, bson.D{eq("_id", in(slices.Collect(maps.Keys(keep)))), eq("tx", m.Tx)}, set(eq("tx", ""), eq("rev", s.token())))
+	if err != nil || n != int64(len(keep)) {
 		return 0, err
 	}
 	return len(ids) - len(keep), nil

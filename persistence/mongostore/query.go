@@ -23,8 +23,9 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 	}
 	defer leave()
 	var page persistence.Page
+	missed := missed{}
 	err = s.again(call, func() (done bool, err error) {
-		page, done, err = s.page(call, &q, after)
+		page, done, err = s.page(call, &q, after, missed)
 		return done, err
 	})
 	if err != nil {
@@ -35,7 +36,7 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 
 // page reads a page. Of workflows that are deleted together it has all or none: it
 // is read again when such a deletion came in between.
-func (s *Store) page(ctx context.Context, q *persistence.Query, after *persistence.Place) (page persistence.Page, done bool, err error) {
+func (s *Store) page(ctx context.Context, q *persistence.Query, after *persistence.Place, missed missed) (page persistence.Page, done bool, err error) {
 	before, err := s.deletions(ctx)
 	if err != nil {
 		return page, false, err
@@ -56,7 +57,7 @@ func (s *Store) page(ctx context.Context, q *persistence.Query, after *persisten
 	if settled, err := s.settleThese(ctx, deleting); err != nil || settled {
 		return page, false, err
 	}
-	bodies, whole, err := s.bodies(ctx, parts)
+	bodies, whole, err := s.bodies(ctx, parts, missed)
 	if err != nil || !whole {
 		return page, false, err
 	}

@@ -123,6 +123,9 @@ func (s *Store) inspect(ctx context.Context) error {
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return s.refused(err)
 	}
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
 	if s.cfg.Concern == Majority {
 		return nil
 	}
@@ -130,6 +133,18 @@ func (s *Store) inspect(ctx context.Context) error {
 	res, err := s.meta.DeleteOne(ctx, d("_id", ""))
 	if err == nil && !res.Acknowledged {
 		err = stabilize.Invalid("config concern", "Local leaves it to the client, which asks for no answer to what it writes (w is 0)")
+	}
+	return err
+}
+
+// measure asks how large a document the server takes.
+func (s *Store) measure(ctx context.Context) error {
+	var hello struct {
+		Largest int64 `bson:"maxBsonObjectSize"`
+	}
+	err := s.client.Database("admin").RunCommand(ctx, d("hello", int32(1))).Decode(&hello)
+	if hello.Largest > 0 {
+		s.largest = hello.Largest
 	}
 	return err
 }

@@ -35,6 +35,7 @@ type Store struct {
 	events     *mongo.Collection
 	meta       *mongo.Collection
 
+	largest  int64       // document that the server takes
 	migrated atomic.Bool // the schema was seen
 	opening  sync.Mutex
 
@@ -69,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		cfg: cfg, client: cfg.Client,
+		cfg: cfg, client: cfg.Client, largest: largest,
 		known: newCache(), keys: newLocks(), flying: newFlights(), wake: make(chan struct{}, 1), gate: persistence.NewGate("mongostore"),
 	}
 	if cfg.Client == nil {

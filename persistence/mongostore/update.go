@@ -1,8 +1,10 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -45,13 +47,27 @@ func byTx(tx string) func(primaryView) bool {
 
 // swap makes many compare-and-sets, each on its own, and tells which were made and
 // what went wrong with which. They travel as unordered commands; one only says how many
-// it made, and if that is not all of them, they are read back.
+// it made, and if that is not all of them, they are read back. All who change the same
+// documents do so in the order of their ids: DocumentDB's engine on PostgreSQL lets go
+// of none of them before the command's end.
 func (s *Store) swap(ctx context.Context, coll *mongo.Collection, changes []change) (made []bool, errs []error) {
 	made, errs = make([]bool, len(changes)), make([]error, len(changes))
-	parts := (len(changes) + statements - 1) / statements
-	_ = each(parts, func(i int) error {
-		from, to := i*statements, min((i+1)*statements, len(changes))
-		s.swapMany(ctx, coll, changes[from:to], made[from:to], errs[from:to])
+	order := make([]int, len(changes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(changes[i].id, changes[j].id) })
+	parts := slices.Collect(slices.Chunk(order, statements))
+	_ = each(len(parts), func(i int) error {
+		some := make([]change, len(parts[i]))
+		for j, at := range parts[i] {
+			some[j] = changes[at]
+		}
+		did, failed := make([]bool, len(some)), make([]error, len(some))
+		s.swapMany(ctx, coll, some, did, failed)
+		for j, at := range parts[i] {
+			made[at], errs[at] = did[j], failed[j]
+		}
 		return nil
 	})
 	return made, errs
@@ -126,12 +142,53 @@ func (s *Store) swapSingly(ctx context.Context, coll *mongo.Collection, changes 
 		if made[i] {
 			return nil
 		}
-		var res *mongo.UpdateResult
-		if res, errs[i] = coll.UpdateOne(ctx, changes[i].filter, changes[i].update); errs[i] == nil {
-			made[i] = res.MatchedCount == 1
-		}
+		met := false
+		errs[i] = s.repeat(ctx, func() error {
+			res, err := coll.UpdateOne(ctx, changes[i].filter, changes[i].update)
+			if made[i] = err == nil && res.MatchedCount == 1; err == nil && met && !made[i] {
+				return s.readBack(ctx, coll, changes[i:i+1], made[i:i+1])
+			}
+			met = met || conflicted(err)
+			return err
+		})
 		return nil
 	})
+}
+
+// updateMany changes what a filter finds and tells how many it found.
+func (s *Store) updateMany(ctx context.Context, coll *mongo.Collection, filter, update bson.D) (n int64, err error) {
+	err = s.repeat(ctx, func() error {
+		res, err := coll.UpdateMany(ctx, filter, update)
+		if err == nil {
+			n = res.MatchedCount
+		}
+		return err
+	})
+	return n, err
+}
+
+// deleteMany removes what a filter finds and tells how many that were.
+func (s *Store) deleteMany(ctx context.Context, coll *mongo.Collection, filter bson.D) (n int64, err error) {
+	err = s.repeat(ctx, func() error {
+		res, err := coll.DeleteMany(ctx, filter)
+		if err == nil {
+			n = res.DeletedCount
+		}
+		return err
+	})
+	return n, err
+}
+
+// repeat sends a command again that the server broke off because it met another one,
+// until patience ends. f finds only what still has to be changed.
+func (s *Store) repeat(ctx context.Context, f func() error) error {
+	p := s.patience()
+	for {
+		err := f()
+		if !conflicted(err) || p.over() || p.wait(ctx) != nil {
+			return err
+		}
+	}
 }
 
 // each calls f for 0 to n-1, some at a time, and joins the errors.

@@ -20,8 +20,8 @@ const (
 	recent = 8
 	// crowded is from how many on those that are not known to be finished are.
 	crowded = 24
-	// dense is from how many bytes of bodies in a document on all but small ones are
-	// kept outside, so that it ends far from 16 MB.
+	// dense is from how many bytes of a document on all but small bodies are kept
+	// outside, so that it ends far from 16 MB.
 	dense       = 8 << 20
 	denseInline = 512
 )
@@ -46,7 +46,7 @@ func (s *Store) shapeAll(ctx context.Context, works []*work) error {
 		if err := s.crowded(ctx, w); err != nil {
 			return err
 		}
-		w.shape(s.cfg.Inline)
+		w.remember()
 		w.tellEvents()
 	}
 	return nil
@@ -56,6 +56,7 @@ func (s *Store) placePayloads(ctx context.Context, works []*work) error {
 	var docs []*payload
 	for _, w := range works {
 		for i := range w.payloads {
+			w.stored = true
 			docs = append(docs, &w.payloads[i])
 		}
 	}
@@ -106,10 +107,11 @@ func (s *Store) crowded(ctx context.Context, w *work) error {
 func (w *work) shape(inline int) {
 	a := &w.change
 	*a = aggregate{id: w.c.WorkflowID, rev: w.mark.Tx, version: w.c.Expect + 1, inc: w.mark.Tx, stages: map[string]keptStage{}}
+	old := &aggregate{}
 	if w.doc != nil && w.doc.version > 0 {
-		a.inc, a.inline = w.doc.inc, w.doc.inline
+		old, a.inc, a.size = w.doc, w.doc.inc, w.doc.size
 	}
-	total := a.inline
+	total := a.size
 	for _, body := range w.enc.Stages {
 		total += int64(len(body))
 	}
@@ -128,10 +130,31 @@ func (w *work) shape(inline int) {
 	}
 	if w.c.Header != nil {
 		a.header = keep(w.enc.Header)
+		a.size += a.header.bytes() - old.header.bytes()
 	}
 	for i, st := range w.c.Stages {
-		a.stages[st.ID] = keptStage{ref: st.Ref, round: st.Round, position: st.Position, kept: keep(w.enc.Stages[i])}
+		k := keptStage{ref: st.Ref, round: st.Round, position: st.Position, kept: keep(w.enc.Stages[i])}
+		a.size += k.bytes(st.ID)
+		if was, ok := old.stages[st.ID]; ok {
+			a.size -= was.bytes(st.ID)
+		}
+		a.stages[st.ID] = k
 	}
+	for _, id := range w.c.Removed {
+		was := old.stages[id]
+		a.size -= was.bytes(id)
+	}
+	if w.doc != nil {
+		a.keys = w.doc.keys
+	}
+	if ad := w.c.Admission; ad != nil && ad.Op != persistence.LeavePlace && !slices.Contains(a.keys, ad.Key) {
+		a.keys = append(slices.Clone(a.keys), ad.Key)
+	}
+}
+
+// remember decides which tokens of earlier commits the document keeps.
+func (w *work) remember() {
+	a := &w.change
 	a.txs = []string{w.mark.Tx}
 	if w.doc != nil {
 		for i, tx := range w.doc.txs {
@@ -139,10 +162,6 @@ func (w *work) shape(inline int) {
 				a.txs = append(a.txs, tx)
 			}
 		}
-		a.keys = w.doc.keys
-	}
-	if ad := w.c.Admission; ad != nil && ad.Op != persistence.LeavePlace && !slices.Contains(a.keys, ad.Key) {
-		a.keys = append(slices.Clone(a.keys), ad.Key)
 	}
 }
 
@@ -223,7 +242,6 @@ func (w *work) adopt() {
 		old = &aggregate{id: a.id, stages: map[string]keptStage{}, settled: map[string]bool{}, inc: a.inc, created: stabilize.Instant(w.c.Header.CreatedAt)}
 	}
 	gone := func(k kept) {
-		old.add(k, -1)
 		if k.payload != "" {
 			w.stale = append(w.stale, k.payload)
 		}
@@ -231,20 +249,18 @@ func (w *work) adopt() {
 	if w.c.Header != nil {
 		gone(old.header)
 		old.header = a.header
-		old.add(a.header, 1)
 	}
 	for id, k := range a.stages {
 		if was, ok := old.stages[id]; ok {
 			gone(was.kept)
 		}
 		old.stages[id] = k
-		old.add(k.kept, 1)
 	}
 	for _, id := range w.c.Removed {
 		gone(old.stages[id].kept)
 		delete(old.stages, id)
 	}
-	old.rev, old.txs, old.version, old.keys = a.rev, a.txs, a.version, a.keys
+	old.rev, old.txs, old.version, old.keys, old.size = a.rev, a.txs, a.version, a.keys, a.size
 	maps.DeleteFunc(old.settled, func(tx string, _ bool) bool { return !slices.Contains(a.txs, tx) })
 	w.doc = old
 }
@@ -254,10 +270,10 @@ func (w *work) adopt() {
 // who may still win refers to them.
 func (s *Store) dropPayloads(ctx context.Context, w *work) {
 	if len(w.stale) > 0 {
-		_, _ = s.payloads.DeleteMany(ctx, d("_id", in(w.stale)))
+		_, _ = s.deleteMany(ctx, s.payloads, d("_id", in(w.stale)))
 	}
 	if len(w.payloads)+len(w.stale) > 0 && w.mark.Exp != "" {
-		_, _ = s.payloads.DeleteMany(ctx, bson.D{eq("inc", w.doc.inc), eq("exp", w.mark.Exp), eq("tx", d("$ne", w.mark.Tx))})
+		_, _ = s.deleteMany(ctx, s.payloads, bson.D{eq("inc", w.doc.inc), eq("exp", w.mark.Exp), eq("tx", d("$ne", w.mark.Tx))})
 	}
 }
 

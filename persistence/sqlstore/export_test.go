@@ -67,7 +67,7 @@ func PostgresStatements(s *Store) []string {
 	t := &s.pg.set
 	texts := append(s.texts[:], t.keys, t.workers, t.workflows, t.judge, t.verdict, t.remove, t.drop, t.events, t.buried, t.held, t.take)
 	for _, w := range writings() {
-		texts = append(texts, t.begin[w], t.move[w])
+		texts = append(texts, t.begin[w], t.move[w], t.put[w])
 	}
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }

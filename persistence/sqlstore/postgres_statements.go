@@ -163,6 +163,7 @@ type setTexts struct {
 	verdict       string
 	remove, drop  string
 	begin, move   map[writing]string // the writes of new workflows, and of others
+	put           map[writing]string // those of the latter's stages
 	events        string             // adds them
 	buried        string             // none of the ids just added
 	held          string             // which workflows others have locked
@@ -177,12 +178,12 @@ func newSetTexts(c *Config) setTexts {
 	text := func(s string) string {
 		return strings.NewReplacer("{}", c.qualifier()+c.Prefix, "{lost}", lost).Replace(s)
 	}
-	begin, move := map[writing]string{}, map[writing]string{}
+	begin, move, put := map[writing]string{}, map[writing]string{}, map[writing]string{}
 	for _, w := range writings() {
-		begin[w], move[w] = text(w.begin()), text(w.move())
+		begin[w], move[w], put[w] = text(w.begin()), text(w.move()), text(w.put())
 	}
 	return setTexts{
-		begin: begin, move: move,
+		begin: begin, move: move, put: put,
 		workers:   text(`SELECT 1 FROM {}workers WHERE id = ANY($1::text[]) ORDER BY id FOR KEY SHARE`),
 		keys:      text(`SELECT pg_advisory_xact_lock(n) FROM unnest($1::bigint[]) n`),
 		workflows: text(`SELECT 1 FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`),

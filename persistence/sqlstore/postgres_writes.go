@@ -17,13 +17,14 @@ import (
 type writing struct {
 	judged   bool // what the verdict refuses is left out
 	headers  bool // of workflows that are not new: some change
+	stages   bool // of them, in the same statement: else put writes them
 	messages bool // some are added
 }
 
 // writings returns all.
 func writings() (all []writing) {
-	for n := range 8 {
-		all = append(all, writing{n&1 > 0, n&2 > 0, n&4 > 0})
+	for n := range 16 {
+		all = append(all, writing{n&1 > 0, n&2 > 0, n&4 > 0, n&8 > 0})
 	}
 	return all
 }
@@ -33,8 +34,8 @@ const (
 	beginParameters = "wait:text commit:int[] workflow:text[] application:text[] config:text[] status:text[] sort:bigint[] created:bigint[] header:bytea[]" +
 		" s.commit:int[] s.workflow:text[] s.id:text[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]"
 	moveParameters = "wait:text commit:int[] workflow:text[] expect:bigint[] removes:bool[] headed:bool[] created:bigint[] application:text[] config:text[] status:text[] sort:bigint[]" +
-		" s.commit:int[] s.workflow:text[] s.id:text[] s.version:bigint[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]" +
 		" h.commit:int[] h.id:text[] h.token:text[]"
+	stageParameters   = " s.commit:int[] s.workflow:text[] s.id:text[] s.version:bigint[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]"
 	headerParameters  = " header:bytea[]"
 	messageParameters = " m.commit:int[] m.id:text[] m.kind:text[] m.lane:smallint[] m.workflow:text[] m.due:bigint[] m.worker:text[] m.token:text[] m.most:bigint[] m.body:bytea[]" +
 		" channel:text now:bigint self:text workers:text[]"
@@ -92,11 +93,27 @@ func (w writing) begin() string {
 		" SELECT 1 / (added.n = {all m})::int, "+told, parameters+messageParameters)
 }
 
-// move writes all else. A stage that would move is not found, and its key is taken then.
-// Not ON CONFLICT, which writes more to the log, for a conflict that the lock on the
-// workflow's row excludes.
+// The stages of workflows that are not new. One that would move is not found, and its key
+// is taken then. Not ON CONFLICT, which writes more to the log, for a conflict that the
+// lock on the workflow's row excludes.
+const (
+	same     = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
+	restaged = `p AS (SELECT s.* FROM unnest(<s.commit>, <s.workflow>, <s.id>, <s.version>, <s.ref>, <s.round>, <s.position>, <s.body>)
+				s (commit, workflow, id, version, ref, round, position, body)
+			WHERE {left s}{after}),
+		restaged AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE ` + same + `)`
+	staged = `INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
+			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
+			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE ` + same + `)`
+)
+
+// put writes them after move.
+func (w writing) put() string {
+	return w.fill("WITH "+strings.ReplaceAll(restaged, "{after}", "")+" "+staged, stageParameters)
+}
+
+// move writes all else.
 func (w writing) move() string {
-	const same = `s.workflow_id = p.workflow AND s.id = p.id AND s.ref = p.ref AND s.round = p.round AND s.position = p.position`
 	text, parameters := `changed AS (
 			UPDATE {}workflows w SET version = w.version + 1,
 				removed_at = CASE WHEN c.removes THEN w.version + 1 ELSE w.removed_at END,
@@ -109,22 +126,18 @@ func (w writing) move() string {
 				WHERE {left c} AND `+limited+`{locked} ORDER BY workflow COLLATE "C") c
 			WHERE w.id = c.workflow AND w.version = c.expect
 				AND (NOT c.headed OR w.created_at IS NOT DISTINCT FROM nullif(c.created, -9223372036854775808))
-			RETURNING 1),{headers}
-		p AS (SELECT s.* FROM unnest(<s.commit>, <s.workflow>, <s.id>, <s.version>, <s.ref>, <s.round>, <s.position>, <s.body>)
-				s (commit, workflow, id, version, ref, round, position, body)
-			WHERE {left s} AND (SELECT count(*) FROM changed) >= 0),
-		restaged AS (UPDATE {}stages s SET version = p.version, body = p.body FROM p WHERE `+same+`),
-		staged AS (
-			INSERT INTO {}stages (workflow_id, id, version, ref, round, position, body)
-			SELECT p.workflow, p.id, p.version, p.ref, p.round, p.position, p.body FROM p
-			WHERE NOT EXISTS (SELECT FROM {}stages s WHERE `+same+`)),
+			RETURNING 1),{stages}{headers}
 		handled AS (
 			DELETE FROM {}messages m USING (
 				SELECT * FROM unnest(<h.commit>, <h.id>, <h.token>) h (commit, id, token)
 				WHERE {left h} AND (SELECT count(*) FROM changed) >= 0 ORDER BY id COLLATE "C") h
 			WHERE m.id = h.id AND m.lease = h.token
 			RETURNING 1)`, moveParameters
-	headers := ""
+	stages, headers := "", ""
+	if w.stages {
+		parameters += stageParameters
+		stages = "\n" + strings.ReplaceAll(restaged, "{after}", " AND (SELECT count(*) FROM changed) >= 0") + ",\nstaged AS (" + staged + "),"
+	}
 	if w.headers {
 		parameters += headerParameters
 		headers = `
@@ -136,7 +149,7 @@ func (w writing) move() string {
 			WHERE NOT EXISTS (SELECT FROM {}headers s WHERE s.workflow_id = h.workflow)),`
 	}
 	const complete = "(SELECT count(*) FROM changed) = {all c} AND (SELECT count(*) FROM handled) = {all h}"
-	text = strings.ReplaceAll(text, "{headers}", headers)
+	text = strings.NewReplacer("{stages}", stages, "{headers}", headers).Replace(text)
 	if !w.messages {
 		return w.fill("WITH "+strings.ReplaceAll(text, "{locked}", "")+" SELECT 1 / ("+complete+")::int", parameters)
 	}
