@@ -88,9 +88,14 @@ func (s *Store) order(ctx context.Context) (seen int64, err error) {
 
 // turn writes the feed's document, if it is as it was read.
 func (s *Store) turn(ctx context.Context, was, next *feed) (bool, error) {
-	res, err := s.meta.UpdateOne(ctx, bson.D{eq("_id", metaFeed), eq("rev", was.Rev)},
-		set(eq("rev", next.Rev), eq("n", next.N), eq("batch", next.Batch)))
-	return err == nil && res.MatchedCount == 1, err
+	var made bool
+	err := s.repeat(ctx, func() error {
+		res, err := s.meta.UpdateOne(ctx, bson.D{eq("_id", metaFeed), eq("rev", was.Rev)},
+			set(eq("rev", next.Rev), eq("n", next.N), eq("batch", next.Batch)))
+		made = err == nil && res.MatchedCount == 1
+		return err
+	})
+	return made, err
 }
 
 // endBatch gives the events of a batch their numbers and says that they have them.
@@ -101,8 +106,10 @@ func (s *Store) endBatch(ctx context.Context, f *feed) error {
 	}
 	parts := slices.Collect(slices.Chunk(models, statements))
 	err := each(len(parts), func(i int) error {
-		_, err := s.events.BulkWrite(ctx, parts[i], options.BulkWrite().SetOrdered(false))
-		return err
+		return s.repeat(ctx, func() error {
+			_, err := s.events.BulkWrite(ctx, parts[i], options.BulkWrite().SetOrdered(false))
+			return err
+		})
 	})
 	if err != nil {
 		return err

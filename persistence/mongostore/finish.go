@@ -120,10 +120,8 @@ func (s *Store) end(ctx context.Context, txs []string, e *ending) (whole bool, e
 	}
 	if len(e.events) > 0 {
 		jobs = append(jobs, func() error {
-			res, err := s.events.UpdateMany(ctx, bson.D{eq("_id", in(e.events)), eq("tx", in(txs))}, set(eq("tx", "")))
-			if err == nil {
-				done.Add(res.MatchedCount)
-			}
+			n, err := s.updateMany(ctx, s.events, bson.D{eq("_id", in(e.events)), eq("tx", in(txs))}, set(eq("tx", "")))
+			done.Add(n)
 			return err
 		})
 	}
