@@ -212,6 +212,7 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 		if len(t.inputs) == before {
 			return stabilize.Transient(err) // none of ours: nothing to leave out
 		}
+		t.forget()
 		return errAgain
 	}
 	switch {
@@ -239,6 +240,10 @@ func (t *turn) refusedCommit(ctx context.Context, c *persistence.Commit, err err
 		return errAgain
 	case errors.Is(err, stabilize.ErrTransient), errors.Is(err, stabilize.ErrClosed), ctx.Err() != nil:
 		return err
+	}
+	if t.cached { // perhaps it is another workflow of that id by now
+		t.forget()
+		return errAgain
 	}
 	// The decision itself cannot be stored: too large, or against a rule. Find
 	// whose fault it is by deciding one input at a time.

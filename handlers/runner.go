@@ -253,6 +253,13 @@ func (t *turn) takeDelivered() (w *stabilize.Workflow) {
 	return w
 }
 
+// forget lets a snapshot go that was never compared with the store, to load it.
+func (t *turn) forget() {
+	if t.cached {
+		t.w, t.cached = nil, false
+	}
+}
+
 // takeCreate begins with the workflow that the first input asks to create.
 func (t *turn) takeCreate() bool {
 	if req := t.inputs[0].request; req != nil && req.Create != nil {

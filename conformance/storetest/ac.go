@@ -31,7 +31,7 @@ func atomicity() []check {
 		clause("AC-12", "Contention between commits of different workflows over two handles is mended inside or returned as ErrTransient, never as another class.", ac12),
 		clause("AC-13", "A commit repeated after an unknown outcome does not apply twice: the version, the lease, or for a new workflow its id refuses it, and its own writing can be read back to tell \"applied\" from \"lost to another\".", ac13),
 		clause("AC-14", "A commit of 1,000 stages and 1,000 messages succeeds.", ac14),
-		clause("AC-17", "A discard removes messages whoever holds them, the acknowledgement of one so removed is ErrLeaseLost, and unknown ids and those of dead letters are ignored: they stay, and are no error.", ac17),
+		clause("AC-17", "A discard removes messages whoever holds them, the acknowledgement of one so removed is ErrLeaseLost, and unknown ids and those of dead letters are ignored: they stay, and are no error. A commit may discard a message that it handles.", ac17),
 		clause("AC-18", "A commit that names no workflow stores messages and acknowledges, all or nothing.", ac18),
 		clause("AC-19", "A commit may give a message the id of a live one that it handles or discards: remove first, then store; the id of a dead letter stays in use, also when the commit discards it.", ac19),
 	}
@@ -542,6 +542,16 @@ func ac17(e *env) {
 	e.Kill(e.a, "dead")
 	e.commit(e.b, &persistence.Commit{Discard: []string{"dead", "unknown"}})
 	e.List([]string{"dead"}, e.DeadIDs(e.a), "the dead letters after a commit that discards one")
+
+	e.Push(e.a, kit.Send("both"))
+	both := e.ClaimOne(e.a, "owner")
+	c = &persistence.Commit{WorkflowID: "w", Expect: 2, Handled: []queue.Receipt{both.Receipt()}, Discard: []string{"both"}}
+	e.commit(e.a, c)
+	e.Push(e.a, kit.Send("both"))
+	again := e.ClaimOne(e.b, "owner")
+	stale := &persistence.Commit{WorkflowID: "w", Expect: 3, Handled: []queue.Receipt{both.Receipt()}, Discard: []string{"both"}}
+	e.Want(stabilize.ErrLeaseLost, e.one(e.a, stale), "a commit that discards a message which it handles, and which another has")
+	e.Must(e.b.Ack(e.Ctx(), again.Receipt()), "acknowledging a message that a refused commit would have discarded")
 }
 
 func ac18(e *env) {

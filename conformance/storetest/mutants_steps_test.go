@@ -22,6 +22,14 @@ func mutantsOfSteps() []mutant.Mutation {
 				return s.(persistence.Refresher).Refresh(ctx, id, since)
 			}}
 		}},
+		{Clause: "AC-17", Does: "does not take what it is to discard for handled", Hooks: commits(func(s store, ctx ctxt, c *persistence.Commit) error {
+			for _, r := range c.Handled {
+				if slices.Contains(c.Discard, r.ID) {
+					return &stabilize.LeaseLostError{Kind: "message", ID: r.ID}
+				}
+			}
+			return one(s, ctx, c)
+		})},
 		{Clause: "AC-17", Does: "discards dead letters too", Also: []string{"AC-19"}, Hooks: commits(func(s store, ctx ctxt, c *persistence.Commit) error {
 			for _, id := range c.Discard {
 				if id == "dead" {

@@ -17,8 +17,10 @@ import (
 // without looking first. sure: there was no more to do than that.
 func (s *Store) claimHasty(ctx context.Context, w queue.Worker, room queue.Room) (got []queue.Delivery, sure bool, err error) {
 	c := &claim{store: s}
-	sure, err = s.fillSet(ctx, c, w, room, true)
-	return c.deliveries(), sure, err
+	if sure, err = s.fillSet(ctx, c, w, room, true); err != nil {
+		return nil, false, err
+	}
+	return c.deliveries(), sure, nil
 }
 
 // claimSet is a claim that has something to do. What it does for others it does

@@ -252,6 +252,9 @@ func (set *commitSet) collect(n int32) {
 		set.handled.receipt = append(set.handled.receipt, r.ID)
 	}
 	for _, id := range ch.Discard {
+		if slices.ContainsFunc(ch.Handled, func(r queue.Receipt) bool { return r.ID == id }) {
+			continue // gone with its lease, or the commit is refused
+		}
 		w.drop.commit = append(w.drop.commit, n)
 		w.drop.id = append(w.drop.id, textForm(id))
 	}
@@ -393,6 +396,9 @@ func (set *commitSet) queue(b *pgx.Batch, pg *postgres, judge, hasty bool) {
 		b.Queue(t.events, e.commit, e.workflow, e.version, e.first, e.count, e.body)
 	}
 	when(len(set.reused.commit), t.buried, set.reused.commit, set.reused.id)
+	if hasty && len(set.parts) > 1 { // the server's own lock on its notifications is waited for
+		b.Queue(limitWait, "0")
+	}
 }
 
 // write adds the statements of a part: for what is new, and for the rest with the
@@ -401,7 +407,7 @@ func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, w
 	c, p, n, s, h, a := &w.change, &w.put, &w.create, &w.begun, &w.handled, &w.add
 	moves := len(c.commit)+len(h.commit) > 0
 	variant := writing{judged: judge, messages: len(a.commit) > 0}
-	messages := []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body, pg.channel, set.now, pg.self, set.workers}
+	messages := []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body, pg.channel, set.now, pg.self, set.workers, len(set.parts) == 1}
 	free := func(row pgx.Row) error {
 		var claimable bool
 		err := row.Scan(nil, &claimable, nil, nil)

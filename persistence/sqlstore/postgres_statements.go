@@ -238,9 +238,9 @@ func newSetTexts(c *Config) setTexts {
 		// wait for the disk. With $7 (hasty) it is all that is sent, and does nothing when
 		// there is more to do than to take what is due; the row 1 says that there is not.
 		// A workflow that nobody has changed since it was made comes along with its first
-		// message: nobody can have it in memory but who made it.
+		// message, unless it is large: nobody can have it in memory but who made it.
 		take: text(`WITH hasty AS MATERIALIZED (SELECT $7::bool
-				AND EXISTS (SELECT FROM {}workers WHERE id = $1::text AND expires - $3::bigint > ($2::bigint - $3::bigint) * 2 / 3)
+				AND EXISTS (SELECT FROM {}workers WHERE id = $1::text AND expires <= $2::bigint AND expires - $3::bigint > ($2::bigint - $3::bigint) * 2 / 3)
 				AND NOT EXISTS (SELECT FROM {}workers WHERE expires <= $3::bigint)
 				AND NOT EXISTS (SELECT FROM {}messages WHERE worker IS NULL AND attempts >= max_attempts AND due <= $3::bigint) AS ok),
 			control AS MATERIALIZED (
@@ -260,9 +260,11 @@ func newSetTexts(c *Config) setTexts {
 				FROM self CROSS JOIN f WHERE m.id = f.id
 				RETURNING m.seq, m.id, m.kind, m.lane, m.workflow_id, m.due, m.created_at, m.attempts, m.max_attempts, m.last_error, m.body, m.lease),
 			fresh AS MATERIALIZED (
-				SELECT w.id, w.version, w.status FROM (SELECT DISTINCT workflow_id FROM got) g JOIN {}workflows w ON w.id = g.workflow_id WHERE w.version = 1)
+				SELECT w.id, w.version, w.status FROM (SELECT DISTINCT workflow_id FROM got) g JOIN {}workflows w ON w.id = g.workflow_id
+				WHERE w.version = 1 AND 65536 >= (SELECT sum(octet_length(s.body)) FROM {}stages s WHERE s.workflow_id = w.id)
+					AND 65536 >= (SELECT octet_length(h.body) FROM {}headers h WHERE h.workflow_id = w.id))
 			SELECT 0, seq, id, kind, lane, workflow_id, due, created_at, attempts, max_attempts, last_error, body, lease FROM got
-			UNION ALL SELECT 1, 0, '', '', 0, '', 0, 0, 0, 0, '', '', '' FROM hasty WHERE ok
+			UNION ALL SELECT 1, 0, '', '', 0, '', 0, 0, 0, 0, '', '', '' FROM hasty WHERE ok AND (NOT EXISTS (SELECT FROM f) OR EXISTS (SELECT FROM self))
 			UNION ALL SELECT 2, w.version, w.id, w.status, 0, w.id, 0, 0, 0, 0, '', h.body, '' FROM fresh w JOIN {}headers h ON h.workflow_id = w.id
 			UNION ALL SELECT 3, s.version, s.id, '', 0, w.id, 0, 0, 0, 0, '', s.body, '' FROM fresh w JOIN {}stages s ON s.workflow_id = w.id`),
 	}

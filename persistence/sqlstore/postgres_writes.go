@@ -38,7 +38,7 @@ const (
 	stageParameters   = " s.commit:int[] s.workflow:text[] s.id:text[] s.version:bigint[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]"
 	headerParameters  = " header:bytea[]"
 	messageParameters = " m.commit:int[] m.id:text[] m.kind:text[] m.lane:smallint[] m.workflow:text[] m.due:bigint[] m.worker:text[] m.token:text[] m.most:bigint[] m.body:bytea[]" +
-		" channel:text now:bigint self:text workers:text[]"
+		" channel:text now:bigint self:text workers:text[] last:bool"
 )
 
 // fill puts the parameters where their names stand in <>, and what depends on the way.
@@ -173,5 +173,5 @@ const (
 			RETURNING worker IS NULL AND due <= <now> AS free),
 		added AS MATERIALIZED (SELECT count(*) AS n, coalesce(bool_or(free), false) AS free FROM stored)`
 	told = `added.free, CASE WHEN added.free THEN pg_notify(<channel>, <self>) END,
-		CASE WHEN added.free THEN set_config('lock_timeout', '0', true) END FROM added`
+		CASE WHEN added.free AND <last> THEN set_config('lock_timeout', '0', true) END FROM added`
 )
