@@ -65,7 +65,7 @@ func (w writing) fill(text, parameters string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// patience limits the wait for locks, before the first of them.
+// limited limits the wait for locks, before the first of them.
 const limited = `(SELECT <wait> IS NULL OR set_config('lock_timeout', <wait>, true) IS NOT NULL)`
 
 // begin writes new workflows, with their headers, stages and messages. What belongs to
