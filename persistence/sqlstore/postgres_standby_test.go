@@ -64,12 +64,21 @@ func TestPostgresFailover(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var working sync.WaitGroup
 	working.Go(func() {
+		defer cancel() // nobody waits for what nobody does
 		if err := eng.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
 	defer working.Wait()
 	defer cancel()
+	// It works before the primary dies: one that cannot begin is an error of Run.
+	first, err := eng.Start(ctx, stabilize.NewWorkflow("app", "first").Add(stabilize.NewStage("a").Do("say")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := eng.Wait(ctx, first); err != nil {
+		t.Fatal(err)
+	}
 
 	o := &orders{T: t, eng: eng, keys: map[string]string{}, many: make(chan struct{}), promoted: make(chan struct{})}
 	var starting sync.WaitGroup
