@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,22 @@ func TestPostgresWorkflowComesAlong(t *testing.T) {
 	}
 	if got[1].Workflow != nil || got[2].Workflow != nil {
 		t.Errorf("with the others came %+v and %+v", got[1].Workflow, got[2].Workflow)
+	}
+}
+
+// A large one is left to Load.
+func TestPostgresLargeWorkflowDoesNotComeAlong(t *testing.T) {
+	s := openPostgres(t, server.Schema(t))
+	large := strings.Repeat("x", 70_000)
+	header, stage, small := creation("header"), creation("stage"), creation("small")
+	header.Header.Reason, stage.Stages[1].Reason = large, large
+	for _, c := range []*persistence.Commit{header, stage, small} {
+		c.Messages = []queue.Outgoing{message("of "+c.WorkflowID, c.WorkflowID)}
+		commit(t, s, c)
+	}
+	got := claim(t, s, "worker", 9)
+	if len(got) != 3 || got[0].Workflow != nil || got[1].Workflow != nil || got[2].Workflow == nil {
+		t.Errorf("claimed %+v", got)
 	}
 }
 
