@@ -75,7 +75,10 @@ func (b *bench) load(ctx context.Context, sc scenario, workers int) (result, err
 		}
 		m := &meter{b: b, store: store, steps: ran.Load}
 		var e *engine.Engine
-		look := func(ctx context.Context, id string) error { return succeeded(e.Wait(ctx, id)) }
+		look := func(ctx context.Context, id string) (time.Time, error) {
+			err := succeeded(e.Wait(ctx, id))
+			return b.clock.Now(), err
+		}
 		wait := look
 		if workers == 0 {
 			var stop func()
@@ -194,9 +197,9 @@ func (b *bench) fillQueue(ctx context.Context, store *counted, n int) error {
 }
 
 // runWorkflows starts n workflows from the scenario's goroutines, as a server
-// would, and waits for each. With one starter the next begins when the one
-// before has ended.
-func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, await func(context.Context, string) error, sc scenario, n int) ([]time.Duration, error) {
+// would, and awaits the end of each, which await tells. With one starter the next begins
+// when that of the one before is known.
+func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, await func(context.Context, string) (time.Time, error), sc scenario, n int) ([]time.Duration, error) {
 	runtime.GC() // what came before is not paid for here
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -217,11 +220,12 @@ func (b *bench) runWorkflows(ctx context.Context, e *engine.Engine, await func(c
 					return
 				}
 				wait := func() {
-					if err := await(ctx, id); err != nil {
+					ended, err := await(ctx, id)
+					if err != nil {
 						cancel(err)
 						return
 					}
-					latencies[i] = b.clock.Now().Sub(began)
+					latencies[i] = ended.Sub(began)
 				}
 				if sc.starters == 1 {
 					wait()

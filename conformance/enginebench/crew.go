@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -20,9 +21,9 @@ type crew struct {
 	workers []*hand
 
 	mu      sync.Mutex
-	ended   map[string]stabilize.Status      // nobody has waited for yet
-	waiting map[string]chan stabilize.Status // room for one
-	failed  chan struct{}                    // closed when a worker has ended unasked
+	ended   map[string]word      // nobody has waited for yet
+	waiting map[string]chan word // room for one
+	failed  chan struct{}        // closed when a worker has ended unasked
 	once    sync.Once
 }
 
@@ -46,7 +47,7 @@ func (b *bench) hire(ctx context.Context, workers int) (*crew, error) {
 
 // hire starts n workers and returns when all are ready.
 func hire(ctx context.Context, n int, o order, stderr io.Writer) (c *crew, err error) {
-	c = &crew{ended: map[string]stabilize.Status{}, waiting: map[string]chan stabilize.Status{}, failed: make(chan struct{})}
+	c = &crew{ended: map[string]word{}, waiting: map[string]chan word{}, failed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.dismiss())
@@ -108,10 +109,10 @@ func (c *crew) listen(h *hand, says *json.Decoder) {
 		}
 		c.mu.Lock()
 		if waits := c.waiting[w.Ended]; waits != nil {
-			waits <- *w.Status
+			waits <- w
 			delete(c.waiting, w.Ended)
 		} else {
-			c.ended[w.Ended] = *w.Status
+			c.ended[w.Ended] = w
 		}
 		c.mu.Unlock()
 	}
@@ -132,27 +133,27 @@ func (c *crew) answerOf(ctx context.Context, h *hand) (*counts, error) {
 	}
 }
 
-// wait returns when the workflow has succeeded.
-func (c *crew) wait(ctx context.Context, id string) error {
-	ended := make(chan stabilize.Status, 1)
+// wait returns when the workflow has succeeded, and when that was.
+func (c *crew) wait(ctx context.Context, id string) (time.Time, error) {
+	ended := make(chan word, 1)
 	c.mu.Lock()
-	if st, ok := c.ended[id]; ok {
+	if w, ok := c.ended[id]; ok {
 		delete(c.ended, id)
-		ended <- st
+		ended <- w
 	} else {
 		c.waiting[id] = ended
 	}
 	c.mu.Unlock()
 	select {
-	case st := <-ended:
-		if st != stabilize.Succeeded {
-			return fmt.Errorf("%w: workflow %s ended %s", stabilize.ErrInternal, id, st)
+	case w := <-ended:
+		if *w.Status != stabilize.Succeeded {
+			return time.Time{}, fmt.Errorf("%w: workflow %s ended %s", stabilize.ErrInternal, id, *w.Status)
 		}
-		return nil
+		return w.At, nil
 	case <-c.failed:
-		return errWorkerGone()
+		return time.Time{}, errWorkerGone()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return time.Time{}, context.Cause(ctx)
 	}
 }
 

@@ -26,9 +26,9 @@
 // With -workers N, on all but memory, N more processes of the program run the
 // tasks of B1 to B5, and the one that measures only starts workflows; with several
 // numbers the scenarios are measured with each in turn and compared with the first.
-// The end of a workflow is told by the worker that committed it, through a pipe,
-// because a process that runs no workers learns of it by looking; what Engine.Wait
-// makes of that is measured beside, in B4. SQLite tells no other process of new
+// The end of a workflow is told by the worker that committed it, through a pipe and with
+// the time, because a process that runs no workers learns of it by looking; what
+// Engine.Wait makes of that is measured beside, in B4. SQLite tells no other process of new
 // messages either: what B4 measures there is the interval of polling.
 //
 //	go run ./conformance/cmd/enginebench -dsn postgres://user:password@localhost/bench -scenario B1,B2,B4 -workers 1,2 -runs 5
@@ -37,8 +37,9 @@
 //
 //   - A step is one run of a task. Workflows and steps per second count from the
 //     first Start to the return of the last Wait; every workflow is waited for.
-//     Latency, p50 and p95, is from the call of Start to the return of Wait; in
-//     B6 it is from Start to the last message measured of the long chain.
+//     Latency, p50 and p95, is from the call of Start to the return of Wait, or, with
+//     worker processes, to when the worker had committed the end; in B6 it is from Start
+//     to the last message measured of the long chain.
 //   - The raw limit does the writes of one step without an engine: compare and
 //     set a workflow's version, put two stages of about 600 bytes, delete a
 //     message, add one. Single: one step per commit, one after the other.

@@ -126,7 +126,7 @@ func TestWorkerThatDies(t *testing.T) {
 	if err := c.workers[1].cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.wait(t.Context(), "none"); !errors.Is(err, stabilize.ErrInternal) {
+	if _, err := c.wait(t.Context(), "none"); !errors.Is(err, stabilize.ErrInternal) {
 		t.Errorf("waiting: %v", err)
 	}
 	if err := c.dismiss(); err == nil {

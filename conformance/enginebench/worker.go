@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -36,6 +37,7 @@ type order struct {
 type word struct {
 	Ended  string            `json:",omitempty"` // id
 	Status *stabilize.Status `json:",omitempty"`
+	At     time.Time         `json:",omitzero"` // by the clock of the machine
 	Counts *counts           `json:",omitempty"`
 }
 
@@ -47,6 +49,8 @@ type counts struct {
 
 // teller writes words, from any goroutine.
 type teller struct {
+	clock stabilize.Clock
+
 	mu  sync.Mutex
 	out *json.Encoder
 }
@@ -61,7 +65,7 @@ func (t *teller) tell(w word) error {
 func (t *teller) Record(_ context.Context, evs []events.Event) {
 	for i := range evs {
 		if e := &evs[i]; e.Type == events.WorkflowCompleted {
-			_ = t.tell(word{Ended: e.WorkflowID, Status: &e.To}) // whoever does not listen has ended us
+			_ = t.tell(word{Ended: e.WorkflowID, Status: &e.To, At: t.clock.Now()}) // whoever does not listen has ended us
 		}
 	}
 }
@@ -82,7 +86,7 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err e
 	}
 	store := &counted{Store: opened}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	says := &teller{out: json.NewEncoder(stdout)}
+	says := &teller{clock: clock, out: json.NewEncoder(stdout)}
 	b := &bench{
 		opts: &options{concurrency: o.Concurrency, events: o.Events}, clock: clock,
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
