@@ -162,6 +162,7 @@ func (p *Processor) heartbeats(work context.Context) {
 			release()
 			return
 		case <-timer:
+		case <-p.beat:
 		}
 		release()
 		p.heartbeat(work)
@@ -177,8 +178,10 @@ func (p *Processor) heartbeat(work context.Context) {
 		}
 	}
 	claiming := p.claiming
+	worker := p.worker
+	worker.Ready = !p.stopping
 	p.mu.Unlock()
-	leases, err := p.cfg.Queue.Heartbeat(work, p.worker)
+	leases, err := p.cfg.Queue.Heartbeat(work, worker)
 	if err != nil {
 		if work.Err() == nil {
 			p.cfg.Logger.Warn("heartbeat", "worker", p.worker.ID, "error", err)

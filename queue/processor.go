@@ -78,6 +78,7 @@ type Processor struct {
 	idle     chan struct{} // closed when stopping and nothing is left
 
 	wake    chan struct{}
+	beat    chan struct{} // holds one: a heartbeat is wanted now
 	stop    chan struct{}
 	work    context.Context // ends at a hard stop; set by Run
 	hard    context.CancelCauseFunc
@@ -132,7 +133,7 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 		worker: Worker{ID: cfg.IDs.New(), TTL: cfg.LeaseTTL},
 		boxes:  map[string]*Box{}, held: map[string]*holding{}, orphans: map[Receipt]bool{}, expected: map[string]bool{},
 		workFree: cfg.Concurrency, ctlFree: cfg.Backlog, pool: newPool(),
-		idle: make(chan struct{}), wake: make(chan struct{}, 1),
+		idle: make(chan struct{}), wake: make(chan struct{}, 1), beat: make(chan struct{}, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
@@ -150,7 +151,9 @@ func (p *Processor) Run(ctx context.Context) error {
 	defer p.pool.close()
 	work, hard := p.work, p.hard
 	defer hard(nil)
-	if _, err := p.cfg.Queue.Heartbeat(work, p.worker); err != nil {
+	ready := p.worker
+	ready.Ready = true
+	if _, err := p.cfg.Queue.Heartbeat(work, ready); err != nil {
 		if work.Err() != nil { // stopped before it had begun, whatever became of the lease
 			err = errors.Join(context.Cause(work), err)
 		}
@@ -216,6 +219,7 @@ func (p *Processor) drain(work context.Context) {
 	p.stopping = true
 	p.checkIdle()
 	p.mu.Unlock()
+	p.beat <- struct{}{} // it is not ready any more
 	select {
 	case <-p.idle:
 		return

@@ -388,3 +388,54 @@ func TestNothingIsBegunAfterAHardStop(t *testing.T) {
 		}
 	})
 }
+
+// beating notes what the heartbeats say.
+type beating struct {
+	*memstore.Store
+
+	ready chan bool
+}
+
+func (q *beating) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
+	q.ready <- w.Ready
+	return q.Store.Heartbeat(ctx, w)
+}
+
+// A worker is ready from its first heartbeat on until it is told to stop: that it says
+// at once, and lets what runs end.
+func TestAWorkerSaysThatItIsReadyAndThatItStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(memstore.Config{})
+		q := &beating{Store: store, ready: make(chan bool, 100)}
+		s := newStation(t, store, working(store, func(context.Context, *queue.Delivery) any {
+			time.Sleep(time.Minute)
+			return "done"
+		}), func(c *queue.ProcessorConfig) { c.Queue = q })
+		s.push(run("w", "t"))
+		s.start()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		n := len(q.ready)
+		for range n {
+			if !<-q.ready {
+				t.Error("it was not ready")
+			}
+		}
+		if n < 2 {
+			t.Errorf("%d heartbeats in two seconds", n)
+		}
+		began := time.Now()
+		go s.Stop(t.Context())
+		if <-q.ready || !time.Now().Equal(began) {
+			t.Errorf("%s after it was told to stop it was still ready", time.Since(began))
+		}
+		if err := <-s.done; err != nil {
+			t.Error(err)
+		}
+		for range len(q.ready) {
+			if <-q.ready {
+				t.Error("it was ready again")
+			}
+		}
+	})
+}

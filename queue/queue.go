@@ -74,6 +74,11 @@ func (d *Delivery) Receipt() Receipt { return Receipt{ID: d.ID, Token: d.Token} 
 type Worker struct {
 	ID  string        // unique per process start
 	TTL time.Duration // how long its leases outlive its last Claim or Heartbeat, to the microsecond
+	// Ready says, in a Heartbeat, that the worker claims whenever Wake tells it to: from
+	// then on, until one that says otherwise, a store may lease it messages that it has not
+	// claimed yet. Its next claims deliver them, in their room, and they count as held from
+	// then on.
+	Ready bool
 }
 
 // Room is how many deliveries a worker can take, by lane.
@@ -115,8 +120,9 @@ type Queue interface {
 	// letters what is due, unleased and has no attempts left, whatever the room, and
 	// what cannot be decoded, which takes no room: each in one step with its Notice
 	// if it has one. It never waits: no message is no error. One that has nothing to
-	// do need not renew while two thirds of the worker's TTL are left. Negative room
-	// or a TTL of zero or less is ErrInvalid.
+	// do, or delivers what the worker was leased because it is Ready, need not renew while
+	// two thirds of the worker's TTL are left. Negative room or a TTL of zero or less is
+	// ErrInvalid.
 	Claim(ctx context.Context, w Worker, room Room) ([]Delivery, error)
 
 	// Ack removes deliveries, each on its own; the first that is not held any

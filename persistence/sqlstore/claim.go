@@ -28,18 +28,12 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err := room.Check(); err != nil {
 		return nil, err
 	}
-	if s.pg != nil && s.pg.told.Swap(false) {
-		got, sure, err := s.claimHasty(ctx, w, room)
-		if sure || len(got) > 0 || err != nil {
-			return got, err
-		}
+	if s.pg != nil {
+		return s.claimPostgres(ctx, w, room)
 	}
 	seen, err := s.peek(ctx, w)
 	if err != nil || seen.idle(w, room) {
 		return nil, err
-	}
-	if s.pg != nil {
-		return s.claimSet(ctx, w, room, seen)
 	}
 	var c *claim
 	err = s.write(ctx, "claim", func(tx *wtx) error {

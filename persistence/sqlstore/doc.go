@@ -14,7 +14,7 @@
 //
 // Store.Within, in within.go, is the store within a transaction of the caller's.
 //
-// It may import stabilize, events, queue, persistence, bun, pgx and modernc.org/sqlite.
+// It may import stabilize, events, queue, persistence, bun, pgx, msgpack and modernc.org/sqlite.
 //
 // Where to start reading: config.go for opening, migrations for the tables,
 // commit.go for the one way to change a workflow, postgres_commit.go for the way

@@ -2,7 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
+
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
 )
@@ -70,4 +73,17 @@ func PostgresStatements(s *Store) []string {
 		texts = append(texts, t.begin[w], t.move[w], t.put[w])
 	}
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+}
+
+// Told is what a notification tells of messages with these fields.
+func Told(messages ...map[string]any) (string, error) {
+	var data []byte
+	for _, m := range messages {
+		one, err := msgpack.Marshal(m)
+		if err != nil {
+			return "", err
+		}
+		data = append(data, one...)
+	}
+	return base64.RawStdEncoding.EncodeToString(data), nil
 }

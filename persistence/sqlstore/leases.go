@@ -33,6 +33,7 @@ func (s *Store) Ack(ctx context.Context, receipts ...queue.Receipt) error {
 			return err
 		}
 	}
+	s.forgetDealt(receipts...)
 	var lost error
 	err := s.write(ctx, "ack", func(tx *wtx) error {
 		lost = nil
@@ -71,6 +72,7 @@ func (s *Store) Release(ctx context.Context, r queue.Receipt, at time.Time, caus
 	if err := s.give(ctx, "release", r, claimable, stRelease, micros(at), s.pg.text(text), r.ID, r.Token); err != nil {
 		return err
 	}
+	s.forgetDealt(r)
 	s.ping(claimable)
 	return nil
 }
@@ -83,6 +85,7 @@ func (s *Store) Return(ctx context.Context, r queue.Receipt) error {
 	if err := s.give(ctx, "return", r, true, stReturn, r.ID, r.Token); err != nil {
 		return err
 	}
+	s.forgetDealt(r)
 	s.ping(true)
 	return nil
 }
@@ -112,12 +115,22 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	if err := w.Check(); err != nil {
 		return queue.Leases{}, err
 	}
+	known := s.pg != nil && w.Ready && s.pg.hands.sit(textForm(w.ID))
+	var unwanted []dealtMessage
+	if s.pg != nil && !w.Ready {
+		unwanted = s.pg.hands.rise(textForm(w.ID))
+	}
 	var held queue.Leases
 	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
 		held = queue.Leases{}
 		var err error
 		if held.Fence, err = newBatch(tx, s.now()).renew(w); err != nil {
 			return err
+		}
+		if s.pg != nil {
+			if err := s.beatPostgres(tx, w); err != nil {
+				return err
+			}
 		}
 		rows, err := tx.query(stHeld, held.Fence)
 		if err != nil {
@@ -133,7 +146,11 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 		}
 		return rows.Err()
 	})
+	s.giveBack(ctx, unwanted)
 	if err != nil {
+		if s.pg != nil && !known {
+			s.giveBack(ctx, s.pg.hands.rise(textForm(w.ID)))
+		}
 		return queue.Leases{}, err
 	}
 	return held, nil
@@ -146,6 +163,9 @@ func (s *Store) Retire(ctx context.Context, worker string) error {
 	}
 	if err := stabilize.CheckID("worker id", worker); err != nil {
 		return err
+	}
+	if s.pg != nil {
+		s.giveBack(ctx, s.pg.hands.rise(textForm(worker)))
 	}
 	var freed int64
 	err := s.write(ctx, "retire", func(tx *wtx) error {

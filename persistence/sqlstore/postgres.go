@@ -40,7 +40,9 @@ type postgres struct {
 	self    string          // what ours say
 	ear     sync.Once
 	trust   trust
-	told    atomic.Bool // of something claimable, since the last claim
+	told    atomic.Bool  // of something claimable, since the last claim
+	asked   atomic.Int64 // when a claim last asked for it
+	hands   hands
 }
 
 // beforeConnect changes how the next connection is made: it may have the password.

@@ -13,6 +13,21 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
+// claimStored is a claim of what is stored free.
+func (s *Store) claimStored(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	if s.pg.told.Swap(false) {
+		got, sure, err := s.claimHasty(ctx, w, room)
+		if sure || len(got) > 0 || err != nil {
+			return got, err
+		}
+	}
+	seen, err := s.peek(ctx, w)
+	if err != nil || seen.idle(w, room) {
+		return nil, err
+	}
+	return s.claimSet(ctx, w, room, seen)
+}
+
 // claimHasty is a claim after news of work: one statement that takes what is due,
 // without looking first. sure: there was no more to do than that.
 func (s *Store) claimHasty(ctx context.Context, w queue.Worker, room queue.Room) (got []queue.Delivery, sure bool, err error) {

@@ -166,7 +166,9 @@ func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, w
 	c, p, n, s, h, a := &w.change, &w.put, &w.create, &w.begun, &w.handled, &w.add
 	moves := len(c.commit)+len(h.commit) > 0
 	variant := writing{judged: judge, messages: len(a.commit) > 0}
-	messages := []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, a.token, a.most, a.body, pg.channel, set.now, pg.self, set.workers, len(set.parts) == 1}
+	messages := func(tokens []string, workersOrTold any) []any {
+		return []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, tokens, a.most, a.body, pg.channel, set.now, pg.self, workersOrTold, len(set.parts) == 1}
+	}
 	free := func(row pgx.Row) error {
 		var claimable bool
 		err := row.Scan(nil, &claimable, nil, nil)
@@ -178,7 +180,15 @@ func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, w
 			s.commit, s.workflow, s.id, s.ref, s.round, s.position, s.body}
 		own := variant
 		if own.messages = variant.messages && !moves; own.messages {
-			args = append(args, messages...)
+			if !judge && len(set.workers) == 0 { // what is told is certain then, and the statement asks for no other worker
+				if tokens, told := set.deal(w); told != "" {
+					own.dealt = true
+					args = append(args, messages(tokens, told)...)
+				}
+			}
+			if !own.dealt {
+				args = append(args, messages(a.token, set.workers)...)
+			}
 		}
 		q := b.Queue(pg.set.begin[own], args...)
 		if own.messages {
@@ -198,7 +208,7 @@ func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, w
 		args = append(args, c.header)
 	}
 	if variant.messages {
-		args = append(args, messages...)
+		args = append(args, messages(a.token, set.workers)...)
 	}
 	q := b.Queue(pg.set.move[variant], args...)
 	if variant.messages {

@@ -168,7 +168,12 @@ func openPostgresOn(t testing.TB, on *pgtest.Server, schema string, change ...fu
 // rawPostgres opens the schema past the store.
 func rawPostgres(t testing.TB, schema string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("pgx", searching(server.URL(t), schema))
+	return rawPostgresOn(t, &server, schema)
+}
+
+func rawPostgresOn(t testing.TB, on *pgtest.Server, schema string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", searching(on.URL(t), schema))
 	if err != nil {
 		t.Fatal(err)
 	}

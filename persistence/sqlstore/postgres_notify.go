@@ -2,8 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -89,16 +91,35 @@ func (p *postgres) hearOn(ctx context.Context, s *Store, config *pgx.ConnConfig)
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+p.channel); err != nil {
+	// The last statement of a connection, which others may see, does not name the ear.
+	ear := strings.ToLower(rand.Text())
+	for _, text := range []string{"LISTEN " + p.channel, "LISTEN " + p.channel + "_" + ear} {
+		if _, err := conn.Exec(ctx, text); err != nil {
+			return false
+		}
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended($1::text, 0))", ear); err != nil {
 		return false
 	}
-	s.ping(true) // what came before we listened
+	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
+		return false
+	}
+	ctx, deaf := context.WithCancel(ctx)
+	defer deaf()
+	p.hands.listen(ear, deaf)
+	defer p.hands.listen("", nil)
+	go func() { _ = s.write(ctx, "listen", (*wtx).tellEcho) }() // it may have to wait for a connection
+	s.ping(true)                                                // what came before we listened
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {
 			return true
 		}
-		s.ping(n.Payload != p.self)
+		if n.Channel == p.channel {
+			s.ping(n.Payload != p.self)
+		} else {
+			s.hearDealt(ctx, n.Payload)
+		}
 	}
 }
 

@@ -159,9 +159,9 @@ func TestPostgresListensAsThePoolConnects(t *testing.T) {
 	db := rawPostgres(t, "public")
 	for range 2 {
 		var broken bool
-		if err := db.QueryRowContext(t.Context(), "SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_stat_activity WHERE application_name = $1 AND query LIKE 'LISTEN%'", name).
+		if err := db.QueryRowContext(t.Context(), "SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_stat_activity WHERE application_name = $1 AND query = 'SELECT 1'", name).
 			Scan(&broken); err != nil || !broken {
-			t.Errorf("not one connection listens that was made as the pool's are, %v", err)
+			t.Fatalf("not one connection listens that was made as the pool's are, %v", err)
 		}
 		<-wake // again
 	}

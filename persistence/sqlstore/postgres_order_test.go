@@ -89,18 +89,25 @@ func lockOrder(t *testing.T, own *pgtest.Server, admin *sql.DB) {
 // beginning of its COMMIT to the end. It is waited for, however long a batch may
 // wait for other locks: who holds it is no caller with a transaction that lasts.
 func notificationLock(t *testing.T, own *pgtest.Server, admin *sql.DB) {
-	s := openPostgresOn(t, own, own.Schema(t))
+	schema := own.Schema(t)
+	s := openPostgresOn(t, own, schema)
 	commit(t, s, creation("w"))
 	run(t, admin, "CREATE TABLE scratch (n int)")
 	version := int64(1)
-	for _, name := range []string{"set", "conversation"} {
+	for _, name := range []string{"set", "conversation", "dealt"} {
 		t.Run(name, func(t *testing.T) {
+			if name == "dealt" {
+				newSittingOn(t, own, schema)
+			}
 			release := holdNotifications(t, admin)
 			batch := []*persistence.Commit{{WorkflowID: "w", Expect: version, Messages: []queue.Outgoing{message("", "w")}}}
 			if name == "conversation" { // for the sake of two commits of one workflow
 				batch = append(batch, &persistence.Commit{WorkflowID: "w", Expect: version + 1})
 			}
 			version += int64(len(batch))
+			if name == "dealt" {
+				batch = []*persistence.Commit{starting("dealt")}
+			}
 			answered := make(chan struct{})
 			go func() {
 				defer close(answered)

@@ -111,6 +111,7 @@ func postgresTexts() map[statement]string {
 			FOR UPDATE OF w SKIP LOCKED`,
 
 		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
+		stSetEar:    `UPDATE {}workers SET ear = nullif($2::text, '') WHERE id = $1 AND ear IS DISTINCT FROM nullif($2::text, '')`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
 			WHERE id IN (SELECT id FROM {}messages WHERE worker = $2 ORDER BY id FOR UPDATE)`,

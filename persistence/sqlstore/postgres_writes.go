@@ -16,6 +16,7 @@ import (
 // writing is a way to write a set.
 type writing struct {
 	judged   bool // what the verdict refuses is left out
+	dealt    bool // some of what is new may be dealt to a worker
 	headers  bool // of workflows that are not new: some change
 	stages   bool // of them, in the same statement: else put writes them
 	messages bool // some are added
@@ -23,8 +24,8 @@ type writing struct {
 
 // writings returns all.
 func writings() (all []writing) {
-	for n := range 16 {
-		all = append(all, writing{n&1 > 0, n&2 > 0, n&4 > 0, n&8 > 0})
+	for n := range 32 {
+		all = append(all, writing{judged: n&1 > 0, dealt: n&2 > 0, headers: n&4 > 0, stages: n&8 > 0, messages: n&16 > 0})
 	}
 	return all
 }
@@ -88,9 +89,20 @@ func (w writing) begin() string {
 	if !w.messages {
 		return w.fill("WITH "+strings.ReplaceAll(text, "{locked}", "")+" SELECT 1", parameters)
 	}
-	return w.fill("WITH "+lockedWorkers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
-		strings.ReplaceAll(added, "{after}", "(SELECT count(*) FROM created) >= 0")+
-		" SELECT 1 / (added.n = {all m})::int, "+told, parameters+messageParameters)
+	workers, lessee, dealt := lockedWorkers, lessee, ""
+	parameters += messageParameters
+	if w.dealt {
+		workers, lessee, dealt = readyWorker, "m.token <> ''", " AND "+tellDealt
+		parameters = strings.Replace(parameters, "workers:text[]", "told:text", 1)
+	}
+	// The server's own lock on its notifications is waited for by whoever tells.
+	tell := told
+	if w.dealt {
+		tell = strings.Replace(told, "added.free AND <last>", "<last>", 1)
+	}
+	return w.fill("WITH "+workers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
+		strings.NewReplacer("{after}", "(SELECT count(*) FROM created) >= 0", "{lessee}", lessee).Replace(added)+
+		" SELECT 1 / (added.n = {all m}"+dealt+")::int, "+tell, parameters)
 }
 
 // The stages of workflows that are not new. One that would move is not found, and its key
@@ -154,13 +166,14 @@ func (w writing) move() string {
 		return w.fill("WITH "+strings.ReplaceAll(text, "{locked}", "")+" SELECT 1 / ("+complete+")::int", parameters)
 	}
 	return w.fill("WITH "+lockedWorkers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
-		strings.ReplaceAll(added, "{after}", "(SELECT count(*) FROM handled) >= 0")+
+		strings.NewReplacer("{after}", "(SELECT count(*) FROM handled) >= 0", "{lessee}", lessee).Replace(added)+
 		" SELECT 1 / ("+complete+" AND added.n = {all m})::int, "+told, parameters+messageParameters)
 }
 
 // The messages, some of which are born leased.
 const (
 	lockedWorkers = `k AS MATERIALIZED (SELECT fence, id FROM {}workers WHERE id = ANY(<workers>) AND expires > <now> FOR KEY SHARE)`
+	lessee        = "k.id = m.worker"
 	afterWorkers  = ` AND (SELECT count(*) FROM k) >= 0`
 	added         = `stored AS (
 			INSERT INTO {}messages (id, kind, lane, workflow_id, due, created_at, worker, lease, attempts, max_attempts, last_error, body)
@@ -168,10 +181,21 @@ const (
 				k.fence, CASE WHEN k.fence IS NOT NULL THEN m.token END, CASE WHEN k.fence IS NULL THEN 0 ELSE 1 END, m.most, '', m.body
 			FROM unnest(<m.commit>, <m.id>, <m.kind>, <m.lane>, <m.workflow>, <m.due>, <m.worker>, <m.token>, <m.most>, <m.body>)
 				WITH ORDINALITY m (commit, id, kind, lane, workflow, due, worker, token, most, body, item)
-			LEFT JOIN k ON k.id = m.worker
+			LEFT JOIN k ON {lessee}
 			WHERE {left m} AND {after} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
 			RETURNING worker IS NULL AND due <= <now> AS free),
 		added AS MATERIALIZED (SELECT count(*) AS n, coalesce(bool_or(free), false) AS free FROM stored)`
 	told = `added.free, CASE WHEN added.free THEN pg_notify(<channel>, <self>) END,
 		CASE WHEN added.free AND <last> THEN set_config('lock_timeout', '0', true) END FROM added`
+)
+
+// One of the workers that are ready and listen, if there is one: nobody can share the lock of its
+// ear. It is chosen by lot; more than three are not tried.
+const (
+	readyWorker = `lot AS MATERIALIZED (SELECT fence FROM {}workers WHERE ear IS NOT NULL AND expires > <now> ORDER BY random() LIMIT 3),
+		k AS MATERIALIZED (SELECT fence, id, ear FROM {}workers
+			WHERE fence IN (SELECT fence FROM lot) AND ear IS NOT NULL AND expires > <now>
+				AND NOT pg_try_advisory_xact_lock_shared(hashtextextended(ear, 0))
+			ORDER BY random() LIMIT 1 FOR KEY SHARE SKIP LOCKED)`
+	tellDealt = `(SELECT count(pg_notify(<channel> || '_' || ear, id || E'\n' || <told>)::text) FROM k) >= 0`
 )

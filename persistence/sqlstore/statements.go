@@ -53,6 +53,7 @@ const (
 	stPeek
 	stWorker
 	stRenewWorker
+	stSetEar
 	stAddWorker
 	stFreeLapsed
 	stDropLapsed

@@ -198,6 +198,10 @@ func (s *Store) ping(claimable bool) {
 	if s.pg != nil {
 		s.pg.told.Store(true)
 	}
+	s.hint()
+}
+
+func (s *Store) hint() {
 	select {
 	case s.wake <- struct{}{}:
 	default: // it has a hint already

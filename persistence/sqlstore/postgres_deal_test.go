@@ -1,0 +1,625 @@
+package sqlstore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stabilize-dev/go-stabilize/persistence"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+// sitting is a store in whose process a worker is ready, and the database past it.
+type sitting struct {
+	*sqlstore.Store
+
+	worker queue.Worker
+	db     *sql.DB
+}
+
+func newSitting(t *testing.T, schema string, change ...func(*sqlstore.Config)) *sitting {
+	return newSittingOn(t, &server, schema, change...)
+}
+
+func newSittingOn(t *testing.T, on *pgtest.Server, schema string, change ...func(*sqlstore.Config)) *sitting {
+	s := &sitting{
+		Store: openPostgresOn(t, on, schema, change...), db: rawPostgresOn(t, on, schema),
+		worker: queue.Worker{ID: rand.Text(), TTL: time.Hour, Ready: true},
+	}
+	s.beat(t)
+	s.Wake()
+	s.awaitEar(t, true)
+	select { // that it listens
+	case <-s.Wake():
+	default:
+	}
+	s.claim(t, 9)
+	return s
+}
+
+func (s *sitting) beat(t *testing.T) queue.Leases {
+	t.Helper()
+	l, err := s.Heartbeat(t.Context(), s.worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// claim claims as the processor does.
+func (s *sitting) claim(t *testing.T, room int) []queue.Delivery {
+	t.Helper()
+	got, err := s.Claim(t.Context(), s.worker, queue.Room{Control: room, Work: room})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func (s *sitting) hasEar(t *testing.T) (yes bool) {
+	t.Helper()
+	if err := s.db.QueryRowContext(t.Context(), "SELECT ear IS NOT NULL FROM workers WHERE id = $1", s.worker.ID).Scan(&yes); err != nil {
+		t.Fatal(err)
+	}
+	return yes
+}
+
+func (s *sitting) awaitEar(t *testing.T, want bool) {
+	t.Helper()
+	for s.hasEar(t) != want {
+	}
+}
+
+// starting is the creation of a workflow with its message.
+func starting(id string) *persistence.Commit {
+	c := creation(id)
+	c.Messages = []queue.Outgoing{{ID: "of " + id, Message: queue.RunTask{OfTask: queue.ToTask(id, id+"-s0", "t")}}}
+	return c
+}
+
+// isLeased also asks of those whose worker has lapsed.
+func (s *sitting) isLeased(t *testing.T, workflow string) (yes bool) {
+	t.Helper()
+	if err := s.db.QueryRowContext(t.Context(), "SELECT bool_or(worker IS NOT NULL) FROM messages WHERE workflow_id = $1", workflow).Scan(&yes); err != nil {
+		t.Fatal(err)
+	}
+	return yes
+}
+
+// What starts in one process is leased at once to a worker of another that is ready,
+// which is told all of it.
+func TestPostgresDealt(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("w"))
+	if !s.isLeased(t, "w") {
+		t.Fatal("it is not leased")
+	}
+	<-s.Wake()
+	if got := claim(t, other, "another", 9); len(got) != 0 {
+		t.Errorf("another claimed %+v", got)
+	}
+	if held := s.beat(t).Held; len(held) != 1 || held[0].ID != "of w" {
+		t.Errorf("it holds %+v", held)
+	}
+	// What is delivered needs no database.
+	run(t, s.db, "ALTER TABLE messages RENAME TO hidden")
+	got := s.claim(t, 9)
+	run(t, s.db, "ALTER TABLE hidden RENAME TO messages")
+	if len(got) != 1 {
+		t.Fatalf("delivered %+v", got)
+	}
+	d := got[0]
+	if d.ID != "of w" || d.Attempts != 1 || d.MaxAttempts != queue.DefaultMaxAttempts || d.LastError != "" ||
+		d.Message.(queue.RunTask).WorkflowID != "w" || d.Due.IsZero() || !d.Due.Equal(d.CreatedAt) {
+		t.Errorf("delivered %+v", d)
+	}
+	stored, err := other.Load(t.Context(), "w")
+	if err != nil || d.Workflow == nil {
+		t.Fatalf("with it came %v; loading: %v", d.Workflow, err)
+	}
+	if a, b := fmt.Sprintf("%+v %+v", d.Workflow.Header, *d.Workflow.Stages[1]), fmt.Sprintf("%+v %+v", stored.Header, *stored.Stages[1]); a != b {
+		t.Errorf("with it came %s, stored is %s", a, b)
+	}
+	commit(t, s.Store, &persistence.Commit{WorkflowID: "w", Expect: 1, Handled: []queue.Receipt{d.Receipt()}})
+	if got := s.claim(t, 9); len(got) != 0 {
+		t.Errorf("then it claimed %+v", got)
+	}
+}
+
+// A small batch is dealt to one worker, in one notification.
+func TestPostgresDealtBatch(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), creation("b"), starting("c"), starting("d"))
+	<-s.Wake()
+	got := s.claim(t, 9)
+	if len(got) != 3 {
+		t.Fatalf("delivered %+v", got)
+	}
+	for i, id := range []string{"a", "c", "d"} {
+		if w := got[i].Workflow; got[i].ID != "of "+id || w == nil || w.ID != id || len(w.Stages) != 2 || w.Stages[0].ID != id+"-s0" {
+			t.Errorf("delivered %+v with %+v", got[i], w)
+		}
+	}
+}
+
+// What is not dealt can be claimed by anybody, and everybody is told.
+func TestPostgresNotDealt(t *testing.T) {
+	large := starting("w")
+	large.Stages[1].Reason = strings.Repeat("x", 8000)
+	later := starting("w")
+	later.Messages[0].At = start.Add(time.Hour)
+	two := starting("w")
+	two.Messages = append(two.Messages, message("and another", "w"))
+	for name, of := range map[string]struct {
+		before func(t *testing.T, s *sitting)
+		commit *persistence.Commit
+	}{
+		"nobody listens there": {before: func(t *testing.T, s *sitting) { run(t, s.db, "UPDATE workers SET ear = 'nobody'") }},
+		"it has lapsed":        {before: func(t *testing.T, s *sitting) { run(t, s.db, "UPDATE workers SET expires = 1") }},
+		"it is not ready": {before: func(t *testing.T, s *sitting) {
+			s.worker.Ready = false
+			s.beat(t)
+		}},
+		"it is not the only one of its store": {before: func(t *testing.T, s *sitting) {
+			other := queue.Worker{ID: "another", TTL: time.Hour, Ready: true}
+			if _, err := s.Heartbeat(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			s.beat(t)
+		}},
+		"it has no room": {before: func(t *testing.T, s *sitting) { s.claim(t, 0) }},
+		"it has none for control": {before: func(t *testing.T, s *sitting) {
+			if _, err := s.Claim(t.Context(), s.worker, queue.Room{Work: 9}); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"it has retired": {before: func(t *testing.T, s *sitting) {
+			if err := s.Retire(t.Context(), s.worker.ID); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"it is being removed": {before: func(t *testing.T, s *sitting) {
+			tx, err := s.db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = tx.Rollback() })
+			if _, err := tx.ExecContext(t.Context(), "SELECT FROM workers FOR UPDATE"); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"the workflow is large": {commit: large},
+		"it starts later":       {commit: later},
+		"it has two messages":   {commit: two},
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := server.Schema(t)
+			s, other := newSitting(t, schema), openPostgres(t, schema)
+			if of.before != nil {
+				of.before(t, s)
+			}
+			c := of.commit
+			if c == nil {
+				c = starting("w")
+			}
+			commit(t, other, c)
+			if s.isLeased(t, "w") {
+				t.Error("it is leased")
+			}
+		})
+	}
+}
+
+// A message to a workflow that exists is not dealt: one that waits may be older.
+func TestPostgresLaterMessagesAreNotDealt(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, creation("w"))
+	commit(t, other, &persistence.Commit{WorkflowID: "w", Expect: 1, Messages: []queue.Outgoing{message("m", "w")}})
+	if s.isLeased(t, "w") {
+		t.Error("it is leased")
+	}
+	<-s.Wake()
+	if got := s.claim(t, 9); len(got) != 1 {
+		t.Errorf("claimed %+v", got)
+	}
+}
+
+// A commit that is refused deals nothing, and neither does what goes with it.
+func TestPostgresRefusedIsNotDealt(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, creation("taken"))
+	errs := other.CommitBatch(t.Context(), []*persistence.Commit{starting("taken"), starting("w")})
+	if !errors.Is(errs[0], stabilize.ErrExists) || errs[1] != nil {
+		t.Fatal(errs)
+	}
+	<-s.Wake()
+	got := s.claim(t, 9)
+	if len(got) != 1 || got[0].ID != "of w" {
+		t.Errorf("claimed %+v", got)
+	}
+}
+
+// Many that start at once are left to all workers.
+func TestPostgresManyAreNotDealt(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), starting("b"), starting("c"), starting("d"), starting("e"))
+	if got := claim(t, other, "another", 4); len(got) != 4 {
+		t.Errorf("another claimed %+v", got)
+	}
+	<-s.Wake()
+	if got := s.claim(t, 9); len(got) != 1 || got[0].ID != "of e" {
+		t.Errorf("then it claimed %+v", got)
+	}
+}
+
+// What a worker was dealt beyond its room it gives back, and it is dealt no more until it
+// has some.
+func TestPostgresDealtBeyondTheRoom(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), starting("b"), starting("c"))
+	<-s.Wake()
+	if got := s.claim(t, 1); len(got) != 1 || got[0].ID != "of a" {
+		t.Fatalf("claimed %+v", got)
+	}
+	if s.hasEar(t) {
+		t.Error("it is told more")
+	}
+	if held := s.beat(t).Held; len(held) != 1 || held[0].ID != "of a" {
+		t.Errorf("it holds %+v", held)
+	}
+	if s.hasEar(t) {
+		t.Error("after a heartbeat it is told more")
+	}
+	if got := claim(t, other, "another", 1); len(got) != 1 || got[0].ID != "of b" || got[0].Attempts != 1 {
+		t.Fatalf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 2); len(got) != 1 || got[0].ID != "of c" {
+		t.Errorf("then it claimed %+v", got)
+	}
+	s.beat(t)
+	if !s.hasEar(t) {
+		t.Error("with room it is not told more")
+	}
+}
+
+// What lay in its hand for as long as its lease lasts is not delivered: it may be another's.
+func TestPostgresDealtLongAgo(t *testing.T) {
+	schema := server.Schema(t)
+	clock := stabilize.NewManualClock(start)
+	s, other := newSitting(t, schema, onClock(clock)), openPostgres(t, schema, onClock(clock))
+	commit(t, other, starting("w"))
+	<-s.Wake()
+	clock.Advance(s.worker.TTL)
+	if got := claim(t, other, "another", 9); len(got) != 1 || got[0].Attempts != 2 {
+		t.Fatalf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 9); len(got) != 0 {
+		t.Errorf("it claimed %+v", got)
+	}
+}
+
+// A worker whose connection breaks is dealt nothing until it listens again.
+func TestPostgresDealtAgain(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	ear := func() (ear string) {
+		if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
+			t.Fatal(err)
+		}
+		return ear
+	}
+	first := ear()
+	s.deafen(t, first)
+	for ear() == first {
+	}
+	commit(t, other, starting("w"))
+	if !s.isLeased(t, "w") {
+		t.Error("it is not leased")
+	}
+	for got := []queue.Delivery(nil); len(got) == 0; got = s.claim(t, 9) {
+		<-s.Wake()
+	}
+}
+
+// deafen breaks the connection that listens with an ear.
+func (s *sitting) deafen(t *testing.T, ear string) {
+	t.Helper()
+	run(t, s.db, `SELECT pg_terminate_backend(pid) FROM pg_locks, hashtextextended($1, 0) h
+		WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND classid::bigint = (h >> 32) & 4294967295 AND objid::bigint = h & 4294967295`, ear)
+}
+
+// With nothing in between the worker of a process that is dead is not dealt anything.
+func TestPostgresNotDealtToTheDead(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !s.hasEar(t) {
+		t.Fatal("it has no ear")
+	}
+	commit(t, other, starting("w"))
+	if s.isLeased(t, "w") {
+		t.Error("it is leased")
+	}
+}
+
+// Of several that are ready each is dealt some.
+func TestPostgresDealtToAll(t *testing.T) {
+	schema := server.Schema(t)
+	other := openPostgres(t, schema)
+	var s *sitting
+	for range 3 {
+		s = newSitting(t, schema)
+	}
+	for i := range 60 {
+		commit(t, other, starting(fmt.Sprint("w", i)))
+	}
+	var workers, messages int
+	if err := s.db.QueryRowContext(t.Context(), "SELECT count(DISTINCT worker), count(worker) FROM messages").Scan(&workers, &messages); err != nil {
+		t.Fatal(err)
+	}
+	if workers != 3 || messages != 60 {
+		t.Errorf("%d messages were dealt to %d workers", messages, workers)
+	}
+}
+
+// A worker that is dealt one workflow after the other finds what else there is.
+func TestPostgresDealtBesideTheRest(t *testing.T) {
+	schema := server.Schema(t)
+	clock := stabilize.NewManualClock(start)
+	s, other := newSitting(t, schema, onClock(clock)), openPostgres(t, schema, onClock(clock))
+	later := starting("later")
+	later.Messages[0].At = start.Add(100 * time.Millisecond)
+	commit(t, other, later)
+	for i := 0; ; i++ {
+		commit(t, other, starting(fmt.Sprint("w", i)))
+		<-s.Wake()
+		for _, d := range s.claim(t, 9) {
+			if d.ID == "of later" {
+				if at := clock.Now(); at.After(start.Add(130 * time.Millisecond)) {
+					t.Errorf("it is delivered at %s", at)
+				}
+				return
+			}
+		}
+		if clock.Advance(5 * time.Millisecond); i > 100 {
+			t.Fatal("it is not delivered")
+		}
+	}
+}
+
+// A worker that stops or retires gives back at once what it has not claimed, untouched.
+func TestPostgresDealtAndStopped(t *testing.T) {
+	for name, stop := range map[string]func(s *sitting) error{
+		"stopping": func(s *sitting) error {
+			w := s.worker
+			w.Ready = false
+			_, err := s.Heartbeat(t.Context(), w)
+			return err
+		},
+		"retired": func(s *sitting) error { return s.Retire(t.Context(), s.worker.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := server.Schema(t)
+			s, other := newSitting(t, schema), openPostgres(t, schema)
+			c := starting("w")
+			c.Messages[0].MaxAttempts = 1
+			commit(t, other, c)
+			<-s.Wake()
+			if err := stop(s); err != nil {
+				t.Fatal(err)
+			}
+			if got := claim(t, other, "another", 9); len(got) != 1 || got[0].ID != "of w" || got[0].Attempts != 1 {
+				t.Errorf("another claimed %+v", got)
+			}
+		})
+	}
+}
+
+// What was given back before it was claimed is not delivered any more.
+func TestPostgresDealtAndGivenBack(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), starting("b"), starting("c"))
+	<-s.Wake()
+	held := map[string]queue.Receipt{}
+	for _, r := range s.beat(t).Held {
+		held[r.ID] = r
+	}
+	if err := errors.Join(s.Return(t.Context(), held["of a"]), s.Ack(t.Context(), held["of b"]), s.Release(t.Context(), held["of c"], start.Add(time.Hour), nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := claim(t, other, "another", 9); len(got) != 1 || got[0].ID != "of a" {
+		t.Errorf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 9); len(got) != 0 {
+		t.Errorf("then it claimed %+v", got)
+	}
+}
+
+// A worker that does not claim what it is dealt is dealt no more after two heartbeats.
+func TestPostgresDealtAndNotClaimed(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("w"))
+	<-s.Wake()
+	s.beat(t)
+	if !s.hasEar(t) {
+		t.Error("after a heartbeat it is told no more")
+	}
+	s.beat(t)
+	if s.hasEar(t) {
+		t.Error("after two heartbeats it is told more")
+	}
+}
+
+// A message that cannot be understood takes no room, and the rest is delivered.
+func TestPostgresDealtAndUnknown(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"))
+	<-s.Wake()
+	s.claim(t, 9)
+	var ear string
+	if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
+		t.Fatal(err)
+	}
+	told, err := sqlstore.Told(map[string]any{"id": "x", "token": "x", "kind": "Unheard", "created": start.UnixMicro() + 1e9, "body": []byte("{}")},
+		map[string]any{"id": "m", "token": "t", "kind": "StartWorkflow", "created": start.UnixMicro() + 1e9, "body": []byte(`{"workflow":"w"}`), "news": []int{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.db, "SELECT pg_notify($1, $2)", sqlstore.Channel(s.Store)+"_"+ear, s.worker.ID+"\n"+told)
+	<-s.Wake()
+	if got := s.claim(t, 1); len(got) != 1 || got[0].ID != "m" {
+		t.Errorf("delivered %+v", got)
+	}
+}
+
+// A connection that does not hear is dealt nothing: one from a pooler that nobody told the
+// store of.
+func TestPostgresNotDealtToTheDeaf(t *testing.T) {
+	schema := server.Schema(t)
+	p := newPooler(t, 3)
+	p.careless = true
+	db, err := sql.Open("pgx", p.dsn()+"&default_query_exec_mode=exec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := open(t, "", func(c *sqlstore.Config) { c.DB, c.Schema = db, schema })
+	w := queue.Worker{ID: "w", TTL: time.Hour, Ready: true}
+	if _, err := s.Heartbeat(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Wake() // it believes to listen
+	look := rawPostgres(t, schema)
+	for range 10 {
+		if _, err := s.Heartbeat(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		var ears int
+		if err := look.QueryRowContext(t.Context(), "SELECT count(ear) FROM workers").Scan(&ears); err != nil || ears > 0 {
+			t.Fatalf("%d ears, %v", ears, err)
+		}
+	}
+}
+
+// A connection that has fallen silent is dealt nothing soon, and is made anew.
+func TestPostgresSilentConnection(t *testing.T) {
+	own := &pgtest.Server{Local: true}
+	t.Cleanup(own.Stop)
+	s := newSittingOn(t, own, own.Schema(t))
+	var pid int
+	if err := s.db.QueryRowContext(t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory'").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	for i := 0; s.hasEar(t); i++ {
+		if s.beat(t); i > 3 {
+			t.Fatal("it is still told")
+		}
+	}
+	for i := 0; i < 10; i++ {
+		s.beat(t)
+	}
+	s.awaitEar(t, true)
+}
+
+// Who may only read the tables sees no ears: who knows one can have its worker run tasks.
+func TestPostgresEarsAreNotForReaders(t *testing.T) {
+	schema := server.Schema(t)
+	s := newSitting(t, schema)
+	reader, writer := newRole(t, s.db, "x"), newRole(t, s.db, "x")
+	run(t, s.db, "GRANT USAGE ON SCHEMA "+schema+" TO "+reader+", "+writer)
+	run(t, s.db, "GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+reader)
+	run(t, s.db, "GRANT ALL ON ALL TABLES IN SCHEMA "+schema+" TO "+writer)
+	for role, want := range map[string]int{reader: 0, writer: 1} {
+		tx, err := s.db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+		if _, err := tx.ExecContext(t.Context(), "SET LOCAL ROLE "+role); err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if err := tx.QueryRowContext(t.Context(), "SELECT count(ear) FROM workers").Scan(&n); err != nil || n != want {
+			t.Errorf("%d workers are seen and not %d, %v", n, want, err)
+		}
+		if role == writer {
+			for _, text := range []string{"UPDATE workers SET expires = expires + 1", "INSERT INTO workers (id, expires) VALUES ('x', 1)", "DELETE FROM workers"} {
+				if r, err := tx.ExecContext(t.Context(), text); err != nil {
+					t.Error(err)
+				} else if n, _ := r.RowsAffected(); n == 0 {
+					t.Errorf("%s changes nothing", text)
+				}
+			}
+		}
+	}
+}
+
+// Whoever listens where everybody is told hears nothing of what is dealt, and what
+// strangers say is not believed.
+func TestPostgresDealtInSecret(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	conn, err := pgx.Connect(t.Context(), server.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "LISTEN "+sqlstore.Channel(other)); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, other, starting("w"))
+	commit(t, other, creation("v"))
+	commit(t, other, &persistence.Commit{WorkflowID: "v", Expect: 1, Messages: []queue.Outgoing{message("m", "v")}})
+	n, err := conn.WaitForNotification(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(n.Payload) != 26 { // which store it was
+		t.Errorf("heard %q", n.Payload)
+	}
+	var seen int
+	if err := s.db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity a, workers w WHERE strpos(a.query, w.ear) > 0").Scan(&seen); err != nil || seen > 0 {
+		t.Errorf("the channel is seen in the last statement of %d connections, %v", seen, err)
+	}
+	for _, text := range []string{"", "x", s.worker.ID, s.worker.ID + "\n", s.worker.ID + "\n!", s.worker.ID + "\nAAAA", s.worker.ID + "\nnA", "nobody\n", "\n"} {
+		run(t, s.db, "SELECT pg_notify($1 || '_' || (SELECT ear FROM workers), $2)", sqlstore.Channel(other), text)
+	}
+	var got []string
+	for len(got) < 2 {
+		<-s.Wake()
+		for _, d := range s.claim(t, 9) {
+			got = append(got, d.ID)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"m", "of w"}) {
+		t.Errorf("claimed %q", got)
+	}
+}

@@ -1,0 +1,306 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/queue"
+)
+
+// A worker that is ready has an ear: the end of the name of a channel where only its
+// process listens, which the connection that listens also locks. Whoever can read the
+// table of the workers can tell it something, and whoever cannot does not know the
+// channel.
+
+// hands are what the workers of a store were dealt and have not claimed.
+type hands struct {
+	mu      sync.Mutex
+	ear     string           // where this process is told; "": nowhere
+	deaf    func()           // breaks the connection that listens there
+	proved  bool             // something that was told there was heard
+	unheard int              // echoes since then
+	of      map[string]*hand // by the stored form of the worker's id
+}
+
+// hand is the one of a worker that is ready.
+type hand struct {
+	full  bool // the last claim left no room: more is not wanted
+	eared bool // others are told that it has an ear
+	left  []dealtMessage
+	stale bool // some of them were left at the last heartbeat
+}
+
+// A connection that lets so many echoes go unheard is dealt nothing, and is broken: it may
+// have been cut off without a word, or not be ours alone.
+const (
+	lateEchoes = 2
+	lostEchoes = 4
+)
+
+// listen sets where this process is told from now on.
+func (h *hands) listen(ear string, deaf func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ear, h.deaf, h.proved, h.unheard = ear, deaf, false, 0
+	for _, hand := range h.of {
+		hand.eared = false
+	}
+}
+
+// echo returns where to tell something, for the connection to prove that it hears; "":
+// nowhere.
+func (h *hands) echo() (ear string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ear == "" {
+		return ""
+	}
+	if h.unheard++; h.unheard > lostEchoes {
+		h.deaf()
+		h.ear = ""
+	}
+	return h.ear
+}
+
+// heard notes an echo, and returns the workers that are to be given an ear now.
+func (h *hands) heard() (workers []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unheard, h.proved = 0, true
+	for worker, hand := range h.of {
+		if !hand.eared && h.earOf(worker) != "" {
+			workers = append(workers, worker)
+		}
+	}
+	return workers
+}
+
+// earOf returns what the row of a worker is to say; mu held.
+func (h *hands) earOf(worker string) string {
+	// Where several workers share a store, what wakes one may be for the other.
+	if hand := h.of[worker]; hand == nil || hand.full || len(h.of) > 1 || !h.proved || h.unheard > lateEchoes {
+		return ""
+	}
+	return h.ear
+}
+
+// sit notes that a worker is ready, and reports whether it was before.
+func (h *hands) sit(worker string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	its := h.of[worker]
+	if its == nil {
+		if h.of == nil {
+			h.of = map[string]*hand{}
+		}
+		h.of[worker] = &hand{}
+		return false
+	}
+	// It does not claim what it was dealt.
+	its.full = its.full || its.stale && len(its.left) > 0
+	its.stale = len(its.left) > 0
+	return true
+}
+
+// rise notes that a worker is not ready any more, and returns what it has not claimed.
+func (h *hands) rise(worker string) (left []dealtMessage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if hand := h.of[worker]; hand != nil {
+		left = hand.left
+		delete(h.of, worker)
+	}
+	return left
+}
+
+// take puts what a notification tells into the hand of its worker, and reports whether it
+// has one here. What is told to nobody, or cannot be understood, its worker hands back as
+// what is leased to it without its knowing.
+func (h *hands) take(told string) bool {
+	worker, text, ok := strings.Cut(told, "\n")
+	if !ok {
+		return false
+	}
+	list, err := dealt(text)
+	if err != nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hand := h.of[worker]
+	if hand == nil {
+		return false
+	}
+	hand.left = append(hand.left, list...)
+	return true
+}
+
+// play takes what is in a worker's hand.
+func (h *hands) play(worker string) (list []dealtMessage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if hand := h.of[worker]; hand != nil {
+		list, hand.left, hand.stale = hand.left, nil, false
+	}
+	return list
+}
+
+// drop takes what is given back or acknowledged out of whatever hand it is in.
+func (h *hands) drop(receipts ...queue.Receipt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, hand := range h.of {
+		hand.left = slices.DeleteFunc(hand.left, func(m dealtMessage) bool { return slices.Contains(receipts, m.receipt()) })
+	}
+}
+
+// forgetDealt is for what is held no more.
+func (s *Store) forgetDealt(receipts ...queue.Receipt) {
+	if s.pg != nil {
+		s.pg.hands.drop(receipts...)
+	}
+}
+
+// fill notes whether a claim left room, and reports that the worker must be told no more.
+func (h *hands) fill(worker string, full bool) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hand := h.of[worker]
+	if hand == nil {
+		return false
+	}
+	hand.full = full
+	return full && hand.eared
+}
+
+func (m *dealtMessage) receipt() queue.Receipt { return queue.Receipt{ID: m.ID, Token: m.Token} }
+
+// setEar has the row of a worker say whether it has an ear, and which.
+func (t *wtx) setEar(worker string) error {
+	h := &t.pg.hands
+	h.mu.Lock()
+	ear := h.earOf(worker)
+	if hand := h.of[worker]; hand != nil {
+		hand.eared = ear != ""
+	}
+	h.mu.Unlock()
+	_, err := t.exec(stSetEar, worker, ear)
+	return err
+}
+
+// setEar does what the next heartbeat does, now.
+func (s *Store) setEar(ctx context.Context, worker string) {
+	_ = s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.setEar(worker) })
+}
+
+// tellEcho has the connection that listens prove that it does.
+func (t *wtx) tellEcho() error {
+	ear := t.pg.hands.echo()
+	if ear == "" {
+		return nil
+	}
+	_, err := t.Tx.Tx.ExecContext(t.ctx, "SELECT pg_notify($1::text, '')", t.pg.channel+"_"+ear)
+	return err
+}
+
+// hearDealt is what is done with a notification for this process alone.
+func (s *Store) hearDealt(ctx context.Context, told string) {
+	h := &s.pg.hands
+	if told == "" {
+		for _, worker := range h.heard() {
+			go s.setEar(ctx, worker) // it may have to wait for a connection
+		}
+	} else if h.take(told) {
+		s.hint()
+	}
+}
+
+// beatPostgres is what a heartbeat is, besides. It is done again if it fails.
+func (s *Store) beatPostgres(tx *wtx, w queue.Worker) error {
+	if w.Ready {
+		if err := tx.tellEcho(); err != nil {
+			return err
+		}
+	}
+	return tx.setEar(textForm(w.ID))
+}
+
+// giveBack returns what a worker was dealt and does not want.
+func (s *Store) giveBack(ctx context.Context, list []dealtMessage) {
+	for i := range list {
+		_ = s.Return(ctx, list[i].receipt()) // or with a heartbeat
+	}
+}
+
+// claimDealt delivers what the worker was dealt. What it has no room for it gives back, and
+// what has waited for as long as its lease lasts it lets go: another may have it by now.
+func (s *Store) claimDealt(ctx context.Context, w queue.Worker, room *queue.Room) (got []queue.Delivery) {
+	since := micros(s.now().Add(-w.TTL))
+	for _, m := range s.pg.hands.play(textForm(w.ID)) {
+		if m.Created <= since {
+			continue
+		}
+		of := roomOf(room, m.Lane)
+		if *of == 0 {
+			s.giveBack(ctx, []dealtMessage{m})
+			continue
+		}
+		message, err := s.cfg.Messages.Decode(m.ID, m.Kind, m.Body)
+		if err != nil {
+			continue // given back with a heartbeat, and buried by whoever claims it
+		}
+		*of--
+		g := takings{
+			headers: map[string]aggregateRow{m.Workflow: {id: m.Workflow, version: 1, status: m.Status, body: m.Header}},
+			stages:  map[string][]aggregateRow{},
+		}
+		for _, st := range m.Stages {
+			g.stages[m.Workflow] = append(g.stages[m.Workflow], aggregateRow{id: st.ID, version: 1, body: st.Body, isStage: true})
+		}
+		got = append(got, queue.Delivery{
+			ID: m.ID, Token: m.Token, Message: message, Due: fromMicros(m.Due), CreatedAt: fromMicros(m.Created),
+			Attempts: 1, MaxAttempts: int(m.Most), Workflow: g.workflow(m.Workflow),
+		})
+	}
+	return got
+}
+
+func roomOf(room *queue.Room, lane queue.Lane) *int {
+	if lane == queue.Work {
+		return &room.Work
+	}
+	return &room.Control
+}
+
+// mostUnasked is for how long a worker that is dealt one workflow after the other does
+// without asking the database what else there is.
+const mostUnasked = 20 * time.Millisecond
+
+// claimPostgres delivers what the worker was dealt, and asks the database unless it has
+// just been asked.
+func (s *Store) claimPostgres(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	now, asked := micros(s.now()), s.pg.asked.Load()
+	got := s.claimDealt(ctx, w, &room)
+	if len(got) == 0 || s.pg.told.Load() || now-asked >= mostUnasked.Microseconds() || now < asked {
+		stored, err := s.claimStored(ctx, w, room)
+		switch {
+		case err == nil:
+			s.pg.asked.Store(now)
+			for i := range stored {
+				*roomOf(&room, queue.LaneOf(stored[i].Message))--
+			}
+			got = append(got, stored...)
+		case len(got) == 0:
+			return nil, err
+		default:
+			s.ping(true) // asked again by the next claim, which says what is wrong
+		}
+	}
+	if worker := textForm(w.ID); s.pg.hands.fill(worker, min(room.Work, room.Control) <= 0) {
+		s.setEar(ctx, worker)
+	}
+	return got, nil
+}
