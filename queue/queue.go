@@ -76,8 +76,8 @@ type Worker struct {
 	TTL time.Duration // how long its leases outlive its last Claim or Heartbeat, to the microsecond
 	// Ready says, in a Heartbeat, that the worker claims whenever Wake tells it to: from
 	// then on, until one that says otherwise, a store may lease it messages that it has not
-	// claimed yet. Its next claims deliver them, in their room, and they count as held from
-	// then on.
+	// claimed yet. They are held from then on, and its next claims deliver them, in their
+	// room.
 	Ready bool
 }
 

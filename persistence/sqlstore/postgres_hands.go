@@ -11,9 +11,9 @@ import (
 )
 
 // A worker that is ready has an ear: the end of the name of a channel where only its
-// process listens, which the connection that listens also locks. Whoever can read the
-// table of the workers can tell it something, and whoever cannot does not know the
-// channel.
+// process listens, which the connection that listens also locks. Who knows it can have the
+// worker run a task; so the table of the workers shows it only to those who may store
+// messages.
 
 // hands are what the workers of a store were dealt and have not claimed.
 type hands struct {
