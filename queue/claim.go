@@ -154,11 +154,14 @@ func (p *Processor) freeSlot(h *holding) {
 // heartbeats keep the leases, tell running work when its lease was lost, and
 // hand back what is leased to us without our knowing (a reply that was lost).
 // A failing heartbeat changes nothing: fencing decides who may commit.
-func (p *Processor) heartbeats(work context.Context) {
+func (p *Processor) heartbeats(work context.Context, drained <-chan struct{}) {
 	for {
 		timer, release := p.cfg.Clock.Timer(p.cfg.LeaseTTL / 4)
 		select {
 		case <-work.Done():
+			release()
+			return
+		case <-drained:
 			release()
 			return
 		case <-timer:

@@ -165,15 +165,16 @@ func (p *Processor) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.leased = true
 	p.mu.Unlock()
-	beats := make(chan struct{})
+	beats, drained := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(beats)
-		p.heartbeats(work)
+		p.heartbeats(work, drained)
 	}()
 	p.claimLoop(ctx, work)
 	p.drain(work)
+	close(drained)
+	<-beats // one that is under way is not broken off: that costs its connection
 	hard(nil)
-	<-beats
 	p.jobs.Wait()
 	// The leases end with the worker even if the caller's context has.
 	return p.cfg.Queue.Retire(context.WithoutCancel(ctx), p.worker.ID)
@@ -219,7 +220,12 @@ func (p *Processor) drain(work context.Context) {
 	p.stopping = true
 	p.checkIdle()
 	p.mu.Unlock()
-	p.beat <- struct{}{} // it is not ready any more
+	select {
+	case <-p.idle:
+		return
+	default:
+		p.beat <- struct{}{} // it is not ready any more
+	}
 	select {
 	case <-p.idle:
 		return

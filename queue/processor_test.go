@@ -393,16 +393,23 @@ func TestNothingIsBegunAfterAHardStop(t *testing.T) {
 type beating struct {
 	*memstore.Store
 
-	ready chan bool
+	ready  chan bool
+	broken atomic.Int32
 }
 
 func (q *beating) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, error) {
 	q.ready <- w.Ready
+	if !w.Ready {
+		time.Sleep(7 * time.Second) // as over a slow network
+	}
+	if ctx.Err() != nil {
+		q.broken.Add(1)
+	}
 	return q.Store.Heartbeat(ctx, w)
 }
 
 // A worker is ready from its first heartbeat on until it is told to stop: that it says
-// at once, and lets what runs end.
+// at once, and lets what runs end, and a heartbeat too.
 func TestAWorkerSaysThatItIsReadyAndThatItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Config{})
@@ -436,6 +443,9 @@ func TestAWorkerSaysThatItIsReadyAndThatItStops(t *testing.T) {
 			if <-q.ready {
 				t.Error("it was ready again")
 			}
+		}
+		if n := q.broken.Load(); n > 0 {
+			t.Errorf("%d heartbeats were broken off", n)
 		}
 	})
 }

@@ -198,11 +198,11 @@ func (w *wire) relay(client net.Conn) {
 func (w *wire) tap(ctx context.Context, _ *pgconn.Config, server net.Conn) (net.Conn, error) {
 	client, inner, err := socketPair(ctx)
 	if err != nil {
-		return nil, err
+		return server, err // which the driver closes
 	}
 	drop, ok := w.keep(inner, server)
 	if !ok {
-		return nil, errors.Join(net.ErrClosed, client.Close())
+		return server, errors.Join(net.ErrClosed, client.Close())
 	}
 	t := &tap{w: w, client: inner, server: server, drop: drop, ended: make(chan struct{}), idle: make(chan struct{})}
 	close(t.idle)
