@@ -78,7 +78,7 @@ type Processor struct {
 	idle     chan struct{} // closed when stopping and nothing is left
 
 	wake    chan struct{}
-	beat    chan struct{} // holds one: a heartbeat is wanted now
+	beat    chan struct{} // holds one: a heartbeat is to say that the worker is not ready any more
 	stop    chan struct{}
 	work    context.Context // ends at a hard stop; set by Run
 	hard    context.CancelCauseFunc
