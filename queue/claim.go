@@ -165,15 +165,9 @@ func (p *Processor) heartbeats(work context.Context, drained <-chan struct{}) {
 			release()
 			return
 		case <-timer:
-			release()
-			p.heartbeat(work)
-		case <-p.beat:
-			release()
-			// What is held is looked after by the next.
-			if _, err := p.cfg.Queue.Heartbeat(work, p.worker); err != nil && work.Err() == nil {
-				p.cfg.Logger.Warn("heartbeat", "worker", p.worker.ID, "error", err)
-			}
 		}
+		release()
+		p.heartbeat(work)
 	}
 }
 

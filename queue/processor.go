@@ -78,7 +78,6 @@ type Processor struct {
 	idle     chan struct{} // closed when stopping and nothing is left
 
 	wake    chan struct{}
-	beat    chan struct{} // holds one: a heartbeat is to say that the worker is not ready any more
 	stop    chan struct{}
 	work    context.Context // ends at a hard stop; set by Run
 	hard    context.CancelCauseFunc
@@ -133,7 +132,7 @@ func NewProcessor(cfg ProcessorConfig) (*Processor, error) {
 		worker: Worker{ID: cfg.IDs.New(), TTL: cfg.LeaseTTL},
 		boxes:  map[string]*Box{}, held: map[string]*holding{}, orphans: map[Receipt]bool{}, expected: map[string]bool{},
 		workFree: cfg.Concurrency, ctlFree: cfg.Backlog, pool: newPool(),
-		idle: make(chan struct{}), wake: make(chan struct{}, 1), beat: make(chan struct{}, 1),
+		idle: make(chan struct{}), wake: make(chan struct{}, 1),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}, nil
 }
@@ -220,12 +219,6 @@ func (p *Processor) drain(work context.Context) {
 	p.stopping = true
 	p.checkIdle()
 	p.mu.Unlock()
-	select {
-	case <-p.idle:
-		return
-	default:
-		p.beat <- struct{}{} // it is not ready any more
-	}
 	select {
 	case <-p.idle:
 		return
