@@ -115,10 +115,9 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	if err := w.Check(); err != nil {
 		return queue.Leases{}, err
 	}
-	known := s.pg != nil && w.Ready && s.pg.hands.sit(textForm(w.ID))
-	var unwanted []dealtMessage
-	if s.pg != nil && !w.Ready {
-		unwanted = s.pg.hands.rise(textForm(w.ID))
+	known := w.Ready && s.sit(w.ID)
+	if !w.Ready {
+		s.rise(ctx, w.ID)
 	}
 	var held queue.Leases
 	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
@@ -146,10 +145,9 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 		}
 		return rows.Err()
 	})
-	s.giveBack(ctx, unwanted)
 	if err != nil {
-		if s.pg != nil && !known {
-			s.giveBack(ctx, s.pg.hands.rise(textForm(w.ID)))
+		if !known {
+			s.rise(ctx, w.ID)
 		}
 		return queue.Leases{}, err
 	}
@@ -164,9 +162,7 @@ func (s *Store) Retire(ctx context.Context, worker string) error {
 	if err := stabilize.CheckID("worker id", worker); err != nil {
 		return err
 	}
-	if s.pg != nil {
-		s.giveBack(ctx, s.pg.hands.rise(textForm(worker)))
-	}
+	s.rise(ctx, worker)
 	var freed int64
 	err := s.write(ctx, "retire", func(tx *wtx) error {
 		var fence, until int64

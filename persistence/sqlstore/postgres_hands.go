@@ -228,11 +228,24 @@ func (s *Store) beatPostgres(tx *wtx, w queue.Worker) error {
 	return tx.setEar(textForm(w.ID))
 }
 
-// giveBack returns what a worker was dealt and does not want.
-func (s *Store) giveBack(ctx context.Context, list []dealtMessage) {
-	for i := range list {
-		_ = s.Return(ctx, list[i].receipt()) // or with a heartbeat
+// sit notes that a worker is ready, and reports whether it was before.
+func (s *Store) sit(worker string) bool {
+	return s.pg != nil && s.pg.hands.sit(textForm(worker))
+}
+
+// rise has a worker give back what it has not claimed: it is not ready any more.
+func (s *Store) rise(ctx context.Context, worker string) {
+	if s.pg == nil {
+		return
 	}
+	for _, m := range s.pg.hands.rise(textForm(worker)) {
+		s.giveBack(ctx, m)
+	}
+}
+
+// giveBack returns what a worker was dealt and does not want.
+func (s *Store) giveBack(ctx context.Context, m dealtMessage) {
+	_ = s.Return(ctx, m.receipt()) // or its heartbeats hand it back
 }
 
 // claimDealt delivers what the worker was dealt. What it has no room for it gives back, and
@@ -245,7 +258,7 @@ func (s *Store) claimDealt(ctx context.Context, w queue.Worker, room *queue.Room
 		}
 		of := roomOf(room, m.Lane)
 		if *of == 0 {
-			s.giveBack(ctx, []dealtMessage{m})
+			s.giveBack(ctx, m)
 			continue
 		}
 		message, err := s.cfg.Messages.Decode(m.ID, m.Kind, m.Body)

@@ -201,6 +201,7 @@ func (s *Store) ping(claimable bool) {
 	s.hint()
 }
 
+// hint has whoever waits claim.
 func (s *Store) hint() {
 	select {
 	case s.wake <- struct{}{}:

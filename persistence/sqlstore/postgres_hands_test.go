@@ -1,0 +1,246 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
+	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore/pgtest"
+	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
+)
+
+func TestPostgresDealtBeyondTheRoom(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), starting("b"), starting("c"))
+	<-s.Wake()
+	if got := s.claim(t, 1); len(got) != 1 || got[0].ID != "of a" {
+		t.Fatalf("claimed %+v", got)
+	}
+	if s.hasEar(t) {
+		t.Error("it is told more")
+	}
+	if held := s.beat(t).Held; len(held) != 1 || held[0].ID != "of a" {
+		t.Errorf("it holds %+v", held)
+	}
+	if s.hasEar(t) {
+		t.Error("after a heartbeat it is told more")
+	}
+	if got := claim(t, other, "another", 1); len(got) != 1 || got[0].ID != "of b" || got[0].Attempts != 1 {
+		t.Fatalf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 2); len(got) != 1 || got[0].ID != "of c" {
+		t.Errorf("then it claimed %+v", got)
+	}
+	s.beat(t)
+	if !s.hasEar(t) {
+		t.Error("with room it is not told more")
+	}
+}
+
+func TestPostgresDealtLongAgo(t *testing.T) {
+	schema := server.Schema(t)
+	clock := stabilize.NewManualClock(start)
+	s, other := newSitting(t, schema, onClock(clock)), openPostgres(t, schema, onClock(clock))
+	commit(t, other, starting("w"))
+	<-s.Wake()
+	clock.Advance(s.worker.TTL)
+	if got := claim(t, other, "another", 9); len(got) != 1 || got[0].Attempts != 2 {
+		t.Fatalf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 9); len(got) != 0 {
+		t.Errorf("it claimed %+v", got)
+	}
+}
+
+func TestPostgresDealtAgain(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	ear := func() (ear string) {
+		if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
+			t.Fatal(err)
+		}
+		return ear
+	}
+	first := ear()
+	s.deafen(t, first)
+	for ear() == first {
+	}
+	commit(t, other, starting("w"))
+	if !s.isLeased(t, "w") {
+		t.Error("it is not leased")
+	}
+	for got := []queue.Delivery(nil); len(got) == 0; got = s.claim(t, 9) {
+		<-s.Wake()
+	}
+}
+
+func (s *sitting) deafen(t *testing.T, ear string) {
+	t.Helper()
+	run(t, s.db, `SELECT pg_terminate_backend(pid) FROM pg_locks, hashtextextended($1, 0) h
+		WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+			AND classid::bigint = (h >> 32) & 4294967295 AND objid::bigint = h & 4294967295`, ear)
+}
+
+func TestPostgresDealtBesideTheRest(t *testing.T) {
+	schema := server.Schema(t)
+	clock := stabilize.NewManualClock(start)
+	s, other := newSitting(t, schema, onClock(clock)), openPostgres(t, schema, onClock(clock))
+	later := starting("later")
+	later.Messages[0].At = start.Add(100 * time.Millisecond)
+	commit(t, other, later)
+	for i := 0; ; i++ {
+		commit(t, other, starting(fmt.Sprint("w", i)))
+		<-s.Wake()
+		for _, d := range s.claim(t, 9) {
+			if d.ID == "of later" {
+				if at := clock.Now(); at.After(start.Add(130 * time.Millisecond)) {
+					t.Errorf("it is delivered at %s", at)
+				}
+				return
+			}
+		}
+		if clock.Advance(5 * time.Millisecond); i > 100 {
+			t.Fatal("it is not delivered")
+		}
+	}
+}
+
+func TestPostgresDealtAndStopped(t *testing.T) {
+	for name, stop := range map[string]func(s *sitting) error{
+		"stopping": func(s *sitting) error {
+			w := s.worker
+			w.Ready = false
+			_, err := s.Heartbeat(t.Context(), w)
+			return err
+		},
+		"retired": func(s *sitting) error { return s.Retire(t.Context(), s.worker.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			schema := server.Schema(t)
+			s, other := newSitting(t, schema), openPostgres(t, schema)
+			c := starting("w")
+			c.Messages[0].MaxAttempts = 1
+			commit(t, other, c)
+			<-s.Wake()
+			if err := stop(s); err != nil {
+				t.Fatal(err)
+			}
+			if got := claim(t, other, "another", 9); len(got) != 1 || got[0].ID != "of w" || got[0].Attempts != 1 {
+				t.Errorf("another claimed %+v", got)
+			}
+		})
+	}
+}
+
+func TestPostgresDealtAndGivenBack(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"), starting("b"), starting("c"))
+	<-s.Wake()
+	held := map[string]queue.Receipt{}
+	for _, r := range s.beat(t).Held {
+		held[r.ID] = r
+	}
+	if err := errors.Join(s.Return(t.Context(), held["of a"]), s.Ack(t.Context(), held["of b"]), s.Release(t.Context(), held["of c"], start.Add(time.Hour), nil)); err != nil {
+		t.Fatal(err)
+	}
+	if got := claim(t, other, "another", 9); len(got) != 1 || got[0].ID != "of a" {
+		t.Errorf("another claimed %+v", got)
+	}
+	if got := s.claim(t, 9); len(got) != 0 {
+		t.Errorf("then it claimed %+v", got)
+	}
+}
+
+func TestPostgresDealtAndNotClaimed(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("w"))
+	<-s.Wake()
+	s.beat(t)
+	if !s.hasEar(t) {
+		t.Error("after a heartbeat it is told no more")
+	}
+	s.beat(t)
+	if s.hasEar(t) {
+		t.Error("after two heartbeats it is told more")
+	}
+}
+
+func TestPostgresDealtAndUnknown(t *testing.T) {
+	schema := server.Schema(t)
+	s, other := newSitting(t, schema), openPostgres(t, schema)
+	commit(t, other, starting("a"))
+	<-s.Wake()
+	s.claim(t, 9)
+	var ear string
+	if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
+		t.Fatal(err)
+	}
+	told, err := sqlstore.Told(map[string]any{"id": "x", "token": "x", "kind": "Unheard", "created": start.UnixMicro() + 1e9, "body": []byte("{}")},
+		map[string]any{"id": "m", "token": "t", "kind": "StartWorkflow", "created": start.UnixMicro() + 1e9, "body": []byte(`{"workflow":"w"}`), "news": []int{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.db, "SELECT pg_notify($1, $2)", sqlstore.Channel(s.Store)+"_"+ear, s.worker.ID+"\n"+told)
+	<-s.Wake()
+	if got := s.claim(t, 1); len(got) != 1 || got[0].ID != "m" {
+		t.Errorf("delivered %+v", got)
+	}
+}
+
+func TestPostgresNotDealtToTheDeaf(t *testing.T) {
+	schema := server.Schema(t)
+	p := newPooler(t, 3)
+	p.careless = true
+	db, err := sql.Open("pgx", p.dsn()+"&default_query_exec_mode=exec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s := open(t, "", func(c *sqlstore.Config) { c.DB, c.Schema = db, schema })
+	w := queue.Worker{ID: "w", TTL: time.Hour, Ready: true}
+	if _, err := s.Heartbeat(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Wake() // it believes to listen
+	look := rawPostgres(t, schema)
+	for range 10 {
+		if _, err := s.Heartbeat(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		var ears int
+		if err := look.QueryRowContext(t.Context(), "SELECT count(ear) FROM workers").Scan(&ears); err != nil || ears > 0 {
+			t.Fatalf("%d ears, %v", ears, err)
+		}
+	}
+}
+
+func TestPostgresSilentConnection(t *testing.T) {
+	own := &pgtest.Server{Local: true}
+	t.Cleanup(own.Stop)
+	s := newSittingOn(t, own, own.Schema(t))
+	var pid int
+	if err := s.db.QueryRowContext(t.Context(), "SELECT pid FROM pg_locks WHERE locktype = 'advisory'").Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	for i := 0; s.hasEar(t); i++ {
+		if s.beat(t); i > 3 {
+			t.Fatal("it is still told")
+		}
+	}
+	for i := 0; i < 10; i++ {
+		s.beat(t)
+	}
+	s.awaitEar(t)
+}
