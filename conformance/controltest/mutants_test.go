@@ -38,7 +38,7 @@ func mutantsOfDelivery() []mutant.Mutation {
 			return c
 		})},
 		{Clause: "IR-09", Does: "gives what a dead worker held to two others", Hooks: sharing},
-		{Clause: "IR-09", Does: "takes a commit whatever version it was decided on", Also: []string{"IR-05", "OR-07", "TM-09", "TM-10"}, Hooks: commits(func(s persistence.Store, ctx context.Context, c *persistence.Commit) *persistence.Commit {
+		{Clause: "IR-09", Does: "takes a commit whatever version it was decided on", May: []string{"IR-05", "OR-07", "TM-09", "TM-10"}, Hooks: commits(func(s persistence.Store, ctx context.Context, c *persistence.Commit) *persistence.Commit {
 			if h, err := s.Summary(ctx, c.WorkflowID); err == nil && c.Expect > 0 {
 				c.Expect = h.Version
 			}
