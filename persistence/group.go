@@ -3,6 +3,7 @@ package persistence
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -10,14 +11,14 @@ import (
 
 // Group is group commit, once above all stores: commits that arrive while a
 // batch is in flight (as many as the store likes, see Pipelined) travel together
-// in the next. What another transaction blocks (see Trier) is taken out, and sent again
+// in the next, with those of the goroutines that could run when it leaves. What another transaction blocks (see Trier) is taken out, and sent again
 // beside the rest until it is blocked no more. Nothing is added when there is only one: no goroutine, no timer, no
 // delay. Safe for concurrent use.
 type Group struct {
 	send    func(ctx context.Context, commits []*Commit) []error
 	max     int
-	lanes   int    // batches that may be in flight
-	blocked *Group // sends what is blocked; nil: nothing ever is
+	lanes   func() int // batches that may be in flight
+	blocked *Group     // sends what is blocked; nil: nothing ever is
 
 	mu      sync.Mutex
 	busy    int // batches in flight
@@ -41,13 +42,14 @@ func NewGroup(store WorkflowStore, max int) *Group {
 	if max <= 0 {
 		max = 512
 	}
-	g := &Group{send: store.CommitBatch, max: max, lanes: 1}
+	one := func() int { return 1 }
+	g := &Group{send: store.CommitBatch, max: max, lanes: one}
 	if p, ok := store.(Pipelined); ok {
-		g.lanes = p.Batches()
+		g.lanes = p.Batches
 	}
 	if t, ok := store.(Trier); ok {
 		g.send = t.TryBatch
-		g.blocked = &Group{send: t.TryBatch, max: max, lanes: 1}
+		g.blocked = &Group{send: t.TryBatch, max: max, lanes: one}
 	}
 	return g
 }
@@ -77,7 +79,7 @@ func (g *Group) commit(ctx context.Context, c *Commit) error {
 	}
 	e := &groupEntry{commit: c, wake: make(chan bool, 1)}
 	g.mu.Lock()
-	if g.busy == g.lanes {
+	if g.busy >= g.lanes() {
 		g.waiting = append(g.waiting, e)
 		g.mu.Unlock()
 		if lead := g.await(ctx, e); !lead {
@@ -114,6 +116,8 @@ func (g *Group) await(ctx context.Context, e *groupEntry) bool {
 
 // lead sends one batch, which begins with the leader's own commit, and hands over.
 func (g *Group) lead(ctx context.Context, leader *groupEntry) {
+	// Whoever was told of a commit at the same time is about to come with the next.
+	runtime.Gosched()
 	g.mu.Lock()
 	n := min(len(g.waiting), g.max-1)
 	batch := append([]*groupEntry{leader}, g.waiting[:n]...)
@@ -131,7 +135,7 @@ func (g *Group) lead(ctx context.Context, leader *groupEntry) {
 	var errs []error
 	defer func() { // also when the store panics: the others must not wait for ever
 		g.mu.Lock()
-		if len(g.waiting) > 0 {
+		if len(g.waiting) > 0 && g.busy <= g.lanes() {
 			next := g.waiting[0]
 			g.waiting = g.waiting[1:] // no other batch takes it
 			next.wake <- leads

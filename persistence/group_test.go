@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,34 +69,100 @@ func TestGroupSendsWhatWaitedTogether(t *testing.T) {
 	})
 }
 
-// pipelined takes two batches at a time.
-type pipelined struct{ slowStore }
+// pipelined takes some batches at a time.
+type pipelined struct {
+	slowStore
+	takes atomic.Int64
+}
 
-func (*pipelined) Batches() int { return 2 }
+func (p *pipelined) Batches() int { return int(p.takes.Load()) }
+
+// commitInTurn commits n times, each when the one before is in flight or waits.
+func commitInTurn(t *testing.T, g *persistence.Group, wg *sync.WaitGroup, n int) {
+	for i := range n {
+		wg.Go(func() {
+			if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: fmt.Sprint(i)}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+	}
+}
 
 func TestGroupSendsBatchesSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &pipelined{}
+		store.takes.Store(2)
 		g := persistence.NewGroup(store, 4)
 		began := time.Now()
 		var wg sync.WaitGroup
-		for i := range 12 {
-			wg.Go(func() {
-				if err := g.Commit(t.Context(), &persistence.Commit{WorkflowID: fmt.Sprint(i)}); err != nil {
-					t.Error(err)
-				}
-			})
-			synctest.Wait()
-		}
+		commitInTurn(t, g, &wg, 10)
 		wg.Wait()
-		// Two alone, at once; then four with each that comes back; then the rest alone again.
-		if fmt.Sprint(store.batches) != "[1 1 4 4 1 1]" {
-			t.Errorf("batches of %v, want [1 1 4 4 1 1]", store.batches)
+		// Two alone, at once; then four with each that comes back.
+		if fmt.Sprint(store.batches) != "[1 1 4 4]" {
+			t.Errorf("batches of %v, want [1 1 4 4]", store.batches)
 		}
-		if took := time.Since(began); took != 3*time.Second {
+		if took := time.Since(began); took != 2*time.Second {
 			t.Errorf("they took %s", took)
 		}
 	})
+}
+
+func TestGroupAsksEachTimeHowManyBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &pipelined{}
+		g := persistence.NewGroup(store, 2)
+		var wg sync.WaitGroup
+		takes := func(n int64, want time.Duration) {
+			began := time.Now()
+			store.takes.Store(n)
+			commitInTurn(t, g, &wg, 2)
+			store.takes.Store(1)
+			commitInTurn(t, g, &wg, 4)
+			wg.Wait()
+			if took := time.Since(began); took != want {
+				t.Errorf("with %d at first they took %s, want %s", n, took, want)
+			}
+		}
+		takes(2, 3*time.Second) // two side by side, then two times two
+		takes(1, 4*time.Second) // one batch after the other
+		if fmt.Sprint(store.batches) != "[1 1 2 2 1 2 2 1]" {
+			t.Errorf("batches of %v, want [1 1 2 2 1 2 2 1]", store.batches)
+		}
+	})
+}
+
+// swift answers at once, and counts its batches.
+type swift struct {
+	persistence.WorkflowStore
+	batches int
+}
+
+func (s *swift) CommitBatch(_ context.Context, commits []*persistence.Commit) []error {
+	s.batches++
+	return make([]error, len(commits))
+}
+
+func TestGroupTakesAlongWhoIsAboutToCommit(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const rounds, committers = 100, 10
+	store := &swift{}
+	g := persistence.NewGroup(store, 0)
+	for range rounds {
+		var wg sync.WaitGroup
+		for range committers {
+			wg.Go(func() {
+				if err := g.Commit(t.Context(), &persistence.Commit{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	// Each alone would be 1,000. The runtime may interrupt a round anywhere.
+	if store.batches > 2*rounds {
+		t.Errorf("%d times %d goroutines that could commit at once needed %d batches", rounds, committers, store.batches)
+	}
 }
 
 func TestGroupWithdrawsACommitThatHasNotLeft(t *testing.T) {

@@ -9,9 +9,15 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// postgresBatches are in flight at a time: while one waits for the disk or is
-// written, the next is made here.
-const postgresBatches = 2
+// batches are in flight at a time: where a worker is, the next is made here while one
+// waits for the disk or is written. Elsewhere what waits is soon enough, and fewer are
+// cheaper for the server.
+func (p *postgres) batches() int {
+	if p.hands.empty() {
+		return 1
+	}
+	return 2
+}
 
 // plain reports that no commit depends on another of the batch: then all of them
 // are checked and written by statements over the set, in one round trip. The rest

@@ -105,6 +105,13 @@ func (h *hands) sit(worker string) bool {
 	return true
 }
 
+// empty reports that no worker is ready.
+func (h *hands) empty() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.of) == 0
+}
+
 // rise notes that a worker is not ready any more, and returns what it has not claimed.
 func (h *hands) rise(worker string) (left []dealtMessage) {
 	h.mu.Lock()

@@ -244,3 +244,25 @@ func TestPostgresSilentConnection(t *testing.T) {
 	}
 	s.awaitEar(t)
 }
+
+func TestPostgresBatchesAtATime(t *testing.T) {
+	s := openPostgres(t, server.Schema(t))
+	want := func(n int, when string) {
+		t.Helper()
+		if got := s.Batches(); got != n {
+			t.Errorf("%d batches at a time %s, want %d", got, when, n)
+		}
+	}
+	want(1, "without a worker")
+	w := queue.Worker{ID: "w", TTL: time.Hour, Ready: true}
+	for _, ready := range []bool{true, false} {
+		w.Ready = ready
+		if _, err := s.Heartbeat(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if ready {
+			want(2, "with a worker that is ready")
+		}
+	}
+	want(1, "with one that is stopping")
+}

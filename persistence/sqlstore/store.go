@@ -217,7 +217,7 @@ func (s *Store) MaxPayload() int64 { return s.cfg.MaxPayload }
 // Batches implements persistence.Pipelined. In a file there is one writer.
 func (s *Store) Batches() int {
 	if s.pg != nil {
-		return postgresBatches
+		return s.pg.batches()
 	}
 	return 1
 }
