@@ -9,14 +9,14 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// batches are in flight at a time: where a worker is, the next is made here while one
-// waits for the disk or is written. Elsewhere what waits is soon enough, and fewer are
-// cheaper for the server.
+// batches are in flight at a time: where the only worker is, the next is made while one
+// waits for the disk or is written. Where others keep the server busy too, larger ones
+// are cheaper for it.
 func (p *postgres) batches() int {
-	if p.hands.empty() {
-		return 1
+	if p.hands.alone() {
+		return 2
 	}
-	return 2
+	return 1
 }
 
 // plain reports that no commit depends on another of the batch: then all of them

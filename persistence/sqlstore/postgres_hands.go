@@ -22,6 +22,7 @@ type hands struct {
 	deaf    func()           // breaks the connection that listens there
 	proved  bool             // something that was told there was heard
 	unheard int              // echoes since then
+	others  bool             // other workers were live at the last heartbeat
 	of      map[string]*hand // by the stored form of the worker's id
 }
 
@@ -105,11 +106,11 @@ func (h *hands) sit(worker string) bool {
 	return true
 }
 
-// empty reports that no worker is ready.
-func (h *hands) empty() bool {
+// alone reports that a worker is ready here and, as far as known, no other is live.
+func (h *hands) alone() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.of) == 0
+	return len(h.of) > 0 && !h.others
 }
 
 // rise notes that a worker is not ready any more, and returns what it has not claimed.
@@ -185,8 +186,9 @@ func (h *hands) fill(worker string, full bool) bool {
 
 func (m *dealtMessage) receipt() queue.Receipt { return queue.Receipt{ID: m.ID, Token: m.Token} }
 
-// setEar has the row of a worker say whether it has an ear, and which.
-func (t *wtx) setEar(worker string) error {
+// setEar has the row of a worker say whether it has an ear, and which, and notes whether
+// there are others.
+func (t *wtx) setEar(worker string, now time.Time) error {
 	h := &t.pg.hands
 	h.mu.Lock()
 	ear := h.earOf(worker)
@@ -194,13 +196,19 @@ func (t *wtx) setEar(worker string) error {
 		hand.eared = ear != ""
 	}
 	h.mu.Unlock()
-	_, err := t.exec(stSetEar, worker, ear)
+	var others bool
+	err := t.row(stSetEar, worker, ear, micros(now)).Scan(&others)
+	if err == nil {
+		h.mu.Lock()
+		h.others = others
+		h.mu.Unlock()
+	}
 	return err
 }
 
 // setEar does what the next heartbeat does, now.
 func (s *Store) setEar(ctx context.Context, worker string) {
-	_ = s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.setEar(worker) })
+	_ = s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.setEar(worker, s.now()) })
 }
 
 // tellEcho has the connection that listens prove that it does.
@@ -232,7 +240,7 @@ func (s *Store) beatPostgres(tx *wtx, w queue.Worker) error {
 			return err
 		}
 	}
-	return tx.setEar(textForm(w.ID))
+	return tx.setEar(textForm(w.ID), s.now())
 }
 
 // sit notes that a worker is ready, and reports whether it was before.

@@ -246,7 +246,15 @@ func TestPostgresSilentConnection(t *testing.T) {
 }
 
 func TestPostgresBatchesAtATime(t *testing.T) {
-	s := openPostgres(t, server.Schema(t))
+	schema := server.Schema(t)
+	clock := stabilize.NewManualClock(start)
+	s, other := openPostgres(t, schema, onClock(clock)), openPostgres(t, schema, onClock(clock))
+	beat := func(s *sqlstore.Store, id string, ttl time.Duration, ready bool) {
+		t.Helper()
+		if _, err := s.Heartbeat(t.Context(), queue.Worker{ID: id, TTL: ttl, Ready: ready}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	want := func(n int, when string) {
 		t.Helper()
 		if got := s.Batches(); got != n {
@@ -254,15 +262,14 @@ func TestPostgresBatchesAtATime(t *testing.T) {
 		}
 	}
 	want(1, "without a worker")
-	w := queue.Worker{ID: "w", TTL: time.Hour, Ready: true}
-	for _, ready := range []bool{true, false} {
-		w.Ready = ready
-		if _, err := s.Heartbeat(t.Context(), w); err != nil {
-			t.Fatal(err)
-		}
-		if ready {
-			want(2, "with a worker that is ready")
-		}
-	}
-	want(1, "with one that is stopping")
+	beat(s, "w", time.Hour, true)
+	want(2, "with the only worker")
+	beat(other, "another", time.Minute, true)
+	beat(s, "w", time.Hour, true)
+	want(1, "beside another worker")
+	clock.Advance(time.Minute)
+	beat(s, "w", time.Hour, true)
+	want(2, "when the other's lease has lapsed")
+	beat(s, "w", time.Hour, false)
+	want(1, "when it is stopping")
 }

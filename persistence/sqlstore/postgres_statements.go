@@ -110,8 +110,10 @@ func postgresTexts() map[statement]string {
 			AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.workflow_id = w.id)
 			FOR UPDATE OF w SKIP LOCKED`,
 
-		stWorker:    `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
-		stSetEar:    `UPDATE {}workers SET ear = nullif($2::text, '') WHERE id = $1 AND ear IS DISTINCT FROM nullif($2::text, '')`,
+		stWorker: `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
+		stSetEar: `WITH ear AS (
+				UPDATE {}workers SET ear = nullif($2::text, '') WHERE id = $1 AND ear IS DISTINCT FROM nullif($2::text, ''))
+			SELECT EXISTS (SELECT FROM {}workers WHERE id <> $1 AND expires > $3)`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
 			WHERE id IN (SELECT id FROM {}messages WHERE worker = $2 ORDER BY id FOR UPDATE)`,
