@@ -3,7 +3,6 @@ package persistence
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -11,8 +10,9 @@ import (
 
 // Group is group commit, once above all stores: commits that arrive while a
 // batch is in flight (as many as the store likes, see Pipelined) travel together
-// in the next, with those of the goroutines that could run when it leaves. What another transaction blocks (see Trier) is taken out, and sent again
-// beside the rest until it is blocked no more. Nothing is added when there is only one: no goroutine, no timer, no
+// in the next, and so do those of goroutines that are about to commit. What another
+// transaction blocks (see Trier) is taken out, and sent again beside the rest until it
+// is blocked no more. Nothing is added when there is only one: no goroutine, no timer, no
 // delay. Safe for concurrent use.
 type Group struct {
 	send    func(ctx context.Context, commits []*Commit) []error
@@ -23,6 +23,7 @@ type Group struct {
 	mu      sync.Mutex
 	busy    int // batches in flight
 	waiting []*groupEntry
+	gather  courtesy
 	batches int64
 	commits int64
 }
@@ -36,20 +37,20 @@ type groupEntry struct {
 
 const leads, answered = true, false
 
-// NewGroup makes a Group over a store, with at most max commits in a batch; 0
+// NewGroup makes a Group over a store, with at most most commits in a batch; 0
 // means 512.
-func NewGroup(store WorkflowStore, max int) *Group {
-	if max <= 0 {
-		max = 512
+func NewGroup(store WorkflowStore, most int) *Group {
+	if most <= 0 {
+		most = 512
 	}
 	one := func() int { return 1 }
-	g := &Group{send: store.CommitBatch, max: max, lanes: one}
+	g := &Group{send: store.CommitBatch, max: most, lanes: one}
 	if p, ok := store.(Pipelined); ok {
-		g.lanes = p.Batches
+		g.lanes = func() int { return max(1, p.Batches()) }
 	}
 	if t, ok := store.(Trier); ok {
 		g.send = t.TryBatch
-		g.blocked = &Group{send: t.TryBatch, max: max, lanes: one}
+		g.blocked = &Group{send: t.TryBatch, max: most, lanes: one}
 	}
 	return g
 }
@@ -116,13 +117,18 @@ func (g *Group) await(ctx context.Context, e *groupEntry) bool {
 
 // lead sends one batch, which begins with the leader's own commit, and hands over.
 func (g *Group) lead(ctx context.Context, leader *groupEntry) {
-	// Whoever was told of a commit at the same time is about to come with the next.
-	runtime.Gosched()
 	g.mu.Lock()
+	if g.gather.due() {
+		g.mu.Unlock()
+		took := giveWay()
+		g.mu.Lock()
+		g.gather.took(took)
+	}
 	n := min(len(g.waiting), g.max-1)
 	batch := append([]*groupEntry{leader}, g.waiting[:n]...)
 	g.waiting = g.waiting[n:]
 	n++
+	g.gather.sent(n)
 	g.batches++
 	g.commits += int64(n)
 	g.mu.Unlock()

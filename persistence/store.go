@@ -108,8 +108,8 @@ type Limits interface {
 // Pipelined is an optional power of a WorkflowStore: applying batches side by side,
 // so that one is on its way while another is written.
 type Pipelined interface {
-	// Batches is how many are worth sending at a time now, from 1. It is asked before
-	// each, under a lock, and must not wait.
+	// Batches is how many are worth sending at a time now, from 1. It is asked again and
+	// again, under a lock, and must not wait.
 	Batches() int
 }
 
