@@ -15,8 +15,11 @@ type courtesy struct {
 	skips   int  // as were skipped when it last took long
 }
 
+// A turn is long that takes more than longTurn and perCommit for each commit that came
+// of it: deciding one takes about half of that.
 const (
 	longTurn  = time.Millisecond
+	perCommit = 100 * time.Microsecond
 	mostSkips = 1023
 )
 
@@ -31,10 +34,10 @@ func (c *courtesy) due() bool {
 	return true
 }
 
-// took notes how long it took. If that was long it is tried again later, each time twice
-// as late.
-func (c *courtesy) took(d time.Duration) {
-	if d < longTurn {
+// took notes how long a turn took, and how many commits came of it. If it was long the
+// next is later, each time twice as late.
+func (c *courtesy) took(d time.Duration, came int) {
+	if d <= longTurn+time.Duration(came)*perCommit {
 		c.skips = 0
 		return
 	}

@@ -1,9 +1,6 @@
 package persistence
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 func TestCourtesyAmongGoroutinesThatCompute(t *testing.T) {
 	var c courtesy
@@ -22,10 +19,10 @@ func TestCourtesyAmongGoroutinesThatCompute(t *testing.T) {
 		if got := waits(); got != want {
 			t.Fatalf("%d batches did without, want %d", got, want)
 		}
-		c.took(longTurn)
+		c.took(longTurn+perCommit+1, 1)
 	}
 	waits()
-	c.took(longTurn - time.Nanosecond)
+	c.took(longTurn+perCommit, 1)
 	if got := waits(); got != 0 {
 		t.Errorf("after a brief turn %d batches did without", got)
 	}

@@ -119,10 +119,11 @@ func (g *Group) await(ctx context.Context, e *groupEntry) bool {
 func (g *Group) lead(ctx context.Context, leader *groupEntry) {
 	g.mu.Lock()
 	if g.gather.due() {
+		waited := len(g.waiting)
 		g.mu.Unlock()
 		took := giveWay()
 		g.mu.Lock()
-		g.gather.took(took)
+		g.gather.took(took, len(g.waiting)-waited)
 	}
 	n := min(len(g.waiting), g.max-1)
 	batch := append([]*groupEntry{leader}, g.waiting[:n]...)
