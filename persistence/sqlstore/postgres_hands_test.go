@@ -270,6 +270,13 @@ func TestPostgresBatchesAtATime(t *testing.T) {
 	clock.Advance(time.Minute)
 	beat(s, "w", time.Hour, true)
 	want(2, "when the other's lease has lapsed")
+	beat(s, "x", time.Hour, true)
+	want(1, "with two workers here")
+	if err := s.Retire(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	beat(s, "w", time.Hour, true)
+	want(2, "when one of them has retired")
 	beat(s, "w", time.Hour, false)
 	want(1, "when it is stopping")
 }
