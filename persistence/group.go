@@ -20,12 +20,12 @@ type Group struct {
 	lanes   func() int // batches that may be in flight
 	blocked *Group     // sends what is blocked; nil: nothing ever is
 
-	mu      sync.Mutex
-	busy    int // batches in flight
-	waiting []*groupEntry
-	gather  courtesy
-	batches int64
-	commits int64
+	mu       sync.Mutex
+	busy     int // batches in flight
+	waiting  []*groupEntry
+	courtesy courtesy
+	batches  int64
+	commits  int64
 }
 
 type groupEntry struct {
@@ -37,20 +37,20 @@ type groupEntry struct {
 
 const leads, answered = true, false
 
-// NewGroup makes a Group over a store, with at most most commits in a batch; 0
+// NewGroup makes a Group over a store, with at most limit commits in a batch; 0
 // means 512.
-func NewGroup(store WorkflowStore, most int) *Group {
-	if most <= 0 {
-		most = 512
+func NewGroup(store WorkflowStore, limit int) *Group {
+	if limit <= 0 {
+		limit = 512
 	}
 	one := func() int { return 1 }
-	g := &Group{send: store.CommitBatch, max: most, lanes: one}
+	g := &Group{send: store.CommitBatch, max: limit, lanes: one}
 	if p, ok := store.(Pipelined); ok {
 		g.lanes = func() int { return max(1, p.Batches()) }
 	}
 	if t, ok := store.(Trier); ok {
 		g.send = t.TryBatch
-		g.blocked = &Group{send: t.TryBatch, max: most, lanes: one}
+		g.blocked = &Group{send: t.TryBatch, max: limit, lanes: one}
 	}
 	return g
 }
@@ -118,18 +118,18 @@ func (g *Group) await(ctx context.Context, e *groupEntry) bool {
 // lead sends one batch, which begins with the leader's own commit, and hands over.
 func (g *Group) lead(ctx context.Context, leader *groupEntry) {
 	g.mu.Lock()
-	if g.gather.due() {
+	if g.courtesy.due() {
 		waited := len(g.waiting)
 		g.mu.Unlock()
 		took := giveWay()
 		g.mu.Lock()
-		g.gather.took(took, len(g.waiting)-waited)
+		g.courtesy.took(took, len(g.waiting)-waited)
 	}
 	n := min(len(g.waiting), g.max-1)
 	batch := append([]*groupEntry{leader}, g.waiting[:n]...)
 	g.waiting = g.waiting[n:]
 	n++
-	g.gather.sent(n)
+	g.courtesy.sent(n)
 	g.batches++
 	g.commits += int64(n)
 	g.mu.Unlock()

@@ -136,31 +136,36 @@ func TestGroupAsksEachTimeHowManyBatches(t *testing.T) {
 // swift answers at once, and counts its batches.
 type swift struct {
 	persistence.WorkflowStore
+	waits   bool // others run meanwhile, as while one waits for a disk
 	batches int
 }
 
 func (s *swift) CommitBatch(_ context.Context, commits []*persistence.Commit) []error {
 	s.batches++
-	runtime.Gosched() // as who waits for a disk
+	if s.waits {
+		runtime.Gosched()
+	}
 	return make([]error, len(commits))
 }
 
 func TestGroupTakesAlongWhoIsAboutToCommit(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const rounds, committers = 100, 10
-	store := &swift{}
-	g := persistence.NewGroup(store, 0)
-	for range rounds {
-		var wg sync.WaitGroup
-		for range committers {
-			wg.Go(func() {
-				if err := g.Commit(t.Context(), &persistence.Commit{}); err != nil {
-					t.Error(err)
-				}
-			})
+	store := &swift{waits: true}
+	synctest.Test(t, func(t *testing.T) { // where no turn is long
+		g := persistence.NewGroup(store, 0)
+		for range rounds {
+			var wg sync.WaitGroup
+			for range committers {
+				wg.Go(func() {
+					if err := g.Commit(t.Context(), &persistence.Commit{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
 		}
-		wg.Wait()
-	}
+	})
 	// The first alone and the others behind it would be 200. The runtime may interrupt a
 	// round anywhere.
 	if store.batches > rounds*3/2 {
@@ -168,16 +173,9 @@ func TestGroupTakesAlongWhoIsAboutToCommit(t *testing.T) {
 	}
 }
 
-// still is swift, and lets nobody run.
-type still struct{ persistence.WorkflowStore }
-
-func (still) CommitBatch(_ context.Context, commits []*persistence.Commit) []error {
-	return make([]error, len(commits))
-}
-
 func TestGroupDoesNotGiveWayForOneThatCommitsAlone(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	g := persistence.NewGroup(still{}, 0)
+	g := persistence.NewGroup(&swift{}, 0)
 	turns := 0
 	var stop atomic.Bool
 	var wg sync.WaitGroup

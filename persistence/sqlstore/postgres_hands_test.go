@@ -61,15 +61,9 @@ func TestPostgresDealtLongAgo(t *testing.T) {
 func TestPostgresDealtAgain(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
-	ear := func() (ear string) {
-		if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
-			t.Fatal(err)
-		}
-		return ear
-	}
-	first := ear()
+	first := s.ear(t)
 	s.deafen(t, first)
-	for ear() == first {
+	for s.ear(t) == first {
 	}
 	commit(t, other, starting("w"))
 	if !s.isLeased(t, "w") {
@@ -78,6 +72,14 @@ func TestPostgresDealtAgain(t *testing.T) {
 	for got := []queue.Delivery(nil); len(got) == 0; got = s.claim(t, 9) {
 		<-s.Wake()
 	}
+}
+
+func (s *sitting) ear(t *testing.T) (ear string) {
+	t.Helper()
+	if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers WHERE id = $1", s.worker.ID).Scan(&ear); err != nil {
+		t.Fatal(err)
+	}
+	return ear
 }
 
 func (s *sitting) deafen(t *testing.T, ear string) {
@@ -179,16 +181,12 @@ func TestPostgresDealtAndUnknown(t *testing.T) {
 	commit(t, other, starting("a"))
 	<-s.Wake()
 	s.claim(t, 9)
-	var ear string
-	if err := s.db.QueryRowContext(t.Context(), "SELECT ear FROM workers").Scan(&ear); err != nil {
-		t.Fatal(err)
-	}
 	told, err := sqlstore.Told(map[string]any{"id": "x", "token": "x", "kind": "Unheard", "created": start.UnixMicro() + 1e9, "body": []byte("{}")},
 		map[string]any{"id": "m", "token": "t", "kind": "StartWorkflow", "created": start.UnixMicro() + 1e9, "body": []byte(`{"workflow":"w"}`), "news": []int{1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, s.db, "SELECT pg_notify($1, $2)", sqlstore.Channel(s.Store)+"_"+ear, s.worker.ID+"\n"+told)
+	run(t, s.db, "SELECT pg_notify($1, $2)", sqlstore.Channel(s.Store)+"_"+s.ear(t), s.worker.ID+"\n"+told)
 	<-s.Wake()
 	if got := s.claim(t, 1); len(got) != 1 || got[0].ID != "m" {
 		t.Errorf("delivered %+v", got)
@@ -262,6 +260,13 @@ func TestPostgresBatchesAtATime(t *testing.T) {
 		}
 	}
 	want(1, "without a worker")
+	db := rawPostgres(t, schema)
+	run(t, db, "ALTER TABLE workers RENAME TO away")
+	if _, err := s.Heartbeat(t.Context(), queue.Worker{ID: "w", TTL: time.Hour, Ready: true}); err == nil {
+		t.Fatal("a heartbeat did without the table of the workers")
+	}
+	want(1, "when the first heartbeat failed")
+	run(t, db, "ALTER TABLE away RENAME TO workers")
 	beat(s, "w", time.Hour, true)
 	want(2, "with the only worker")
 	beat(other, "another", time.Minute, true)
