@@ -74,10 +74,11 @@ func (d *Delivery) Receipt() Receipt { return Receipt{ID: d.ID, Token: d.Token} 
 type Worker struct {
 	ID  string        // unique per process start
 	TTL time.Duration // how long its leases outlive its last Claim or Heartbeat, to the microsecond
-	// Ready says, in a Heartbeat, that the worker claims whenever Wake tells it to: from
-	// then on, until one that says otherwise, a store may lease it messages that it has not
-	// claimed yet. They are held from then on, and its next claims deliver them, in their
-	// room.
+	// Ready says, in a Heartbeat, that the worker claims whenever Wake tells it to, and at
+	// once again when that filled more than one place for work and it has more. From then
+	// on, until one that says otherwise, a store may tell it alone of what is claimable, and
+	// lease it messages that it has not claimed yet. They are held from then on, and its next
+	// claims deliver them, in their room.
 	Ready bool
 }
 

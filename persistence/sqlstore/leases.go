@@ -119,6 +119,10 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	if !w.Ready {
 		s.rise(ctx, w.ID)
 	}
+	settle := func(error) {}
+	if s.pg != nil {
+		settle = s.pg.hands.change(textForm(w.ID))
+	}
 	var held queue.Leases
 	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
 		held = queue.Leases{}
@@ -145,6 +149,7 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 		}
 		return rows.Err()
 	})
+	settle(err)
 	if err != nil {
 		if !known {
 			s.rise(ctx, w.ID)

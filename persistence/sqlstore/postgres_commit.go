@@ -173,7 +173,7 @@ func (set *commitSet) write(b *pgx.Batch, pg *postgres, w *writes, judge bool, w
 	moves := len(c.commit)+len(h.commit) > 0
 	variant := writing{judged: judge, messages: len(a.commit) > 0}
 	messages := func(tokens []string, workersOrTold any) []any {
-		return []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, tokens, a.most, a.body, pg.channel, set.now, pg.self, workersOrTold, len(set.parts) == 1}
+		return []any{a.commit, a.id, a.kind, a.lane, a.workflow, a.due, a.worker, tokens, a.most, a.body, pg.channel, set.now, pg.self, pg.hands.own(), workersOrTold, len(set.parts) == 1}
 	}
 	free := func(row pgx.Row) error {
 		var claimable bool

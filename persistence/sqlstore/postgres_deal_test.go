@@ -268,11 +268,6 @@ func TestPostgresManyAreNotDealt(t *testing.T) {
 	}
 }
 
-// What a worker was dealt beyond its room it gives back, and it is dealt no more until it
-// has some.
-// What lay in its hand for as long as its lease lasts is not delivered: it may be another's.
-// A worker whose connection breaks is dealt nothing until it listens again.
-// deafen breaks the connection that listens with an ear.
 // With nothing in between the worker of a process that is dead is not dealt anything.
 func TestPostgresNotDealtToTheDead(t *testing.T) {
 	schema := server.Schema(t)
@@ -309,14 +304,6 @@ func TestPostgresDealtToAll(t *testing.T) {
 	}
 }
 
-// A worker that is dealt one workflow after the other finds what else there is.
-// A worker that stops or retires gives back at once what it has not claimed, untouched.
-// What was given back before it was claimed is not delivered any more.
-// A worker that does not claim what it is dealt is dealt no more after two heartbeats.
-// A message that cannot be understood takes no room, and the rest is delivered.
-// A connection that does not hear is dealt nothing: one from a pooler that nobody told the
-// store of.
-// A connection that has fallen silent is dealt nothing soon, and is made anew.
 // Who may only read the tables sees no ears: who knows one can have its worker run tasks.
 func TestPostgresEarsAreNotForReaders(t *testing.T) {
 	schema := server.Schema(t)
@@ -365,7 +352,7 @@ func TestPostgresDealtInSecret(t *testing.T) {
 	}
 	commit(t, other, starting("w"))
 	commit(t, other, creation("v"))
-	commit(t, other, &persistence.Commit{WorkflowID: "v", Expect: 1, Messages: []queue.Outgoing{message("m", "v")}})
+	commit(t, s.Store, &persistence.Commit{WorkflowID: "v", Expect: 1, Messages: []queue.Outgoing{message("m", "v")}})
 	n, err := conn.WaitForNotification(t.Context())
 	if err != nil {
 		t.Fatal(err)

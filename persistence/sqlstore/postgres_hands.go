@@ -28,10 +28,15 @@ type hands struct {
 
 // hand is the one of a worker that is ready.
 type hand struct {
-	full  bool // the last claim left no room: more is not wanted
-	eared bool // others are told that it has an ear
-	left  []dealtMessage
-	stale bool // some of them were left at the last heartbeat
+	left   []dealtMessage
+	told   bool  // of these, or of something free, since the last claim
+	stale  bool  // told, and the last heartbeat found it so already
+	owes   int   // how often it was told alone of what it may not have taken
+	passed int   // of these, those that a transaction under way tells everybody of
+	filled bool  // the last claim left no room
+	full   bool  // the last claim left no room, and none follows at once: more is not wanted
+	eared  bool  // its row says that it has an ear
+	since  int64 // when a claim changed that, in microseconds
 }
 
 // A connection that lets so many echoes go unheard is dealt nothing, and is broken: it may
@@ -100,9 +105,9 @@ func (h *hands) sit(worker string) bool {
 		h.of[worker] = &hand{}
 		return false
 	}
-	// It does not claim what it was dealt.
-	its.full = its.full || its.stale && len(its.left) > 0
-	its.stale = len(its.left) > 0
+	// It does not claim, whatever it is told.
+	its.full = its.full || its.stale && its.told
+	its.stale = its.told
 	return true
 }
 
@@ -113,26 +118,23 @@ func (h *hands) alone() bool {
 	return len(h.of) > 0 && !h.others
 }
 
-// rise notes that a worker is not ready any more, and returns what it has not claimed.
-func (h *hands) rise(worker string) (left []dealtMessage) {
+// rise notes that a worker is not ready any more, and returns what it has not claimed, and
+// whether it was told alone of something else.
+func (h *hands) rise(worker string) (left []dealtMessage, owes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if hand := h.of[worker]; hand != nil {
-		left = hand.left
+		left, owes = hand.left, hand.owes > 0
 		delete(h.of, worker)
 	}
-	return left
+	return left, owes
 }
 
 // take puts what a notification tells into the hand of its worker, and reports whether it
 // has one here. What is told to nobody, or cannot be understood, its worker hands back as
 // what is leased to it without its knowing.
-func (h *hands) take(told string) bool {
-	worker, text, ok := strings.Cut(told, "\n")
-	if !ok {
-		return false
-	}
-	list, err := dealt(text)
+func (h *hands) take(worker, told string) bool {
+	list, err := dealt(told)
 	if err != nil {
 		return false
 	}
@@ -142,8 +144,25 @@ func (h *hands) take(told string) bool {
 	if hand == nil {
 		return false
 	}
-	hand.left = append(hand.left, list...)
+	hand.left, hand.told = append(hand.left, list...), true
 	return true
+}
+
+// tell notes that whoever is ready here was told of something free, and nobody else.
+func (h *hands) tell() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, hand := range h.of {
+		hand.told = true
+		hand.owes++
+	}
+}
+
+// own is the ear of this process.
+func (h *hands) own() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ear
 }
 
 // play takes what is in a worker's hand.
@@ -151,7 +170,7 @@ func (h *hands) play(worker string) (list []dealtMessage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if hand := h.of[worker]; hand != nil {
-		list, hand.left, hand.stale = hand.left, nil, false
+		list, hand.left, hand.told, hand.stale = hand.left, nil, false, false
 	}
 	return list
 }
@@ -172,43 +191,89 @@ func (s *Store) forgetDealt(receipts ...queue.Receipt) {
 	}
 }
 
-// fill notes whether a claim left room, and reports that the worker must be told no more.
-func (h *hands) fill(worker string, full bool) bool {
+// leastEarless is for how long a worker has no ear when a claim took it.
+const leastEarless = 100 * time.Millisecond
+
+// fill notes what a claim left of the room that was asked for, and reports whether the
+// worker's row has to say something else of its ear.
+func (h *hands) fill(worker string, asked, left queue.Room, now int64) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hand := h.of[worker]
 	if hand == nil {
 		return false
 	}
-	hand.full = full
-	return full && hand.eared
+	// Of several places for work it asks for some only, and again at once when they are
+	// filled (queue.Worker.Ready).
+	hand.full = left.Control <= 0 || left.Work <= 0 && (asked.Work <= 1 || hand.filled)
+	hand.filled = left.Control <= 0 || left.Work <= 0
+	switch {
+	case hand.full: // a batch that saw the ear may come to its end after it was taken
+		changed = hand.eared || hand.owes > 0
+	case !hand.eared:
+		changed = h.earOf(worker) != "" && (now-hand.since >= leastEarless.Microseconds() || now < hand.since)
+	}
+	if changed {
+		hand.since = now
+	}
+	if !hand.filled && !hand.told {
+		hand.owes = 0
+	}
+	return changed
 }
 
 func (m *dealtMessage) receipt() queue.Receipt { return queue.Receipt{ID: m.ID, Token: m.Token} }
 
 // setEar has the row of a worker say whether it has an ear, and which, and notes whether
-// there are others.
+// there are others. They are told of what is free if it is full and was told alone; what
+// cannot be seen yet it is told of later, and tells then.
 func (t *wtx) setEar(worker string, now time.Time) error {
 	h := &t.pg.hands
 	h.mu.Lock()
-	ear := h.earOf(worker)
+	ear, owes := h.earOf(worker), false
 	if hand := h.of[worker]; hand != nil {
-		hand.eared = ear != ""
+		hand.eared, hand.passed = ear != "", 0
+		if hand.full {
+			hand.passed = hand.owes
+		}
+		owes = hand.passed > 0
 	}
 	h.mu.Unlock()
-	var others bool
-	err := t.row(stSetEar, worker, ear, micros(now)).Scan(&others)
-	if err == nil {
-		h.mu.Lock()
-		h.others = others
-		h.mu.Unlock()
+	var others, free bool
+	if err := t.row(stSetEar, worker, ear, micros(now), owes).Scan(&others, &free); err != nil {
+		return err
 	}
-	return err
+	h.mu.Lock()
+	h.others = others
+	h.mu.Unlock()
+	return t.notify(free)
+}
+
+// change is called before a transaction with setEar, and what it returns with its outcome.
+func (h *hands) change(worker string) (settle func(error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hand := h.of[worker]
+	if hand == nil {
+		return func(error) {}
+	}
+	before := hand.eared
+	return func(err error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if err != nil {
+			hand.eared = before
+		} else {
+			hand.owes = max(hand.owes-hand.passed, 0)
+		}
+		hand.passed = 0
+	}
 }
 
 // setEar does what the next heartbeat does, now.
 func (s *Store) setEar(ctx context.Context, worker string) {
-	_ = s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.setEar(worker, s.now()) })
+	settle := s.pg.hands.change(worker)
+	settle(s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.setEar(worker, s.now()) }))
 }
 
 // tellEcho has the connection that listens prove that it does.
@@ -221,14 +286,18 @@ func (t *wtx) tellEcho() error {
 	return err
 }
 
-// hearDealt is what is done with a notification for this process alone.
-func (s *Store) hearDealt(ctx context.Context, told string) {
+// hearAlone is what is done with a notification for this process alone.
+func (s *Store) hearAlone(ctx context.Context, told string) {
 	h := &s.pg.hands
 	if told == "" {
 		for _, worker := range h.heard() {
 			go s.setEar(ctx, worker) // it may have to wait for a connection
 		}
-	} else if h.take(told) {
+	} else if worker, deal, ok := strings.Cut(told, "\n"); !ok {
+		s.pg.told.Store(true) // the claim that finds it told asks the database
+		h.tell()
+		s.hint()
+	} else if h.take(worker, deal) {
 		s.hint()
 	}
 }
@@ -253,8 +322,12 @@ func (s *Store) rise(ctx context.Context, worker string) {
 	if s.pg == nil {
 		return
 	}
-	for _, m := range s.pg.hands.rise(textForm(worker)) {
+	left, owes := s.pg.hands.rise(textForm(worker))
+	for _, m := range left {
 		s.giveBack(ctx, m)
+	}
+	if owes {
+		_ = s.write(ctx, "heartbeat", func(tx *wtx) error { return tx.notify(true) }) // or they poll
 	}
 }
 
@@ -310,9 +383,9 @@ const mostUnasked = 20 * time.Millisecond
 // claimPostgres delivers what the worker was dealt, and asks the database unless it has
 // just been asked.
 func (s *Store) claimPostgres(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
-	now, asked := micros(s.now()), s.pg.asked.Load()
+	now, before, asked := micros(s.now()), s.pg.asked.Load(), room
 	got := s.claimDealt(ctx, w, &room)
-	if len(got) == 0 || s.pg.told.Load() || now-asked >= mostUnasked.Microseconds() || now < asked {
+	if len(got) == 0 || s.pg.told.Load() || now-before >= mostUnasked.Microseconds() || now < before {
 		stored, err := s.claimStored(ctx, w, room)
 		switch {
 		case err == nil:
@@ -327,7 +400,7 @@ func (s *Store) claimPostgres(ctx context.Context, w queue.Worker, room queue.Ro
 			s.ping(true) // asked again by the next claim, which says what is wrong
 		}
 	}
-	if worker := textForm(w.ID); s.pg.hands.fill(worker, min(room.Work, room.Control) <= 0) {
+	if worker := textForm(w.ID); s.pg.hands.fill(worker, asked, room, now) {
 		s.setEar(ctx, worker)
 	}
 	return got, nil

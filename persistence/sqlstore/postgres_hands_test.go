@@ -14,6 +14,8 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
+// What a worker was dealt beyond its room it gives back, and it is dealt no more until it
+// has some.
 func TestPostgresDealtBeyondTheRoom(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
@@ -43,6 +45,7 @@ func TestPostgresDealtBeyondTheRoom(t *testing.T) {
 	}
 }
 
+// What lay in its hand for as long as its lease lasts is not delivered: it may be another's.
 func TestPostgresDealtLongAgo(t *testing.T) {
 	schema := server.Schema(t)
 	clock := stabilize.NewManualClock(start)
@@ -58,6 +61,7 @@ func TestPostgresDealtLongAgo(t *testing.T) {
 	}
 }
 
+// A worker whose connection breaks is dealt nothing until it listens again.
 func TestPostgresDealtAgain(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
@@ -82,6 +86,7 @@ func (s *sitting) ear(t *testing.T) (ear string) {
 	return ear
 }
 
+// deafen breaks the connection that listens with an ear.
 func (s *sitting) deafen(t *testing.T, ear string) {
 	t.Helper()
 	run(t, s.db, `SELECT pg_terminate_backend(pid) FROM pg_locks, hashtextextended($1, 0) h
@@ -89,6 +94,7 @@ func (s *sitting) deafen(t *testing.T, ear string) {
 			AND classid::bigint = (h >> 32) & 4294967295 AND objid::bigint = h & 4294967295`, ear)
 }
 
+// A worker that is dealt one workflow after the other finds what else there is.
 func TestPostgresDealtBesideTheRest(t *testing.T) {
 	schema := server.Schema(t)
 	clock := stabilize.NewManualClock(start)
@@ -113,6 +119,7 @@ func TestPostgresDealtBesideTheRest(t *testing.T) {
 	}
 }
 
+// A worker that stops or retires gives back at once what it has not claimed, untouched.
 func TestPostgresDealtAndStopped(t *testing.T) {
 	for name, stop := range map[string]func(s *sitting) error{
 		"stopping": func(s *sitting) error {
@@ -140,6 +147,7 @@ func TestPostgresDealtAndStopped(t *testing.T) {
 	}
 }
 
+// What was given back before it was claimed is not delivered any more.
 func TestPostgresDealtAndGivenBack(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
@@ -160,6 +168,7 @@ func TestPostgresDealtAndGivenBack(t *testing.T) {
 	}
 }
 
+// A worker that does not claim what it is dealt is dealt no more after two heartbeats.
 func TestPostgresDealtAndNotClaimed(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
@@ -175,6 +184,7 @@ func TestPostgresDealtAndNotClaimed(t *testing.T) {
 	}
 }
 
+// A message that cannot be understood takes no room, and the rest is delivered.
 func TestPostgresDealtAndUnknown(t *testing.T) {
 	schema := server.Schema(t)
 	s, other := newSitting(t, schema), openPostgres(t, schema)
@@ -193,6 +203,8 @@ func TestPostgresDealtAndUnknown(t *testing.T) {
 	}
 }
 
+// A connection that does not hear is dealt nothing: one from a pooler that nobody told the
+// store of.
 func TestPostgresNotDealtToTheDeaf(t *testing.T) {
 	schema := server.Schema(t)
 	p := newPooler(t, 3)
@@ -220,6 +232,7 @@ func TestPostgresNotDealtToTheDeaf(t *testing.T) {
 	}
 }
 
+// A connection that has fallen silent is dealt nothing soon, and is made anew.
 func TestPostgresSilentConnection(t *testing.T) {
 	own := &pgtest.Server{Local: true}
 	t.Cleanup(own.Stop)

@@ -118,7 +118,7 @@ func (p *postgres) hearOn(ctx context.Context, s *Store, config *pgx.ConnConfig)
 		if n.Channel == p.channel {
 			s.ping(n.Payload != p.self)
 		} else {
-			s.hearDealt(ctx, n.Payload)
+			s.hearAlone(ctx, n.Payload)
 		}
 	}
 }

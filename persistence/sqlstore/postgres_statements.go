@@ -113,7 +113,8 @@ func postgresTexts() map[statement]string {
 		stWorker: `SELECT fence, expires FROM {}workers WHERE id = ? FOR NO KEY UPDATE`,
 		stSetEar: `WITH ear AS (
 				UPDATE {}workers SET ear = nullif($2::text, '') WHERE id = $1 AND ear IS DISTINCT FROM nullif($2::text, ''))
-			SELECT EXISTS (SELECT FROM {}workers WHERE id <> $1 AND expires > $3)`,
+			SELECT EXISTS (SELECT FROM {}workers WHERE id <> $1 AND expires > $3),
+				$4::bool AND EXISTS (SELECT FROM {}messages WHERE worker IS NULL AND lane IN (0, 1) AND due <= $3 AND attempts < max_attempts)`,
 		stAddWorker: `INSERT INTO {}workers (id, expires) VALUES (?, ?) RETURNING fence`,
 		stHandOver: `UPDATE {}messages SET worker = $1
 			WHERE id IN (SELECT id FROM {}messages WHERE worker = $2 ORDER BY id FOR UPDATE)`,

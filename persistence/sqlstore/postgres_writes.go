@@ -39,7 +39,7 @@ const (
 	stageParameters   = " s.commit:int[] s.workflow:text[] s.id:text[] s.version:bigint[] s.ref:text[] s.round:bigint[] s.position:bigint[] s.body:bytea[]"
 	headerParameters  = " header:bytea[]"
 	messageParameters = " m.commit:int[] m.id:text[] m.kind:text[] m.lane:smallint[] m.workflow:text[] m.due:bigint[] m.worker:text[] m.token:text[] m.most:bigint[] m.body:bytea[]" +
-		" channel:text now:bigint self:text workers:text[] last:bool"
+		" channel:text now:bigint self:text own:text workers:text[] last:bool"
 )
 
 // fill puts the parameters where their names stand in <>, and what depends on the way.
@@ -98,7 +98,7 @@ func (w writing) begin() string {
 	// The server's own lock on its notifications is waited for by whoever tells.
 	tell := told
 	if w.dealt {
-		tell = strings.Replace(told, "added.free AND <last>", "<last>", 1)
+		tell = strings.Replace(told, "added.free > 0 AND <last>", "<last>", 1)
 	}
 	return w.fill("WITH "+workers+", "+strings.ReplaceAll(text, "{locked}", afterWorkers)+", "+
 		strings.NewReplacer("{after}", "(SELECT count(*) FROM created) >= 0", "{lessee}", lessee).Replace(added)+
@@ -170,7 +170,9 @@ func (w writing) move() string {
 		" SELECT 1 / ("+complete+" AND added.n = {all m})::int, "+told, parameters+messageParameters)
 }
 
-// The messages, some of which are born leased.
+// The messages, some of which are born leased. Of what is free one worker that is ready and
+// listens is told, or one for every 64: it takes all that there is room for, and tells all
+// others if that was not enough (decision 0027). If there is none, everybody is told.
 const (
 	lockedWorkers = `k AS MATERIALIZED (SELECT fence, id FROM {}workers WHERE id = ANY(<workers>) AND expires > <now> FOR KEY SHARE)`
 	lessee        = "k.id = m.worker"
@@ -184,9 +186,15 @@ const (
 			LEFT JOIN k ON {lessee}
 			WHERE {left m} AND {after} AND NOT EXISTS (SELECT FROM {}dead_letters d WHERE d.id = m.id) ORDER BY m.item
 			RETURNING worker IS NULL AND due <= <now> AS free),
-		added AS MATERIALIZED (SELECT count(*) AS n, coalesce(bool_or(free), false) AS free FROM stored)`
-	told = `added.free, CASE WHEN added.free THEN pg_notify(<channel>, <self>) END,
-		CASE WHEN added.free AND <last> THEN set_config('lock_timeout', '0', true) END FROM added`
+		added AS MATERIALIZED (SELECT count(*) AS n, count(*) FILTER (WHERE free) AS free FROM stored),
+		told AS MATERIALIZED (
+			SELECT ear FROM (
+				SELECT ear FROM {}workers WHERE ear <> <own> AND expires > <now> ORDER BY random() LIMIT (SELECT free / 64 + 3 FROM added)) lot
+			WHERE ` + listens + ` LIMIT (SELECT (free + 63) / 64 FROM added))`
+	told = `added.free > 0, CASE WHEN added.free > 0 THEN (
+			SELECT count(pg_notify(<channel> || place, <self>)::text) FROM (
+				SELECT '_' || ear FROM told UNION ALL SELECT '' WHERE NOT EXISTS (SELECT FROM told)) n (place)) END,
+		CASE WHEN added.free > 0 AND <last> THEN set_config('lock_timeout', '0', true) END FROM added`
 )
 
 // One of the workers that are ready and listen, if there is one: nobody can share the lock of its
@@ -195,7 +203,8 @@ const (
 	readyWorker = `lot AS MATERIALIZED (SELECT fence FROM {}workers WHERE ear IS NOT NULL AND expires > <now> ORDER BY random() LIMIT 3),
 		k AS MATERIALIZED (SELECT fence, id, ear FROM {}workers
 			WHERE fence IN (SELECT fence FROM lot) AND ear IS NOT NULL AND expires > <now>
-				AND NOT pg_try_advisory_xact_lock_shared(hashtextextended(ear, 0))
+				AND ` + listens + `
 			ORDER BY random() LIMIT 1 FOR KEY SHARE SKIP LOCKED)`
+	listens   = `NOT pg_try_advisory_xact_lock_shared(hashtextextended(ear, 0))`
 	tellDealt = `(SELECT count(pg_notify(<channel> || '_' || ear, id || E'\n' || <told>)::text) FROM k) >= 0`
 )
