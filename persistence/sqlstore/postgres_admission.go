@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"database/sql"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,4 +95,54 @@ func keyLocks(pg *postgres, keys []string) []int64 {
 	}
 	slices.Sort(locks)
 	return slices.Compact(locks)
+}
+
+// placesPostgres is places in pages: a result is read to its end, however little
+// of it is wanted.
+func (b *batch) placesPostgres(key string, waiting bool, fn func(seq int64, counts bool) bool) error {
+	after := int64(0)
+	for {
+		page, err := b.placesAfter(key, waiting, after)
+		if err != nil {
+			return err
+		}
+		for _, p := range page {
+			ok, err := counts(p.workflow, p.status, waiting)
+			if err != nil {
+				return err
+			}
+			if !fn(p.seq, ok) {
+				return nil
+			}
+			after = p.seq
+		}
+		if len(page) < placesPage {
+			return nil
+		}
+	}
+}
+
+// placesPage is how many rows stPlaces returns at most.
+const placesPage = 200
+
+type place struct {
+	seq      int64
+	workflow string
+	status   sql.NullString
+}
+
+func (b *batch) placesAfter(key string, waiting bool, after int64) (page []place, err error) {
+	rows, err := b.tx.query(stPlaces, key, waiting, after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.seq, &p.workflow, &p.status); err != nil {
+			return nil, err
+		}
+		page = append(page, p)
+	}
+	return page, rows.Err()
 }

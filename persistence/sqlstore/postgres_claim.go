@@ -3,8 +3,8 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,6 +12,76 @@ import (
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
+
+// mostUnasked is for how long a worker that is dealt one workflow after the other does
+// without asking the database what else there is.
+const mostUnasked = 20 * time.Millisecond
+
+// claimPostgres delivers what the worker was dealt, and asks the database unless it has
+// just been asked.
+func (s *Store) claimPostgres(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
+	now, before, asked := micros(s.now()), s.pg.asked.Load(), room
+	got := s.claimDealt(ctx, w, &room)
+	if len(got) == 0 || s.pg.told.Load() || now-before >= mostUnasked.Microseconds() || now < before {
+		stored, err := s.claimStored(ctx, w, room)
+		switch {
+		case err == nil:
+			s.pg.asked.Store(now)
+			for i := range stored {
+				*roomOf(&room, queue.LaneOf(stored[i].Message))--
+			}
+			got = append(got, stored...)
+		case len(got) == 0:
+			return nil, err
+		default:
+			s.ping(true) // asked again by the next claim, which says what is wrong
+		}
+	}
+	if worker := textForm(w.ID); s.pg.hands.fill(worker, asked, room, now) {
+		s.setEar(ctx, worker)
+	}
+	return got, nil
+}
+
+// claimDealt delivers what the worker was dealt. What it has no room for it gives back, and
+// what has waited for as long as its lease lasts it lets go: another may have it by now.
+func (s *Store) claimDealt(ctx context.Context, w queue.Worker, room *queue.Room) (got []queue.Delivery) {
+	since := micros(s.now().Add(-w.TTL))
+	for _, m := range s.pg.hands.play(textForm(w.ID)) {
+		if m.Created <= since {
+			continue
+		}
+		of := roomOf(room, m.Lane)
+		if *of == 0 {
+			s.giveBack(ctx, m)
+			continue
+		}
+		message, err := s.cfg.Messages.Decode(m.ID, m.Kind, m.Body)
+		if err != nil {
+			continue // given back with a heartbeat, and buried by whoever claims it
+		}
+		*of--
+		g := takings{
+			headers: map[string]aggregateRow{m.Workflow: {id: m.Workflow, version: 1, status: m.Status, body: m.Header}},
+			stages:  map[string][]aggregateRow{},
+		}
+		for _, st := range m.Stages {
+			g.stages[m.Workflow] = append(g.stages[m.Workflow], aggregateRow{id: st.ID, version: 1, body: st.Body, isStage: true})
+		}
+		got = append(got, queue.Delivery{
+			ID: m.ID, Token: m.Token, Message: message, Due: fromMicros(m.Due), CreatedAt: fromMicros(m.Created),
+			Attempts: 1, MaxAttempts: int(m.Most), Workflow: g.workflow(m.Workflow),
+		})
+	}
+	return got
+}
+
+func roomOf(room *queue.Room, lane queue.Lane) *int {
+	if lane == queue.Work {
+		return &room.Work
+	}
+	return &room.Control
+}
 
 // claimStored is a claim of what is stored free.
 func (s *Store) claimStored(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
@@ -271,56 +341,6 @@ func (b *batch) freeLapsedPostgres() error {
 	n, err := b.tx.change(stFreeLapsed, fences)
 	b.claimable = b.claimable || n > 0
 	return err
-}
-
-// placesPostgres is places in pages: a result is read to its end, however little
-// of it is wanted.
-func (b *batch) placesPostgres(key string, waiting bool, fn func(seq int64, counts bool) bool) error {
-	after := int64(0)
-	for {
-		page, err := b.placesAfter(key, waiting, after)
-		if err != nil {
-			return err
-		}
-		for _, p := range page {
-			ok, err := counts(p.workflow, p.status, waiting)
-			if err != nil {
-				return err
-			}
-			if !fn(p.seq, ok) {
-				return nil
-			}
-			after = p.seq
-		}
-		if len(page) < placesPage {
-			return nil
-		}
-	}
-}
-
-// placesPage is how many rows stPlaces returns at most.
-const placesPage = 200
-
-type place struct {
-	seq      int64
-	workflow string
-	status   sql.NullString
-}
-
-func (b *batch) placesAfter(key string, waiting bool, after int64) (page []place, err error) {
-	rows, err := b.tx.query(stPlaces, key, waiting, after)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var p place
-		if err := rows.Scan(&p.seq, &p.workflow, &p.status); err != nil {
-			return nil, err
-		}
-		page = append(page, p)
-	}
-	return page, rows.Err()
 }
 
 // lockOthers takes, before the rows of the commits, what their admissions and

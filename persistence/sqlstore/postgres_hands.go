@@ -15,7 +15,7 @@ import (
 // worker run a task; so the table of the workers shows it only to those who may store
 // messages.
 
-// hands are what the workers of a store were dealt and have not claimed.
+// hands are what the workers of a store were dealt, or told of alone, and have not claimed.
 type hands struct {
 	mu      sync.Mutex
 	ear     string           // where this process is told; "": nowhere
@@ -334,74 +334,4 @@ func (s *Store) rise(ctx context.Context, worker string) {
 // giveBack returns what a worker was dealt and does not want.
 func (s *Store) giveBack(ctx context.Context, m dealtMessage) {
 	_ = s.Return(ctx, m.receipt()) // or its heartbeats hand it back
-}
-
-// claimDealt delivers what the worker was dealt. What it has no room for it gives back, and
-// what has waited for as long as its lease lasts it lets go: another may have it by now.
-func (s *Store) claimDealt(ctx context.Context, w queue.Worker, room *queue.Room) (got []queue.Delivery) {
-	since := micros(s.now().Add(-w.TTL))
-	for _, m := range s.pg.hands.play(textForm(w.ID)) {
-		if m.Created <= since {
-			continue
-		}
-		of := roomOf(room, m.Lane)
-		if *of == 0 {
-			s.giveBack(ctx, m)
-			continue
-		}
-		message, err := s.cfg.Messages.Decode(m.ID, m.Kind, m.Body)
-		if err != nil {
-			continue // given back with a heartbeat, and buried by whoever claims it
-		}
-		*of--
-		g := takings{
-			headers: map[string]aggregateRow{m.Workflow: {id: m.Workflow, version: 1, status: m.Status, body: m.Header}},
-			stages:  map[string][]aggregateRow{},
-		}
-		for _, st := range m.Stages {
-			g.stages[m.Workflow] = append(g.stages[m.Workflow], aggregateRow{id: st.ID, version: 1, body: st.Body, isStage: true})
-		}
-		got = append(got, queue.Delivery{
-			ID: m.ID, Token: m.Token, Message: message, Due: fromMicros(m.Due), CreatedAt: fromMicros(m.Created),
-			Attempts: 1, MaxAttempts: int(m.Most), Workflow: g.workflow(m.Workflow),
-		})
-	}
-	return got
-}
-
-func roomOf(room *queue.Room, lane queue.Lane) *int {
-	if lane == queue.Work {
-		return &room.Work
-	}
-	return &room.Control
-}
-
-// mostUnasked is for how long a worker that is dealt one workflow after the other does
-// without asking the database what else there is.
-const mostUnasked = 20 * time.Millisecond
-
-// claimPostgres delivers what the worker was dealt, and asks the database unless it has
-// just been asked.
-func (s *Store) claimPostgres(ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
-	now, before, asked := micros(s.now()), s.pg.asked.Load(), room
-	got := s.claimDealt(ctx, w, &room)
-	if len(got) == 0 || s.pg.told.Load() || now-before >= mostUnasked.Microseconds() || now < before {
-		stored, err := s.claimStored(ctx, w, room)
-		switch {
-		case err == nil:
-			s.pg.asked.Store(now)
-			for i := range stored {
-				*roomOf(&room, queue.LaneOf(stored[i].Message))--
-			}
-			got = append(got, stored...)
-		case len(got) == 0:
-			return nil, err
-		default:
-			s.ping(true) // asked again by the next claim, which says what is wrong
-		}
-	}
-	if worker := textForm(w.ID); s.pg.hands.fill(worker, asked, room, now) {
-		s.setEar(ctx, worker)
-	}
-	return got, nil
 }
