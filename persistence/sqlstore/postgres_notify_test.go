@@ -17,6 +17,42 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
+// listener counts what is told in a channel.
+type listener struct {
+	conn    *pgx.Conn
+	channel string
+}
+
+func newListener(t *testing.T, channel string) *listener {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), server.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if _, err := conn.Exec(t.Context(), "LISTEN "+channel); err != nil {
+		t.Fatal(err)
+	}
+	return &listener{conn: conn, channel: channel}
+}
+
+// told returns how often since the last call.
+func (l *listener) told(t *testing.T) (n int) {
+	t.Helper()
+	if _, err := l.conn.Exec(t.Context(), "SELECT pg_notify($1, 'end')", l.channel); err != nil {
+		t.Fatal(err)
+	}
+	for ; ; n++ {
+		got, err := l.conn.WaitForNotification(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Payload == "end" {
+			return n
+		}
+	}
+}
+
 // What another process stores wakes whoever waits, and one's own does not come twice.
 func TestPostgresNotifications(t *testing.T) {
 	schema := server.Schema(t)
@@ -42,33 +78,14 @@ func TestPostgresNotifiesOnce(t *testing.T) {
 	schema := server.Schema(t)
 	clock := stabilize.NewManualClock(start)
 	s := openPostgres(t, schema, onClock(clock))
-	conn, err := pgx.Connect(t.Context(), server.DSN(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "LISTEN "+sqlstore.Channel(s)); err != nil {
-		t.Fatal(err)
-	}
+	listener := newListener(t, sqlstore.Channel(s))
 	told := func(doing string, want int, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatalf("%s: %v", doing, err)
 		}
-		if _, err := conn.Exec(t.Context(), "SELECT pg_notify($1, 'end')", sqlstore.Channel(s)); err != nil {
-			t.Fatal(err)
-		}
-		for n := 0; ; n++ {
-			got, err := conn.WaitForNotification(t.Context())
-			switch {
-			case err != nil:
-				t.Fatal(err)
-			case got.Payload != "end":
-				continue
-			case n != want:
-				t.Errorf("%s notified %d times, not %d", doing, n, want)
-			}
-			return
+		if n := listener.told(t); n != want {
+			t.Errorf("%s notified %d times, not %d", doing, n, want)
 		}
 	}
 	db := rawPostgres(t, schema)
@@ -107,7 +124,7 @@ func TestPostgresNotifiesOnce(t *testing.T) {
 	told("the retirement of an idle worker", 0, s.Retire(t.Context(), "idle"))
 	take(2)
 	clock.Advance(2 * time.Minute)
-	_, err = s.Claim(t.Context(), queue.Worker{ID: "another", TTL: time.Hour}, queue.Room{})
+	_, err := s.Claim(t.Context(), queue.Worker{ID: "another", TTL: time.Hour}, queue.Room{})
 	told("a claim that frees what a silent worker held", 1, err)
 	run(t, db, "UPDATE messages SET attempts = max_attempts WHERE id IN ('b', 'c')")
 	_, err = s.Claim(t.Context(), queue.Worker{ID: "another", TTL: time.Hour}, queue.Room{})

@@ -1,38 +1,16 @@
 package sqlstore_test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/stabilize-dev/go-stabilize/persistence/sqlstore"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
-
-// listener counts what is told in a channel.
-type listener struct {
-	conn    *pgx.Conn
-	channel string
-}
-
-func newListener(t *testing.T, channel string) *listener {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), server.DSN(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	if _, err := conn.Exec(t.Context(), "LISTEN "+channel); err != nil {
-		t.Fatal(err)
-	}
-	return &listener{conn: conn, channel: channel}
-}
 
 // newEar is a worker of another process that is ready and listens.
 func newEar(t *testing.T, db *sql.DB, s *sqlstore.Store, name string) *listener {
@@ -43,23 +21,6 @@ func newEar(t *testing.T, db *sql.DB, s *sqlstore.Store, name string) *listener 
 	}
 	run(t, db, "INSERT INTO workers (id, expires, ear) VALUES ($1, $2, $1)", name, start.Add(time.Hour).UnixMicro())
 	return l
-}
-
-// told returns how often since the last call.
-func (l *listener) told(t *testing.T) (n int) {
-	t.Helper()
-	if _, err := l.conn.Exec(t.Context(), "SELECT pg_notify($1, 'end')", l.channel); err != nil {
-		t.Fatal(err)
-	}
-	for ; ; n++ {
-		got, err := l.conn.WaitForNotification(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.Payload == "end" {
-			return n
-		}
-	}
 }
 
 func pushMany(t *testing.T, s *sqlstore.Store, n int) {
