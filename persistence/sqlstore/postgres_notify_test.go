@@ -2,7 +2,9 @@ package sqlstore_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,8 +21,8 @@ import (
 
 // listener counts what is told in a channel.
 type listener struct {
-	conn    *pgx.Conn
-	channel string
+	conn *pgx.Conn
+	end  string // a channel where nobody else listens
 }
 
 func newListener(t *testing.T, channel string) *listener {
@@ -30,16 +32,19 @@ func newListener(t *testing.T, channel string) *listener {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	if _, err := conn.Exec(t.Context(), "LISTEN "+channel); err != nil {
-		t.Fatal(err)
+	l := &listener{conn: conn, end: "end_" + strings.ToLower(rand.Text())}
+	for _, channel := range []string{channel, l.end} {
+		if _, err := conn.Exec(t.Context(), "LISTEN "+channel); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return &listener{conn: conn, channel: channel}
+	return l
 }
 
 // told returns how often since the last call.
 func (l *listener) told(t *testing.T) (n int) {
 	t.Helper()
-	if _, err := l.conn.Exec(t.Context(), "SELECT pg_notify($1, 'end')", l.channel); err != nil {
+	if _, err := l.conn.Exec(t.Context(), "SELECT pg_notify($1, '')", l.end); err != nil {
 		t.Fatal(err)
 	}
 	for ; ; n++ {
@@ -47,7 +52,7 @@ func (l *listener) told(t *testing.T) (n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Payload == "end" {
+		if got.Channel == l.end {
 			return n
 		}
 	}
