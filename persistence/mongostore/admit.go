@@ -319,7 +319,7 @@ func (s *Store) again(ctx context.Context, f func() (done bool, err error)) erro
 			return err
 		}
 		if p.spent() {
-			return &failure{stabilize.ErrTransient, "read", errors.New("it changes without end")}
+			return failure(stabilize.ErrTransient, "read", errors.New("it changes without end"))
 		}
 		if err := p.wait(ctx); err != nil {
 			return err

@@ -205,7 +205,7 @@ func (s *Store) commitWave(ctx context.Context, works []*work) {
 		}
 		tries++
 		if err == nil && p.spent() {
-			err = &failure{stabilize.ErrTransient, "commit", errors.New("others are at the same documents without end")}
+			err = failure(stabilize.ErrTransient, "commit", errors.New("others are at the same documents without end"))
 		}
 		if err != nil {
 			for _, w := range todo {

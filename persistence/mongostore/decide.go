@@ -146,7 +146,7 @@ func unknown(err error) error {
 	if answered(err) {
 		return err
 	}
-	return &failure{stabilize.ErrUnknownOutcome, "commit", err}
+	return failure(stabilize.ErrUnknownOutcome, "commit", err)
 }
 
 // probing is how long a commit whose answer was lost is looked for.
@@ -170,12 +170,12 @@ func (s *Store) probe(ctx context.Context, w *work, cause error) {
 			case v == underway:
 				w.fail(unknown(cause))
 			default:
-				w.fail(&failure{stabilize.ErrTransient, "commit", cause})
+				w.fail(failure(stabilize.ErrTransient, "commit", cause))
 			}
 			return
 		}
 		if p.wait(ctx) != nil {
-			w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+			w.fail(failure(stabilize.ErrUnknownOutcome, "commit", cause))
 			return
 		}
 	}
@@ -217,16 +217,16 @@ func (s *Store) sure(ctx context.Context, doing, id, was, now string, cause erro
 		case errors.Is(err, mongo.ErrNoDocuments) && now == "", err == nil && found.Rev == now:
 			return nil
 		case errors.Is(err, mongo.ErrNoDocuments), err == nil && found.Rev != was:
-			return &failure{stabilize.ErrUnknownOutcome, doing, cause} // others went on from there
+			return failure(stabilize.ErrUnknownOutcome, doing, cause) // others went on from there
 		case err == nil:
 			var res *mongo.UpdateResult
 			res, err = s.messages.UpdateOne(on, bson.D{eq("_id", id), eq("rev", was)}, set(eq("rev", s.token())))
 			if err == nil && res.MatchedCount == 1 {
-				return &failure{stabilize.ErrTransient, doing, cause}
+				return failure(stabilize.ErrTransient, doing, cause)
 			}
 		}
 		if p.wait(on) != nil {
-			return &failure{stabilize.ErrUnknownOutcome, doing, cause}
+			return failure(stabilize.ErrUnknownOutcome, doing, cause)
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (s *Store) probePush(ctx context.Context, w *work, cause error) {
 	switch {
 	case err == nil && now.Rev == w.mark.Tx:
 	case err != nil && !errors.Is(err, mongo.ErrNoDocuments):
-		w.fail(&failure{stabilize.ErrUnknownOutcome, "commit", cause})
+		w.fail(failure(stabilize.ErrUnknownOutcome, "commit", cause))
 	case conflicted(cause):
 		w.state = again
 	case refused(cause):

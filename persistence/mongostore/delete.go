@@ -40,7 +40,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 				err = p.wait(call)
 			}
 			if err == nil && p.spent() {
-				err = &failure{stabilize.ErrTransient, "delete", errors.New("others are at the same workflows without end")}
+				err = failure(stabilize.ErrTransient, "delete", errors.New("others are at the same workflows without end"))
 			}
 		}
 		if done || err != nil {

@@ -10,41 +10,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// failure is a driver's error under its class. The driver's error is reached
-// with errors.As and is not a class itself.
-type failure struct {
-	class error
-	doing string
-	cause error
-}
-
-func (f *failure) Error() string {
-	return "mongostore: " + f.doing + ": " + f.class.Error() + ": " + f.cause.Error()
-}
-
-func (f *failure) Is(target error) bool { return target == f.class }
-func (f *failure) As(target any) bool   { return errors.As(f.cause, target) }
-
-// classes lists what an error may already be.
-func classes() []error {
-	return []error{
-		stabilize.ErrInvalid, stabilize.ErrNotFound, stabilize.ErrExists, stabilize.ErrConflict,
-		stabilize.ErrLeaseLost, stabilize.ErrNoPlace, stabilize.ErrPlaceFree, stabilize.ErrTooLarge,
-		stabilize.ErrCorrupt, stabilize.ErrClosed, stabilize.ErrTransient, stabilize.ErrUnknownOutcome,
-		stabilize.ErrUnsupported, stabilize.ErrSchemaTooNew, stabilize.ErrSchemaMissing, stabilize.ErrInternal,
-	}
-}
-
-func classified(err error) bool {
-	for _, class := range classes() {
-		if errors.Is(err, class) {
-			return true
-		}
-	}
-	return false
+// failure is an error of the driver's under one class.
+func failure(class error, doing string, cause error) error {
+	return &persistence.Failure{Store: "mongostore", Doing: doing, Class: class, Cause: cause}
 }
 
 // classify gives a driver's error its class. ctx is the caller's.
@@ -52,16 +24,16 @@ func (s *Store) classify(ctx context.Context, doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if classified(err) && (ctx.Err() == nil || !errors.Is(err, stabilize.ErrTransient)) {
+	if persistence.Classified(err) && (ctx.Err() == nil || !errors.Is(err, stabilize.ErrTransient)) {
 		return err
 	}
 	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("mongostore: %s: %w (%v)", doing, cause, err)
 	}
 	if s.gate.Closed() || errors.Is(err, mongo.ErrClientDisconnected) {
-		return &failure{stabilize.ErrClosed, doing, err}
+		return failure(stabilize.ErrClosed, doing, err)
 	}
-	return &failure{classOf(err), doing, err}
+	return failure(classOf(err), doing, err)
 }
 
 // Codes of a server's errors.

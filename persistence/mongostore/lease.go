@@ -91,7 +91,7 @@ func (s *Store) hold(ctx context.Context, r queue.Receipt, lost *error, do func(
 			return err
 		}
 		if p.spent() {
-			return &failure{stabilize.ErrTransient, "acknowledge", errors.New("others are at the message without end")}
+			return failure(stabilize.ErrTransient, "acknowledge", errors.New("others are at the message without end"))
 		}
 	}
 }

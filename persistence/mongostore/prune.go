@@ -26,7 +26,7 @@ func (s *Store) Prune(ctx context.Context, finished ...*stabilize.Header) (remov
 		removed, done, err := s.prune(call, finished)
 		if err == nil && !done {
 			if err = p.wait(call); err == nil && p.spent() {
-				err = &failure{stabilize.ErrTransient, "prune", errors.New("others are at the same workflows without end")}
+				err = failure(stabilize.ErrTransient, "prune", errors.New("others are at the same workflows without end"))
 			}
 		}
 		if done || err != nil {

@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	defer cancel()
 	err := s.prepare(call)
 	if refusesUs(err) {
-		err = &failure{stabilize.ErrInvalid, "open", err}
+		err = failure(stabilize.ErrInvalid, "open", err)
 	}
 	if err := s.classify(ctx, "open", err); err != nil {
 		_ = s.Close()

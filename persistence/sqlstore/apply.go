@@ -101,7 +101,7 @@ func (b *batch) run(work []change) error {
 			continue
 		}
 		err := b.apply(ch)
-		if err != nil && !classified(err) {
+		if err != nil && !persistence.Classified(err) {
 			return err
 		}
 		if ch.err = err; err == nil {

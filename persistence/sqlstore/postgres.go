@@ -21,6 +21,7 @@ import (
 	"github.com/uptrace/bun/dialect"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -219,7 +220,7 @@ func (s *Store) again(ctx context.Context, fn func() error) error {
 		err := fn()
 		var st *stale
 		switch {
-		case err == nil || classified(err):
+		case err == nil || persistence.Classified(err):
 			return err
 		case errors.As(err, &st) && broken <= s.w.Stats().MaxOpenConnections && ctx.Err() == nil:
 			broken++
@@ -414,12 +415,12 @@ func lockNumber(parts ...string) int64 {
 // openError says of which database an error at Open is. What does not let us in
 // is bad input; what is not there at the moment is not.
 func (s *Store) openError(ctx context.Context, doing string, err error) error {
-	if classified(err) || ctx.Err() != nil || s.pg.config == nil {
+	if persistence.Classified(err) || ctx.Err() != nil || s.pg.config == nil {
 		return s.classify(ctx, doing, err)
 	}
 	doing += " " + s.pg.target()
 	if code, ok := sqlState(err); ok && refusesUs(code) {
-		return &failure{stabilize.ErrInvalid, doing, err}
+		return failure(stabilize.ErrInvalid, doing, err)
 	}
 	return s.classify(ctx, doing, err)
 }

@@ -87,15 +87,15 @@ func (s *Store) classifyPostgres(ctx context.Context, db bun.IDB, doing string, 
 				return missing
 			}
 		}
-		return &failure{classOfState(code), doing, err}
+		return failure(classOfState(code), doing, err)
 	}
 	if errors.Is(err, databaseClosed()) {
-		return &failure{stabilize.ErrClosed, doing, err}
+		return failure(stabilize.ErrClosed, doing, err)
 	}
 	if lostConnection(err) {
-		return &failure{stabilize.ErrTransient, doing, err}
+		return failure(stabilize.ErrTransient, doing, err)
 	}
-	return &failure{stabilize.ErrInternal, doing, err}
+	return failure(stabilize.ErrInternal, doing, err)
 }
 
 // lostConnection reports that the way to the server failed, or our patience.
@@ -123,5 +123,5 @@ func outcome(doing string, err error) error {
 	case errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrBadConn):
 		return err
 	}
-	return &failure{stabilize.ErrUnknownOutcome, doing, err}
+	return failure(stabilize.ErrUnknownOutcome, doing, err)
 }

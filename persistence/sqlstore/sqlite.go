@@ -15,6 +15,7 @@ import (
 
 	_ "modernc.org/sqlite" // the default driver, "sqlite"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -147,14 +148,14 @@ func checkPath(path string, create bool) error {
 // pathError says of which file an error at Open is. A file that cannot be used
 // is bad input; a lock that was not given is not.
 func (s *Store) pathError(ctx context.Context, doing string, err error) error {
-	if err == nil || classified(err) || ctx.Err() != nil || s.cfg.Path == "" {
+	if err == nil || persistence.Classified(err) || ctx.Err() != nil || s.cfg.Path == "" {
 		return s.classify(ctx, doing, err)
 	}
 	doing = fmt.Sprintf("%s %q", doing, s.cfg.Path)
 	if code, ok := s.cfg.ErrorCode(err); ok {
 		switch primary(code) {
 		case codeError, codeNotADB, codeCantOpen, codeReadOnly, codePerm: // codeError: another's table is in the way
-			return &failure{stabilize.ErrInvalid, doing, err}
+			return failure(stabilize.ErrInvalid, doing, err)
 		}
 	}
 	return s.classify(ctx, doing, err)

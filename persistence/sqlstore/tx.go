@@ -7,6 +7,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
@@ -110,7 +111,7 @@ func (s *Store) write(ctx context.Context, doing string, fn func(*wtx) error) er
 		p := s.patience()
 		for {
 			err := s.writeOnce(inner, doing, st, &p, fn)
-			if err == nil || classified(err) || !s.isBusy(err) || !p.wait(inner) {
+			if err == nil || persistence.Classified(err) || !s.isBusy(err) || !p.wait(inner) {
 				return err
 			}
 		}
@@ -147,7 +148,7 @@ func (s *Store) writeOnce(ctx context.Context, doing string, st *prepared, p *pa
 		if s.isBusy(err) { // refused as a whole
 			return err
 		}
-		return &failure{stabilize.ErrUnknownOutcome, doing, err}
+		return failure(stabilize.ErrUnknownOutcome, doing, err)
 	}
 	return nil
 }
@@ -174,7 +175,7 @@ func (s *Store) retryBusy(ctx context.Context, fn func() error) error {
 	p := s.patience()
 	for {
 		err := fn()
-		if err == nil || classified(err) || !s.isBusy(err) || !p.wait(ctx) {
+		if err == nil || persistence.Classified(err) || !s.isBusy(err) || !p.wait(ctx) {
 			return err
 		}
 	}

@@ -178,7 +178,7 @@ func (v *within) run(ctx context.Context, doing string, fn func(*wtx) error) err
 		err = v.once(inner, doing, fn)
 		code, _ := sqlState(err)
 		again := v.s.pg != nil && (code == stateUnique || code == stateMoved) && tries < 3 || v.ownTx() && v.s.isBusy(err) && p.wait(inner)
-		if err == nil || classified(err) || !again {
+		if err == nil || persistence.Classified(err) || !again {
 			break
 		}
 	}
@@ -189,13 +189,13 @@ func (v *within) run(ctx context.Context, doing string, fn func(*wtx) error) err
 }
 
 func (v *within) classify(ctx context.Context, doing string, err error) error {
-	if err == nil || classified(err) || ctx.Err() != nil {
+	if err == nil || persistence.Classified(err) || ctx.Err() != nil {
 		return v.s.classifyOn(ctx, v.db, doing, err)
 	}
 	doing += " in the caller's transaction"
 	switch code, _ := sqlState(err); {
 	case errors.Is(err, sql.ErrTxDone), errors.Is(err, sql.ErrConnDone), code == stateAborted, code == stateNoTransaction:
-		return &failure{stabilize.ErrClosed, doing, err}
+		return failure(stabilize.ErrClosed, doing, err)
 	}
 	return v.s.classifyOn(ctx, v.db, doing, err)
 }
@@ -257,7 +257,7 @@ func (v *within) once(ctx context.Context, doing string, fn func(*wtx) error) er
 	case v.ownTx() && v.s.pg != nil:
 		return outcome(doing, err)
 	case v.ownTx() && !v.s.isBusy(err):
-		return &failure{stabilize.ErrUnknownOutcome, doing, err}
+		return failure(stabilize.ErrUnknownOutcome, doing, err)
 	}
 	return err
 }

@@ -131,9 +131,9 @@ func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn
 	}
 	tx, err := s.db.bolt.Begin(write)
 	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
-		return failed(doing, stabilize.ErrClosed, err)
+		return failure(stabilize.ErrClosed, doing, err)
 	} else if err != nil {
-		return failed(doing, stabilize.ErrInternal, err)
+		return failure(stabilize.ErrInternal, doing, err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	t := &txn{tx: tx, now: stabilize.Instant(s.clock.Now())}
@@ -148,7 +148,7 @@ func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn
 		return err // closing, or nobody waits for it any more: nothing is done
 	}
 	if err := tx.Commit(); err != nil {
-		return failed(doing, stabilize.ErrUnknownOutcome, err)
+		return failure(stabilize.ErrUnknownOutcome, doing, err)
 	}
 	if t.wake {
 		s.db.wakeAll()
@@ -156,7 +156,7 @@ func (s *Store) run(ctx context.Context, doing string, write bool, bad error, fn
 	return nil
 }
 
-// failed is a database's error under one class; %v: its own is none.
-func failed(doing string, class, cause error) error {
-	return fmt.Errorf("boltstore: %s: %w: %v", doing, class, cause)
+// failure is a database's error under one class.
+func failure(class error, doing string, cause error) error {
+	return &persistence.Failure{Store: "boltstore", Doing: doing, Class: class, Cause: cause}
 }

@@ -44,7 +44,7 @@ type txn struct {
 
 func (t *txn) keep(doing string, err error) {
 	if err != nil && t.err == nil {
-		t.err = failed(doing, stabilize.ErrInternal, err)
+		t.err = failure(stabilize.ErrInternal, doing, err)
 	}
 }
 
