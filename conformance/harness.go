@@ -47,6 +47,8 @@ const (
 	CanRefresh Power = "Refresh"
 	// CanListWaiting: the handles are persistence.WaitingKeys.
 	CanListWaiting Power = "WaitingKeys"
+	// CanWatch: the handles are persistence.Watcher.
+	CanWatch Power = "Watch"
 	// CanLogEvents: the handles are persistence.EventKeeper, and keep some.
 	CanLogEvents Power = "EventLog"
 	// CanTamperEvents: so they are, and the harness is an EventTamperer.
@@ -71,7 +73,7 @@ const (
 
 // powers are all there are.
 func powers() []Power {
-	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanLogEvents, CanBreakEvents, CanNotify, CanLimit), pastStore()...)
+	return append(append(DatabasePowers(), CanRefresh, CanListWaiting, CanWatch, CanLogEvents, CanBreakEvents, CanNotify, CanLimit), pastStore()...)
 }
 
 // pastStore are the powers by which a harness looks, or reaches, past the store: a
@@ -160,6 +162,8 @@ func has(p Power, harness any, handle any) bool {
 		_, ok = handle.(persistence.Refresher)
 	case CanListWaiting:
 		_, ok = handle.(persistence.WaitingKeys)
+	case CanWatch:
+		_, ok = handle.(persistence.Watcher)
 	case CanLogEvents:
 		ok = keepsEvents(handle)
 	case CanTamperEvents:

@@ -44,7 +44,7 @@ func TestFailuresSayWhatWasPromised(t *testing.T) {
 
 func TestAbsentPowersAreDeclared(t *testing.T) {
 	for _, p := range append(conformance.DatabasePowers(),
-		conformance.CanRefresh, conformance.CanListWaiting, conformance.CanNotify, conformance.CanCountRows, conformance.CanTamper,
+		conformance.CanRefresh, conformance.CanListWaiting, conformance.CanWatch, conformance.CanNotify, conformance.CanCountRows, conformance.CanTamper,
 		conformance.CanSetVersion, conformance.CanLimit, conformance.CanCountQueries, conformance.CanExplain, "unknown",
 	) {
 		out := recorded(t, p, func(t conformance.T) { t.Errorf("ran") })

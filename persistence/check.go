@@ -100,8 +100,9 @@ func (a *Admission) Check(workflowID string, now Admissions) error {
 	}
 }
 
-// CheckDelete returns ErrInvalid for ids that WorkflowStore.Delete must refuse.
-func CheckDelete(ids []string) error {
+// CheckIDs returns ErrInvalid for ids that WorkflowStore.Delete and Watcher.Unfinished
+// must refuse.
+func CheckIDs(ids []string) error {
 	for _, id := range ids {
 		if err := stabilize.CheckID("workflow id", id); err != nil {
 			return err

@@ -152,6 +152,15 @@ type WaitingKey struct {
 	Limit int
 }
 
+// Watcher is an optional power of a WorkflowStore: looking at many workflows at once,
+// for a process where many are waited for.
+type Watcher interface {
+	// Unfinished returns those of ids whose workflow exists and has not ended, each once,
+	// in any order; of no ids none. ErrUnsupported if the handle wraps a store without
+	// this power.
+	Unfinished(ctx context.Context, ids ...string) ([]string, error)
+}
+
 // Commit is everything that one decision changes. A store applies all of it or
 // none of it. It does not change any of what it is given; that includes
 // Header.Version and Stage.Version: after success the workflow is at version

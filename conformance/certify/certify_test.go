@@ -60,7 +60,7 @@ func (h brokenHarness) Store() persistence.Store  { return broken{h.Harness.Stor
 func (h brokenHarness) Second() persistence.Store { return broken{h.Harness.Second()} }
 func (h brokenHarness) Reopen() persistence.Store { return broken{h.Harness.Reopen()} }
 func (h brokenHarness) Lacks() []conformance.Power {
-	return append(h.Harness.(*harness).Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanLogEvents, conformance.CanNotify)
+	return append(h.Harness.(*harness).Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanWatch, conformance.CanLogEvents, conformance.CanNotify)
 }
 
 func newBroken(t *testing.T) conformance.Harness { return brokenHarness{newHarness(t)} }

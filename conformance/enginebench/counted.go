@@ -7,6 +7,7 @@ import (
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // counted is a store that counts claims. The optional powers of the store
@@ -21,6 +22,7 @@ type counted struct {
 var (
 	_ persistence.Refresher   = (*counted)(nil)
 	_ persistence.WaitingKeys = (*counted)(nil)
+	_ persistence.Watcher     = (*counted)(nil)
 	_ persistence.EventKeeper = (*counted)(nil)
 	_ queue.Notifier          = (*counted)(nil)
 )
@@ -49,6 +51,14 @@ func (c *counted) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, er
 		return l.WaitingKeys(ctx)
 	}
 	return nil, nil
+}
+
+// Unfinished implements persistence.Watcher.
+func (c *counted) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	if l, ok := c.Store.(persistence.Watcher); ok {
+		return l.Unfinished(ctx, ids...)
+	}
+	return nil, stabilize.ErrUnsupported
 }
 
 // EventLog implements persistence.EventKeeper.

@@ -157,6 +157,7 @@ func TestTheDeadDoNothing(t *testing.T) {
 		"ReplayDead":  func() error { return b.ReplayDead(ctx, "m") },
 		"DiscardDead": func() error { return b.DiscardDead(ctx, "m") },
 		"Refresh":     func() error { _, err := b.Store.(persistence.Refresher).Refresh(ctx, "1", 1); return err },
+		"Unfinished":  func() error { _, err := b.Store.(persistence.Watcher).Unfinished(ctx, "1"); return err },
 		"WaitingKeys": func() error { _, err := b.Store.(persistence.WaitingKeys).WaitingKeys(ctx); return err },
 	}
 	for name, call := range calls {

@@ -2,10 +2,12 @@ package faults
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/stabilize-dev/go-stabilize/events"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/queue"
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // The optional powers, each as what can be embedded beside a *store.
@@ -25,6 +27,16 @@ func (p refresher) Refresh(ctx context.Context, id string, since int64) (*persis
 func (p waitingKeys) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, error) {
 	return get(p.s, func() ([]persistence.WaitingKey, error) {
 		return p.s.under.(persistence.WaitingKeys).WaitingKeys(ctx)
+	})
+}
+
+// Unfinished implements persistence.Watcher: ErrUnsupported where the wrapped store does not.
+func (s *store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	return get(s, func() ([]string, error) {
+		if l, ok := s.under.(persistence.Watcher); ok {
+			return l.Unfinished(ctx, ids...)
+		}
+		return nil, fmt.Errorf("looking at many workflows: %w", stabilize.ErrUnsupported)
 	})
 }
 

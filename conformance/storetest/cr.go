@@ -142,6 +142,14 @@ func cr07(e *env) {
 			}
 			return nil, nil
 		},
+		"Unfinished": func() (any, error) {
+			if l, ok := e.a.(persistence.Watcher); ok {
+				got, err := l.Unfinished(e.Ctx(), ids...)
+				slices.Sort(got)
+				return got, err
+			}
+			return nil, nil
+		},
 		"WaitingKeys": func() (any, error) {
 			if k, ok := e.a.(persistence.WaitingKeys); ok {
 				return k.WaitingKeys(e.Ctx())

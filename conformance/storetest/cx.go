@@ -58,6 +58,15 @@ func (e *env) calls() map[string]func(context.Context, persistence.Store) error 
 			_, err := r.Refresh(ctx, "w", 0)
 			return err
 		},
+		"Unfinished": func(ctx context.Context, s persistence.Store) error {
+			l, ok := s.(persistence.Watcher)
+			if !ok {
+				_, err := s.Load(ctx, "w")
+				return err
+			}
+			_, err := l.Unfinished(ctx, "w")
+			return err
+		},
 	}
 }
 
@@ -99,6 +108,7 @@ func cx06(e *env) {
 		delete(calls, m)
 	}
 	delete(calls, "Refresh")
+	delete(calls, "Unfinished")
 	for m := range calls {
 		e.Errorf("the suite calls %s, which WorkflowStore does not have", m)
 	}

@@ -205,3 +205,16 @@ func (l *locked[K, V]) set(k K, v V) {
 	}
 	l.m[k] = v
 }
+
+// watched changes what is found unfinished.
+func watched(f func(s store, ctx ctxt, ids, found []string) []string) func() *hooks {
+	return func() *hooks {
+		return &hooks{Unfinished: func(s store, ctx ctxt, ids []string) ([]string, error) {
+			found, err := s.(persistence.Watcher).Unfinished(ctx, ids...)
+			if err != nil {
+				return nil, err
+			}
+			return f(s, ctx, ids, found), nil
+		}}
+	}
+}

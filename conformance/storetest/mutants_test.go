@@ -655,6 +655,42 @@ func mutantsOfQueries() []mutant.Mutation {
 				q.StartedFrom, q.StartedBefore = time.Time{}, time.Time{}
 			}
 		})},
+		{Clause: "PG-17", Does: "finds what has failed unfinished", Hooks: watched(func(s store, ctx ctxt, ids, found []string) []string {
+			for _, id := range ids {
+				if h, err := s.Summary(ctx, id); err == nil && h.Status == stabilize.Terminal && !slices.Contains(found, id) {
+					found = append(found, id)
+				}
+			}
+			return found
+		})},
+		{Clause: "PG-17", Does: "finds what was asked for twice twice", Hooks: watched(func(_ store, _ ctxt, ids, found []string) []string {
+			return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !slices.Contains(found, id) })
+		})},
+		{Clause: "PG-17", Does: "takes what is not there for unfinished", Hooks: watched(func(s store, ctx ctxt, ids, found []string) []string {
+			for _, id := range ids {
+				if _, err := s.Summary(ctx, id); errors.Is(err, stabilize.ErrNotFound) && !slices.Contains(found, id) {
+					found = append(found, id)
+				}
+			}
+			return found
+		})},
+		{Clause: "PG-17", Does: "looks at a page of them", Hooks: func() *hooks {
+			return &hooks{Unfinished: func(s store, ctx ctxt, ids []string) ([]string, error) {
+				if err := persistence.CheckIDs(ids); err != nil {
+					return nil, err
+				}
+				return s.(persistence.Watcher).Unfinished(ctx, ids[:min(len(ids), 40)]...)
+			}}
+		}},
+		{Clause: "PG-17", Does: "takes what it does not know for what cannot be an id", Hooks: func() *hooks {
+			return &hooks{Unfinished: func(s store, ctx ctxt, ids []string) ([]string, error) {
+				found, err := s.(persistence.Watcher).Unfinished(ctx, ids...)
+				if errors.Is(err, stabilize.ErrInvalid) {
+					return s.(persistence.Watcher).Unfinished(ctx)
+				}
+				return found, err
+			}}
+		}},
 		{Clause: "PG-15", Does: "reads each workflow that it lists", Hooks: func() *hooks {
 			return &hooks{Query: func(s store, ctx ctxt, q persistence.Query) (persistence.Page, error) {
 				p, err := s.Query(ctx, q)

@@ -26,6 +26,7 @@ func pages() []check {
 		clause("PG-09", "Start-time bounds are inclusive below and exclusive above, leave out what has not started, and go together with every other filter.", pg09),
 		clauseFor(conformance.CanCountQueries, "PG-15", "Listing 1,000 workflows takes a bounded number of round trips.", pg15),
 		clauseFor(conformance.CanExplain, "PG-16", "Each listing uses an index.", pg16),
+		clauseFor(conformance.CanWatch, "PG-17", "Of workflows asked for by id those are found that exist and have not ended, each once, a thousand too.", pg17),
 	}
 }
 
@@ -251,5 +252,40 @@ func pg16(e *env) {
 		if len(scans) > 0 {
 			e.Errorf("the query %+v reads whole tables: %v", q, scans)
 		}
+	}
+}
+
+func pg17(e *env) {
+	unfinished := func(s persistence.Store, asked ...string) []string {
+		e.Helper()
+		got, err := s.(persistence.Watcher).Unfinished(e.Ctx(), asked...)
+		e.Must(err, "asking for %d workflows", len(asked))
+		slices.Sort(got)
+		return got
+	}
+	all, live := []string{"nobody"}, []string{}
+	for _, s := range stabilize.Statuses() {
+		e.createAll([]string{s.String(), "other " + s.String()}, func(w *stabilize.Workflow) { w.Status = s })
+		all = append(all, s.String())
+		if !s.IsComplete() {
+			live = append(live, s.String())
+		}
+	}
+	slices.Sort(live)
+	e.List(live, unfinished(e.b, slices.Concat(all, all)...), "who has not ended of one of each status and one that is not there, each asked for twice")
+	e.List([]string{}, unfinished(e.b, "nobody", "SUCCEEDED"), "who has not ended of one that has and one that is not there")
+	e.List([]string{}, unfinished(e.b), "who has not ended of none")
+
+	e.becomes("RUNNING", stabilize.Succeeded)
+	e.Must(e.a.Delete(e.Ctx(), "PAUSED"), "deleting")
+	e.List([]string{"BUFFERED"}, unfinished(e.b, "RUNNING", "PAUSED", "BUFFERED"), "who has not ended when one has and one was deleted")
+
+	many := kit.Numbered("w%04d", e.Effort.Size(1000, 50))
+	e.createAll(many, nil)
+	e.List(many, unfinished(e.a, many...), "who has not ended of many")
+
+	for _, bad := range []string{"", "two\nlines", strings.Repeat("x", stabilize.MaxIDLength+1)} {
+		_, err := e.b.(persistence.Watcher).Unfinished(e.Ctx(), "BUFFERED", bad)
+		e.Want(stabilize.ErrInvalid, err, "asking for the id %.20q", bad)
 	}
 }

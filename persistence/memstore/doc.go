@@ -1,8 +1,8 @@
 // Package memstore is the store in memory: for tests, for simulations, for
 // programs that need no durability, and the oracle that other stores are
 // compared with. It implements persistence.Store and the optional powers
-// persistence.Refresher, persistence.WaitingKeys, persistence.EventKeeper and
-// queue.Notifier.
+// persistence.Refresher, persistence.WaitingKeys, persistence.Watcher,
+// persistence.EventKeeper and queue.Notifier.
 //
 // It keeps every promise but durability. What is stored is never changed in
 // place: stages and headers are cloned on the way in, replaced as a whole, and

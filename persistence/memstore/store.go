@@ -30,6 +30,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Watcher     = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
 )
 

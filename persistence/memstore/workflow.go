@@ -3,6 +3,7 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -128,6 +129,25 @@ func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, erro
 	return headerAt(snap.header, snap.version), nil
 }
 
+// Unfinished implements persistence.Watcher.
+func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := persistence.CheckIDs(ids); err != nil {
+		return nil, err
+	}
+	s.data.mu.Lock()
+	defer s.data.mu.Unlock()
+	found := map[string]bool{}
+	for _, id := range ids {
+		if o := s.data.owners[id]; o != nil && o.workflow != nil && !o.workflow.header.Status.IsComplete() {
+			found[id] = true
+		}
+	}
+	return slices.Collect(maps.Keys(found)), nil
+}
+
 // Refresh implements persistence.Refresher.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {
 	if err := persistence.CheckRefresh(id, since); err != nil {
@@ -176,7 +196,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if err := persistence.CheckDelete(ids); err != nil {
+	if err := persistence.CheckIDs(ids); err != nil {
 		return err
 	}
 	s.data.mu.Lock()

@@ -161,6 +161,7 @@ func TestServerGoesAway(t *testing.T) {
 			return err
 		},
 		"admission": func(ctx context.Context) error { _, err := s.Admissions(ctx, "k"); return err },
+		"ends":      func(ctx context.Context) error { _, err := s.Unfinished(ctx, "w"); return err },
 		"waiting":   func(ctx context.Context) error { _, err := s.WaitingKeys(ctx); return err },
 		"push": func(ctx context.Context) error {
 			return s.Push(ctx, queue.Outgoing{Message: queue.StartWaitingWorkflows{Key: "k"}})

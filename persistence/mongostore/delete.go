@@ -18,7 +18,7 @@ import (
 // of steps decides, and then it is removed: a reader who meets a mark asks whether
 // it is decided.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	call, leave, err := s.enter(ctx, persistence.CheckDelete(ids))
+	call, leave, err := s.enter(ctx, persistence.CheckIDs(ids))
 	if err != nil {
 		return err
 	}

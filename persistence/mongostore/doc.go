@@ -1,9 +1,9 @@
 // Package mongostore is the store in a MongoDB database, or in one that speaks its
 // protocol: a standalone server, a replica set, a sharded cluster (shard keys _id),
 // DocumentDB, FerretDB. It implements persistence.Store and the optional powers
-// persistence.Refresher, persistence.WaitingKeys, persistence.Limits,
-// persistence.Clocked, persistence.Pipelined, persistence.EventKeeper and
-// queue.Notifier.
+// persistence.Refresher, persistence.WaitingKeys, persistence.Watcher,
+// persistence.Limits, persistence.Clocked, persistence.Pipelined,
+// persistence.EventKeeper and queue.Notifier.
 //
 // # Why a commit is atomic
 //

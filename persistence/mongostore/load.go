@@ -178,6 +178,52 @@ func (s *Store) bodies(ctx context.Context, parts []part, missed missed) (_ text
 	return out, len(out) == len(ids), nil
 }
 
+// Unfinished implements persistence.Watcher.
+func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	call, leave, err := s.enter(ctx, persistence.CheckIDs(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var ends []string
+	for _, st := range stabilize.Statuses() {
+		if st.IsComplete() {
+			ends = append(ends, st.String())
+		}
+	}
+	var found []string
+	err = s.again(call, func() (bool, error) {
+		found = nil
+		docs, err := all[marked](call, s.workflows,
+			bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0))), eq("status", d("$nin", ends))},
+			options.Find().SetProjection(marks()))
+		if err != nil {
+			return false, err
+		}
+		deleting := make([]mark, len(docs))
+		for i, doc := range docs {
+			deleting[i] = doc.Mark
+		}
+		verdicts, err := s.judge(call, deleting)
+		if err != nil {
+			return false, err
+		}
+		for _, doc := range docs {
+			if doc.Mark.Tx == "" || verdicts[doc.Mark.Tx] != committed {
+				found = append(found, doc.ID)
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, s.classify(ctx, "look for ends", err)
+	}
+	return found, nil
+}
+
 // Summary implements persistence.WorkflowStore.
 func (s *Store) Summary(ctx context.Context, id string) (*stabilize.Header, error) {
 	call, leave, err := s.enter(ctx, stabilize.CheckID("workflow id", id))

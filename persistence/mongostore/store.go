@@ -50,6 +50,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Watcher     = (*Store)(nil)
 	_ persistence.Limits      = (*Store)(nil)
 	_ persistence.Pipelined   = (*Store)(nil)
 	_ persistence.Clocked     = (*Store)(nil)

@@ -135,7 +135,7 @@ func (b *batch) readVersions(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stVersions, b.tx.list(ids))
+	rows, err := b.tx.query(stVersions, b.tx.pg.list(ids))
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (b *batch) readMessages(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := b.tx.query(stKnownMessages, b.tx.list(ids))
+	rows, err := b.tx.query(stKnownMessages, b.tx.pg.list(ids))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (s *Store) delete(ctx context.Context, on access, ids []string) error {
 	if err := on.begin(ctx); err != nil {
 		return err
 	}
-	if err := persistence.CheckDelete(ids); err != nil {
+	if err := persistence.CheckIDs(ids); err != nil {
 		return err
 	}
 	return on.write(ctx, "delete", func(tx *wtx) error {

@@ -2,8 +2,8 @@
 // queue in one SQLite file, shared by any number of goroutines and processes on one
 // host, or in PostgreSQL, by any number on any number of hosts. It implements
 // persistence.Store and the optional powers persistence.Refresher,
-// persistence.WaitingKeys, persistence.Clocked, persistence.Pipelined,
-// persistence.Trier, persistence.EventKeeper and queue.Notifier.
+// persistence.WaitingKeys, persistence.Watcher, persistence.Clocked,
+// persistence.Pipelined, persistence.Trier, persistence.EventKeeper and queue.Notifier.
 //
 // A batch of commits is one database transaction. What every SQL database does
 // alike is in commit.go, apply.go and the queue's files, the statements in

@@ -105,6 +105,37 @@ func summary(ctx context.Context, on access, id string) (*stabilize.Header, erro
 	return h, nil
 }
 
+// Unfinished implements persistence.Watcher.
+func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := persistence.CheckIDs(ids); err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var found []string
+	err := s.read(ctx, "look for ends", func(ctx context.Context, st *prepared) error {
+		found = nil
+		rows, err := st.read[stUnfinished].QueryContext(ctx, s.pg.list(ids))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			found = append(found, id)
+		}
+		return rows.Err()
+	})
+	return found, err
+}
+
 // Refresh implements persistence.Refresher. A workflow that was deleted and
 // created anew since is read whole.
 func (s *Store) Refresh(ctx context.Context, id string, since int64) (*persistence.Delta, error) {

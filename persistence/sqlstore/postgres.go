@@ -314,8 +314,8 @@ func (s *Store) column(text string) string {
 }
 
 // list is many ids as one argument.
-func (t *wtx) list(ids []string) any {
-	if t.pg != nil {
+func (p *postgres) list(ids []string) any {
+	if p != nil {
 		return textForms(ids)
 	}
 	return jsonList(ids)

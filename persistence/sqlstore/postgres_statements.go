@@ -94,7 +94,8 @@ func postgresTexts() map[statement]string {
 		// A claim is a set, see setTexts, and what is written is locked row by row.
 		stLock: "", stClaimable: "", stLease: "",
 
-		stVersions: `SELECT id, version, created_at, status FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`,
+		stVersions:   `SELECT id, version, created_at, status FROM {}workflows WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE`,
+		stUnfinished: `SELECT id FROM {}workflows WHERE id = ANY($1::text[]) AND status NOT IN (` + endings() + `)`,
 		stKnownMessages: `WITH live AS (SELECT id, lease FROM {}messages WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE)
 			SELECT id, lease, 0 FROM live
 			UNION ALL SELECT id, NULL, 1 FROM {}dead_letters WHERE id = ANY($1::text[])`,

@@ -37,6 +37,7 @@ func callAll(ctx context.Context, s *sqlstore.Store) map[string]error {
 	_, calls["Query"] = s.Query(ctx, persistence.Query{})
 	_, calls["Admissions"] = s.Admissions(ctx, "k")
 	_, calls["WaitingKeys"] = s.WaitingKeys(ctx)
+	_, calls["Unfinished"] = s.Unfinished(ctx, "x")
 	_, calls["Claim"] = s.Claim(ctx, queue.Worker{ID: "w", TTL: 1}, queue.Room{Control: 1})
 	_, calls["Heartbeat"] = s.Heartbeat(ctx, queue.Worker{ID: "w", TTL: 1})
 	_, calls["Pending"] = s.Pending(ctx, "x")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/uptrace/bun"
+
+	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
 // statement names one of the prepared statements of the hot path.
@@ -82,6 +84,7 @@ const (
 	// Reading.
 	stLoad
 	stSummary
+	stUnfinished
 	stRefresh
 
 	stCount = iota
@@ -89,7 +92,7 @@ const (
 
 // reads reports that a statement is used on the pool of readers.
 func (id statement) reads() bool {
-	return id == stPeek || id == stLoad || id == stSummary || id == stRefresh
+	return id == stPeek || id >= stLoad
 }
 
 // statementTexts returns the statements for a table prefix; {} stands for it.
@@ -156,7 +159,8 @@ func statementTexts(prefix string) [stCount]string {
 
 		stLoad: `SELECT 0, w.id, w.version, h.body, w.status FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?1
 			UNION ALL SELECT 1, s.id, s.version, s.body, '' FROM {}stages s WHERE s.workflow_id = ?1`,
-		stSummary: `SELECT w.version, h.body, w.status FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?`,
+		stSummary:    `SELECT w.version, h.body, w.status FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?`,
+		stUnfinished: `SELECT id FROM {}workflows WHERE id IN (SELECT value FROM json_each(?) j) AND status NOT IN (` + endings() + `)`,
 		stRefresh: `SELECT 0, w.id, w.version, h.body, w.status, w.removed_at > ?2 OR w.version < ?2
 			FROM {}workflows w LEFT JOIN {}headers h ON h.workflow_id = w.id WHERE w.id = ?1
 			UNION ALL SELECT 1, s.id, s.version, s.body, '', 0 FROM {}workflows w CROSS JOIN {}stages s ON s.workflow_id = w.id
@@ -171,6 +175,17 @@ func statementTexts(prefix string) [stCount]string {
 		texts[i] = strings.ReplaceAll(texts[i], "{}", prefix)
 	}
 	return texts
+}
+
+// endings are the statuses of what has ended, as SQL writes them.
+func endings() string {
+	var names []string
+	for _, s := range stabilize.Statuses() {
+		if s.IsComplete() {
+			names = append(names, "'"+s.String()+"'")
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // querier is a statement for reading.

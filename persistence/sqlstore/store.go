@@ -36,6 +36,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Watcher     = (*Store)(nil)
 	_ persistence.Clocked     = (*Store)(nil)
 	_ persistence.Pipelined   = (*Store)(nil)
 	_ persistence.Trier       = (*Store)(nil)

@@ -31,6 +31,7 @@ type Engine struct {
 	runner   *handlers.Runner
 	group    *persistence.Group
 	waiters  *waiters
+	looks    *looks
 
 	mu     sync.Mutex
 	proc   *queue.Processor // while Run is under way
@@ -89,6 +90,7 @@ func newEngine(store persistence.Store, cfg Config, owned bool) (*Engine, error)
 		registry: stabilize.NewRegistry(),
 		group:    persistence.NewGroup(store, 0),
 		waiters:  newWaiters(),
+		looks:    newLooks(store),
 	}
 	runner, err := handlers.NewRunner(handlers.Env{
 		Store: store, Registry: e.registry, Handlers: cfg.handlers, Commit: e.group.Commit,

@@ -12,7 +12,9 @@ import (
 )
 
 // Wait returns the workflow when it has ended, however it ended, and whichever
-// process ended it. Errors: ErrNotFound, the context's, ErrClosed.
+// process ended it. What another process ends is found by looking, once a second or,
+// if Config.MaxPoll is longer, as seldom as that; many who wait look together if the store is a
+// persistence.Watcher. Errors: ErrNotFound, the context's, ErrClosed.
 func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, error) {
 	ended, forget := e.waiters.add(id)
 	defer forget()
@@ -23,14 +25,15 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	if e.processor() == nil {
 		delay = lookIntervalElsewhere
 	}
-	for ; ; delay = min(2*delay, seldom) {
+	for first := true; ; delay = min(2*delay, seldom) {
 		if delay == seldom || e.processor() == nil || !e.runner.Knows(id) {
-			w, err := e.endOf(ctx, id)
+			w, err := e.endOf(ctx, id, first)
+			first = first && err != nil
 			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
 				return w, err
 			}
 		}
-		timer, stop := e.cfg.clock.Timer(delay)
+		timer, stop := e.cfg.clock.Timer(together(e.cfg.clock.Now(), delay))
 		select {
 		case <-ctx.Done():
 			stop()
@@ -45,19 +48,6 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 		}
 		stop()
 	}
-}
-
-// endOf returns the workflow if it has ended, else nil.
-func (e *Engine) endOf(ctx context.Context, id string) (*stabilize.Workflow, error) {
-	h, err := e.store.Summary(ctx, id)
-	if err != nil || !h.Status.IsComplete() {
-		return nil, err
-	}
-	w, err := e.store.Load(ctx, id)
-	if err != nil || !w.Status.IsComplete() { // it was restarted meanwhile
-		return nil, err
-	}
-	return w, nil
 }
 
 // How long Wait waits at first before it looks again; it doubles up to a second, or

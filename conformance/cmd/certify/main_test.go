@@ -57,7 +57,7 @@ func (d deaf) Store() persistence.Store  { return deafStore{d.memory.Store()} }
 func (d deaf) Second() persistence.Store { return deafStore{d.memory.Second()} }
 func (d deaf) Reopen() persistence.Store { return deafStore{d.memory.Reopen()} }
 func (d deaf) Lacks() []conformance.Power {
-	return append(d.memory.Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanLogEvents, conformance.CanNotify)
+	return append(d.memory.Lacks(), conformance.CanRefresh, conformance.CanListWaiting, conformance.CanWatch, conformance.CanLogEvents, conformance.CanNotify)
 }
 
 type deafStore struct{ persistence.Store }

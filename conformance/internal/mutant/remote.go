@@ -197,6 +197,10 @@ func (r *remote) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, err
 	return read(ctx, r, func() ([]persistence.WaitingKey, error) { return r.good.(persistence.WaitingKeys).WaitingKeys(ctx) })
 }
 
+func (r *remote) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	return read(ctx, r, func() ([]string, error) { return r.good.(persistence.Watcher).Unfinished(ctx, ids...) })
+}
+
 // EventLog implements persistence.EventKeeper.
 func (r *remote) EventLog() events.Log {
 	if good := persistence.EventLogOf(r.good); good != nil {

@@ -33,6 +33,7 @@ type Hooks struct {
 	Close       func(s persistence.Store) error
 	Refresh     func(s persistence.Store, ctx context.Context, id string, since int64) (*persistence.Delta, error)
 	WaitingKeys func(s persistence.Store, ctx context.Context) ([]persistence.WaitingKey, error)
+	Unfinished  func(s persistence.Store, ctx context.Context, ids []string) ([]string, error)
 
 	// EventLog is asked for the log of each handle.
 	EventLog func(s persistence.Store) events.Log
@@ -63,6 +64,7 @@ var (
 	_ persistence.Store       = (*Store)(nil)
 	_ persistence.Refresher   = (*Store)(nil)
 	_ persistence.WaitingKeys = (*Store)(nil)
+	_ persistence.Watcher     = (*Store)(nil)
 	_ persistence.Trier       = (*Store)(nil)
 	_ persistence.EventKeeper = (*Store)(nil)
 	_ queue.Notifier          = (*Store)(nil)
@@ -162,6 +164,13 @@ func (m *Store) WaitingKeys(ctx context.Context) ([]persistence.WaitingKey, erro
 		return f(m.Good, ctx)
 	}
 	return m.Good.(persistence.WaitingKeys).WaitingKeys(ctx)
+}
+
+func (m *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
+	if f := m.Hooks.Unfinished; f != nil {
+		return f(m.Good, ctx, ids)
+	}
+	return m.Good.(persistence.Watcher).Unfinished(ctx, ids...)
 }
 
 // EventLog is nil where the good store keeps none.

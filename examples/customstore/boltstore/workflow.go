@@ -106,7 +106,7 @@ func (s *Store) Query(ctx context.Context, q persistence.Query) (persistence.Pag
 
 // Delete implements persistence.WorkflowStore.
 func (s *Store) Delete(ctx context.Context, ids ...string) error {
-	return s.run(ctx, "delete", writing, persistence.CheckDelete(ids), func(t *txn) error {
+	return s.run(ctx, "delete", writing, persistence.CheckIDs(ids), func(t *txn) error {
 		for _, id := range ids {
 			remove(t, id)
 		}

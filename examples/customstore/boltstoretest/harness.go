@@ -81,9 +81,10 @@ func (h *Harness) Reopen() persistence.Store {
 func (h *Harness) Open() persistence.Store { return h.handle() }
 
 // Lacks implements conformance.Lacking: in an embedded store there are no round
-// trips to count and no plans to explain, and this one keeps no events.
+// trips to count and no plans to explain, and this one keeps no events and looks at
+// one workflow at a time.
 func (h *Harness) Lacks() []conformance.Power {
-	return append(conformance.DatabasePowers(), conformance.CanCountQueries, conformance.CanExplain,
+	return append(conformance.DatabasePowers(), conformance.CanCountQueries, conformance.CanExplain, conformance.CanWatch,
 		conformance.CanLogEvents, conformance.CanTamperEvents, conformance.CanBreakEvents)
 }
 
