@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -17,7 +18,7 @@ type Failure struct {
 }
 
 func (f *Failure) Error() string {
-	return f.Store + ": " + f.Doing + ": " + f.Class.Error() + ": " + f.Cause.Error()
+	return fmt.Sprintf("%s: %s: %v: %v", f.Store, f.Doing, f.Class, f.Cause)
 }
 
 // Is implements errors.Is.

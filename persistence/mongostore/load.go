@@ -178,7 +178,11 @@ func (s *Store) bodies(ctx context.Context, parts []part, missed missed) (_ text
 	return out, len(out) == len(ids), nil
 }
 
-// Unfinished implements persistence.Watcher.
+// mostIDs are as many as fit in a command, however long they are.
+const mostIDs = 10_000
+
+// Unfinished implements persistence.Watcher. One whose document is damaged is not found
+// among them: Load says what is wrong with it.
 func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error) {
 	call, leave, err := s.enter(ctx, persistence.CheckIDs(ids))
 	if err != nil {
@@ -195,13 +199,12 @@ func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error)
 		}
 	}
 	var found []string
-	err = s.again(call, func() (bool, error) {
-		found = nil
-		docs, err := all[marked](call, s.workflows,
-			bson.D{eq("_id", in(ids)), eq("version", d("$gt", int64(0))), eq("status", d("$nin", ends))},
+	for some := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(ids))), mostIDs) {
+		docs, _, err := intact[marked](call, s.workflows,
+			bson.D{eq("_id", in(some)), eq("version", d("$gt", int64(0))), eq("status", d("$nin", ends))},
 			options.Find().SetProjection(marks()))
 		if err != nil {
-			return false, err
+			return nil, s.classify(ctx, "look for ends", err)
 		}
 		deleting := make([]mark, len(docs))
 		for i, doc := range docs {
@@ -209,17 +212,13 @@ func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error)
 		}
 		verdicts, err := s.judge(call, deleting)
 		if err != nil {
-			return false, err
+			return nil, s.classify(ctx, "look for ends", err)
 		}
 		for _, doc := range docs {
 			if doc.Mark.Tx == "" || verdicts[doc.Mark.Tx] != committed {
 				found = append(found, doc.ID)
 			}
 		}
-		return true, nil
-	})
-	if err != nil {
-		return nil, s.classify(ctx, "look for ends", err)
 	}
 	return found, nil
 }

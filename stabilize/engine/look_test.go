@@ -71,8 +71,8 @@ func TestManyWaitersLookTogether(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		before := store.asked.Load()
 		time.Sleep(10 * time.Second)
-		// At eight moments a second: by the first, and by all others.
-		if n := store.asked.Load() - before; n > 10*8*2 {
+		// At eight moments a second: by the first two, and by all others.
+		if n := store.asked.Load() - before; n > 10*8*3 {
 			t.Errorf("the store was asked %d times in ten seconds", n)
 		}
 		for _, id := range ids {
@@ -86,113 +86,205 @@ func TestManyWaitersLookTogether(t *testing.T) {
 	})
 }
 
-// Who asks while the store is being asked waits for the next question, with all others;
-// about a thousand at a time.
+// looking is an engine without workers on a store of so many workflows.
+type looking struct {
+	*rig
+	store *glanced
+	ids   []string
+	wg    sync.WaitGroup
+}
+
+func newLooking(t *testing.T, workflows int, at func(ctx context.Context, ids []string) error) *looking {
+	t.Helper()
+	store := &glanced{Store: inMemory(t)(), at: at}
+	l := &looking{rig: newRigOn(t, store), store: store}
+	l.task("never", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
+	for range workflows {
+		l.ids = append(l.ids, l.begin(stage("a").Do("never")))
+	}
+	return l
+}
+
+// await waits for one of them in the background, which is to end with an error, or, with
+// nil, with the workflow.
+func (l *looking) await(ctx context.Context, i int, want error) {
+	l.wg.Go(func() {
+		if _, err := l.Wait(ctx, l.ids[i]); !errors.Is(err, want) {
+			l.Errorf("waiting for workflow %d: %v, want %v", i, err, want)
+		}
+	})
+}
+
+// over checks that all who wait know the end after so long at most.
+func (l *looking) over(most time.Duration) {
+	l.Helper()
+	began := time.Now()
+	l.wg.Wait()
+	if took := time.Since(began); took > most {
+		l.Errorf("the ends were known after %s", took)
+	}
+}
+
+// hang is a question that is never answered.
+func hang(ctx context.Context, _ []string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Who asks while the store is being asked, twice, waits for the next question, with all
+// others; about a thousand at a time.
 func TestLooksGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := inMemory(t)
+		var mu sync.Mutex
 		var sizes []int
-		store := &glanced{Store: d(), at: func(_ context.Context, ids []string) error {
-			sizes = append(sizes, len(ids)) // one question at a time: nothing else guards it
+		l := newLooking(t, 1202, func(_ context.Context, ids []string) error {
+			mu.Lock()
+			sizes = append(sizes, len(ids))
+			mu.Unlock()
 			time.Sleep(time.Minute)
 			return nil
-		}}
-		r := newRigOn(t, store)
-		defer r.close()
-		r.task("never", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
-		const waiters = 1201
-		var ids []string
-		for range waiters {
-			ids = append(ids, r.begin(stage("a").Do("never")))
-		}
-		var wg sync.WaitGroup
-		for _, id := range ids {
-			wg.Go(func() {
-				if _, err := r.Wait(t.Context(), id); !errors.Is(err, stabilize.ErrNotFound) {
-					t.Errorf("waiting for what was deleted: %v", err)
-				}
-			})
+		})
+		defer l.close()
+		for i := range l.ids {
+			l.await(t.Context(), i, stabilize.ErrNotFound)
 			time.Sleep(time.Millisecond)
 		}
-		r.must(store.Delete(t.Context(), ids...))
-		wg.Wait()
-		if !slices.Equal(sizes, []int{1, 1000, 200}) {
+		l.must(l.store.Delete(t.Context(), l.ids...))
+		l.over(4 * time.Minute)
+		if slices.Sort(sizes); !slices.Equal(sizes, []int{1, 1, 200, 1000}) {
 			t.Errorf("the store was asked about %v", sizes)
 		}
 	})
 }
 
-// A question ends with the one who asked it, or fails, and the others ask again.
-func TestLooksSurviveWhoAsks(t *testing.T) {
-	for name, broken := range map[string]error{"its asker waits no more": nil, "the store cannot answer": stabilize.Transient(errors.New("away"))} {
+// A question goes on for the others when who asked first waits no more.
+func TestLooksOutliveWhoAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left atomic.Int32
+		l := newLooking(t, 4, func(ctx context.Context, _ []string) error {
+			select {
+			case <-time.After(time.Minute):
+			case <-ctx.Done():
+				left.Add(1)
+			}
+			return ctx.Err()
+		})
+		defer l.close()
+		impatient, giveUp := context.WithTimeout(t.Context(), 90*time.Second)
+		defer giveUp()
+		for i, ctx := range []context.Context{t.Context(), t.Context(), impatient, t.Context()} { // the last two gather
+			l.await(ctx, i, map[bool]error{false: stabilize.ErrNotFound, true: context.DeadlineExceeded}[ctx == impatient])
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		l.must(l.store.Delete(t.Context(), l.ids...))
+		l.over(2 * time.Minute)
+		if asked, n := l.store.asked.Load(), left.Load(); asked != 3 || n != 0 {
+			t.Errorf("%d questions, %d ended early", asked, n)
+		}
+	})
+}
+
+// A question ends, or is never asked, when nobody waits for it, and others ask their own.
+func TestLooksEndWithWhoAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLooking(t, 3, hang)
+		defer l.close()
+		ctx, giveUp := context.WithTimeout(t.Context(), time.Second)
+		defer giveUp()
+		for i := range l.ids { // the last gathers
+			l.await(ctx, i, context.DeadlineExceeded)
+			time.Sleep(time.Millisecond)
+		}
+		l.over(time.Second)
+		synctest.Wait()
+		l.store.at = nil
+		l.await(t.Context(), 2, stabilize.ErrNotFound)
+		time.Sleep(time.Second)
+		if n := l.store.asked.Load(); n < 4 {
+			t.Errorf("the store was asked %d times, by the first two alone", n)
+		}
+		l.must(l.store.Delete(t.Context(), l.ids...))
+		l.over(time.Second)
+	})
+}
+
+// What is wrong with a question is not what is wrong with each of its workflows.
+func TestLooksThatFail(t *testing.T) {
+	for name, broken := range map[string]error{
+		"the store is away for a while": stabilize.Transient(errors.New("away")),
+		"one of them is corrupt":        &stabilize.CorruptError{Table: "workflows", ID: "another", Cause: errors.New("no JSON")},
+		"the store cannot":              fmt.Errorf("looking: %w", stabilize.ErrUnsupported),
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := inMemory(t)
-				store := &glanced{Store: d()}
-				impatient, giveUp := context.WithCancel(t.Context())
-				defer giveUp()
-				store.at = func(ctx context.Context, _ []string) error {
-					switch {
-					case broken != nil && store.asked.Load() <= 2:
-						return broken
-					case broken == nil && impatient.Err() == nil:
-						<-ctx.Done()
-						return ctx.Err()
+				var mended atomic.Bool
+				l := newLooking(t, 100, func(context.Context, []string) error {
+					if mended.Load() {
+						return nil
 					}
-					return nil
+					return broken
+				})
+				defer l.close()
+				for i := range l.ids {
+					l.await(t.Context(), i, stabilize.ErrNotFound)
 				}
-				r := newRigOn(t, store)
-				defer r.close()
-				r.task("never", func(context.Context, *stabilize.Execution) (stabilize.Result, error) { return stabilize.Success(), nil })
-				first, second, third := r.begin(stage("a").Do("never")), r.begin(stage("a").Do("never")), r.begin(stage("a").Do("never"))
-				var wg sync.WaitGroup
-				wait := func(ctx context.Context, id string, want error) {
-					wg.Go(func() {
-						if _, err := r.Wait(ctx, id); !errors.Is(err, want) {
-							t.Errorf("waiting: %v, want %v", err, want)
-						}
-					})
-					time.Sleep(100 * time.Millisecond)
-				}
-				last := stabilize.ErrNotFound
-				if broken == nil {
-					last = context.Canceled
-				}
-				wait(impatient, first, last)
-				wait(impatient, second, last) // of the next question
-				wait(t.Context(), third, stabilize.ErrNotFound)
-				r.must(store.Delete(t.Context(), first, second, third))
-				if broken == nil {
-					giveUp()
-				}
-				began := time.Now()
-				wg.Wait()
-				if took := time.Since(began); took > time.Second {
-					t.Errorf("the end was known after %s", took)
-				}
+				time.Sleep(10 * time.Second)
+				mended.Store(errors.Is(broken, stabilize.ErrTransient))
+				l.must(l.store.Delete(t.Context(), l.ids...))
+				l.over(time.Second)
 			})
 		})
 	}
 }
 
-// A store that wraps one without the power is asked one by one.
-func TestWaitWhereTheStoreCannotWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := inMemory(t)
-		store := &glanced{Store: d(), at: func(context.Context, []string) error {
-			return fmt.Errorf("looking: %w", stabilize.ErrUnsupported)
-		}}
-		r, other := newRig(t, d), newRigOn(t, store)
-		r.start()
-		defer r.close()
-		defer other.close()
-		r.task("long", func(context.Context, *stabilize.Execution) (stabilize.Result, error) {
-			time.Sleep(10 * time.Second)
-			return stabilize.Success(), nil
+// A question that hangs keeps nobody from hearing of an end in this process, or that the
+// engine is closed, and no other question from being asked.
+func TestLooksThatHang(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(l *looking)
+		want error
+	}{
+		"ended here": {func(l *looking) {
+			for _, id := range l.ids {
+				l.must(l.Cancel(l.Context(), id, "test", ""))
+			}
+		}, nil},
+		"closed": {func(l *looking) { l.close() }, stabilize.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLooking(t, 10, hang)
+				defer l.close()
+				for i := range l.ids {
+					l.await(t.Context(), i, c.want)
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				c.end(l)
+				l.over(0)
+			})
 		})
-		w, err := other.Wait(t.Context(), r.begin(stage("a").Do("long")))
-		r.must(err)
-		r.wantStatus(w, stabilize.Succeeded)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLooking(t, 10, nil)
+		defer l.close()
+		l.store.at = func(ctx context.Context, ids []string) error {
+			if slices.Contains(ids, l.ids[0]) {
+				return hang(ctx, ids)
+			}
+			return nil
+		}
+		patient, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		l.await(patient, 0, context.DeadlineExceeded)
+		time.Sleep(10 * time.Millisecond)
+		for i := range l.ids[1:] {
+			l.await(t.Context(), i+1, stabilize.ErrNotFound)
+		}
+		time.Sleep(time.Second)
+		l.must(l.store.Delete(t.Context(), l.ids...))
+		l.over(time.Minute)
 	})
 }
 

@@ -27,26 +27,25 @@ func (e *Engine) Wait(ctx context.Context, id string) (*stabilize.Workflow, erro
 	}
 	for first := true; ; delay = min(2*delay, seldom) {
 		if delay == seldom || e.processor() == nil || !e.runner.Knows(id) {
-			w, err := e.endOf(ctx, id, first)
-			first = first && err != nil
-			if w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
+			var w *stabilize.Workflow
+			var over bool
+			var err error
+			if first || e.looks == nil {
+				w, err = e.endOf(ctx, id) // which says also what is wrong with one that has not ended
+			} else {
+				w, over, err = e.lookTogether(ctx, id, ended)
+			}
+			if over || w != nil || err != nil && !errors.Is(err, stabilize.ErrTransient) {
 				return w, err
 			}
+			first = first && err != nil
 		}
 		timer, stop := e.cfg.clock.Timer(together(e.cfg.clock.Now(), delay))
-		select {
-		case <-ctx.Done():
-			stop()
-			return nil, ctx.Err()
-		case w, open := <-ended:
-			stop()
-			if !open {
-				return nil, stabilize.ErrClosed
-			}
-			return w, nil
-		case <-timer:
-		}
+		w, over, err := await(ctx, ended, timer)
 		stop()
+		if over {
+			return w, err
+		}
 	}
 }
 
