@@ -280,6 +280,11 @@ func pg17(e *env) {
 	e.Must(e.a.Delete(e.Ctx(), "PAUSED"), "deleting")
 	e.List([]string{"BUFFERED"}, unfinished(e.b, "RUNNING", "PAUSED", "BUFFERED"), "who has not ended when one has and one was deleted")
 
+	odd := []string{"\x7f#", "#", "a\"b'c\\d", "%_*", "雪 \U0001F600", strings.Repeat("y", stabilize.MaxIDLength)}
+	slices.Sort(odd)
+	e.createAll(odd, nil)
+	e.List(odd, unfinished(e.b, odd...), "who has not ended of some with odd ids")
+
 	many := kit.Numbered("w%04d", e.Effort.Size(1000, 50))
 	e.createAll(many, nil)
 	e.List(many, unfinished(e.a, many...), "who has not ended of many")

@@ -116,12 +116,6 @@ func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error)
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	written := map[string]string{} // by how PostgreSQL has them, where that is not the same
-	for _, id := range ids {
-		if as := s.column(id); as != id {
-			written[as] = id
-		}
-	}
 	var found []string
 	err := s.read(ctx, "look for ends", func(ctx context.Context, st *prepared) error {
 		found = nil
@@ -135,7 +129,7 @@ func (s *Store) Unfinished(ctx context.Context, ids ...string) ([]string, error)
 			if err := rows.Scan(&id); err != nil {
 				return err
 			}
-			found = append(found, cmp.Or(written[id], id))
+			found = append(found, id)
 		}
 		return rows.Err()
 	})

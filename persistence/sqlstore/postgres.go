@@ -269,8 +269,9 @@ func (s *Store) writeOncePostgres(ctx context.Context, doing string, fn func(*wt
 	return outcome(doing, tx.Commit())
 }
 
-// unstorable marks the stored form of a text that a column cannot hold.
-const unstorable = "\x7f#"
+// unstorable marks the stored form of a text that a column cannot hold. No id begins with
+// it.
+const unstorable = "\n#"
 
 // textForm is the form in which a text is a column or compared with one. Nearly
 // always it is the text; what PostgreSQL or an index cannot hold is its hash, which

@@ -15,11 +15,11 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// glanced is a store that counts questions about many workflows and may do something
-// else at one.
+// glanced is a store that counts questions and may do something else at one about many.
 type glanced struct {
 	persistence.Store
 	asked atomic.Int32
+	alone atomic.Int32 // questions about one
 	at    func(ctx context.Context, ids []string) error
 }
 
@@ -31,6 +31,11 @@ func (s *glanced) Unfinished(ctx context.Context, ids ...string) ([]string, erro
 		}
 	}
 	return s.Store.(persistence.Watcher).Unfinished(ctx, ids...)
+}
+
+func (s *glanced) Summary(ctx context.Context, id string) (*stabilize.Header, error) {
+	s.alone.Add(1)
+	return s.Store.Summary(ctx, id)
 }
 
 // Of many who wait for what other processes end each learns of it in time, and the store
@@ -230,6 +235,9 @@ func TestLooksThatFail(t *testing.T) {
 					l.await(t.Context(), i, stabilize.ErrNotFound)
 				}
 				time.Sleep(10 * time.Second)
+				if n := l.store.alone.Load(); errors.Is(broken, stabilize.ErrTransient) && n > 100 {
+					t.Errorf("a store that is away was asked %d times about one workflow", n)
+				}
 				mended.Store(errors.Is(broken, stabilize.ErrTransient))
 				l.must(l.store.Delete(t.Context(), l.ids...))
 				l.over(time.Second)
