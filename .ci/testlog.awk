@@ -1,5 +1,5 @@
 # Reads `go test -json`, prints one line for each package and the output of each
-# test that failed. Fails if any test was skipped: a test that did not run has
+# test that failed, or had not ended when its package did. Fails if any test was skipped: a test that did not run has
 # shown nothing, and its reason is printed. Plain POSIX awk.
 
 function field(name,    s) {
@@ -29,6 +29,7 @@ function text(s) {
 }
 
 action == "build-output" { printf "%s", text(field("Output")); next }
+action == "run" { running[id] = field("Package") " " test }
 action == "output" && test == "" {
 	line = text(field("Output"))
 	if (line !~ /^(PASS|coverage:|\?)/) printf "%s", line
@@ -43,9 +44,16 @@ action == "skip" && test != "" {
 	skipped++
 	reasons = reasons log_of[id]
 }
-action == "pass" || action == "fail" || action == "skip" { delete log_of[id] }
+action == "pass" || action == "fail" || action == "skip" {
+	delete log_of[id]
+	delete running[id]
+}
 
 END {
+	for (id in running) {
+		printf "%s", log_of[id]
+		failed = failed "\n  " running[id] ", which did not end"
+	}
 	if (failed != "") printf "\nFAILED tests:%s\n", failed
 	if (skipped) {
 		printf "\nFAILED: %d tests were skipped:\n%s", skipped, reasons
