@@ -45,7 +45,7 @@ func escalate(x *handlers.Decision, m Escalate) error {
 		}
 		x.Record(events.Event{Type: "stage.escalated", Reason: fmt.Sprint("urgency ", urgency)}, edit, nil)
 		if urgency >= 3 { // decided and committed together with this
-			x.Push(queue.SignalStage{OfStage: m.OfStage, Name: "approval"})
+			x.Push(queue.SignalStage{OfStage: m.OfStage, Name: "approval", Persistent: true}) // the question may not be stored yet
 		}
 		x.Answer(urgency)
 		return nil
