@@ -153,9 +153,8 @@ func (p *Processor) freeSlot(h *holding) {
 
 // heartbeats keep the leases, tell running work when its lease was lost, and
 // hand back what is leased to us without our knowing (a reply that was lost).
-// A failing heartbeat changes nothing: fencing decides who may commit. That the worker is
-// not ready any more one says at once.
-func (p *Processor) heartbeats(work context.Context, leaving, drained <-chan struct{}) {
+// A failing heartbeat changes nothing: fencing decides who may commit.
+func (p *Processor) heartbeats(work context.Context, drained <-chan struct{}) {
 	for {
 		timer, release := p.cfg.Clock.Timer(p.cfg.LeaseTTL / 4)
 		select {
@@ -165,8 +164,6 @@ func (p *Processor) heartbeats(work context.Context, leaving, drained <-chan str
 		case <-drained:
 			release()
 			return
-		case <-leaving:
-			leaving = nil
 		case <-timer:
 		}
 		release()

@@ -157,7 +157,6 @@ func (p *Processor) Run(ctx context.Context) error {
 			err = errors.Join(context.Cause(work), err)
 		}
 		hard(errStopped)
-		p.leave()
 		p.drain(work)
 		p.jobs.Wait()
 		return err
@@ -165,15 +164,12 @@ func (p *Processor) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.leased = true
 	p.mu.Unlock()
-	beats, leaving, drained := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	beats, drained := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(beats)
-		p.heartbeats(work, leaving, drained)
+		p.heartbeats(work, drained)
 	}()
 	p.claimLoop(ctx, work)
-	if !p.leave() {
-		close(leaving)
-	}
 	p.drain(work)
 	close(drained)
 	<-beats // one that is under way is not broken off: that costs its connection
@@ -216,23 +212,13 @@ func (p *Processor) Stop(ctx context.Context) {
 	}
 }
 
-// leave takes nothing more, and reports whether nothing is left already.
-func (p *Processor) leave() bool {
+// drain waits until nothing is held and no mailbox is busy, or for a hard stop;
+// then it hands back what is left.
+func (p *Processor) drain(work context.Context) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.stopping = true
 	p.checkIdle()
-	select {
-	case <-p.idle:
-		return true
-	default:
-		return false
-	}
-}
-
-// drain waits after leave until nothing is held and no mailbox is busy, or for a hard
-// stop; then it hands back what is left.
-func (p *Processor) drain(work context.Context) {
+	p.mu.Unlock()
 	select {
 	case <-p.idle:
 		return
