@@ -1,6 +1,7 @@
 # Reads `go test -json`, prints one line for each package and the output of each
-# test that failed, or had not ended when its package did. Fails if any test was skipped: a test that did not run has
-# shown nothing, and its reason is printed. Plain POSIX awk.
+# test that failed, or had not ended when its package did. Fails if any test was
+# skipped: a test that did not run has shown nothing, and its reason is printed. Plain
+# POSIX awk.
 
 function field(name,    s) {
 	if (!match($0, "\"" name "\":\"([^\"\\\\]|\\\\.)*\"")) return ""
