@@ -28,5 +28,5 @@
 //
 // It may import the standard library and this module but contrib, no database.
 //
-// Where to start reading: suite.go, then play.go, then op.go and commit.go.
+// Where to start reading: suite.go, then play.go, then op.go, readop.go and commit.go.
 package difftest

@@ -376,6 +376,15 @@ func defectsOfWorkflows() []defect {
 				return d, err
 			}}
 		}},
+		{does: "takes one that waits for a place as ended", hooks: func() *hooks {
+			return &hooks{Unfinished: func(s store, ctx ctxt, ids []string) ([]string, error) {
+				found, err := s.(persistence.Watcher).Unfinished(ctx, ids...)
+				return slices.DeleteFunc(found, func(id string) bool {
+					h, err := s.Summary(ctx, id)
+					return err == nil && h.Status == stabilize.Buffered
+				}), err
+			}}
+		}},
 		{does: "lists the limit of the youngest who waits", hooks: func() *hooks {
 			return &hooks{WaitingKeys: func(s store, ctx ctxt) ([]persistence.WaitingKey, error) {
 				keys, err := s.(persistence.WaitingKeys).WaitingKeys(ctx)

@@ -13,7 +13,7 @@ type sight struct {
 	// Events are those of the last commit of each workflow.
 	Events map[string]result
 
-	Queue, Dead, WaitingKeys, Listed result
+	Queue, Dead, WaitingKeys, Unfinished, Listed result
 }
 
 // see looks at everything through a handle that is not hostile. Names that are
@@ -46,6 +46,7 @@ func (p *player) see(s *side, handle by) sight {
 	out.Queue = look(depth{handle})
 	out.Dead = look(listDead{handle, "", 1000})
 	out.WaitingKeys = look(waitingKeys{handle})
+	out.Unfinished = look(watch{handle, append(workflowIDs(), "nobody", workflowIDs()[0])})
 	out.Listed = look(pages{handle, persistence.Query{Limit: 2}})
 	return out
 }
