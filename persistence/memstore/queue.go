@@ -59,10 +59,10 @@ func (s *Store) Claim(ctx context.Context, w queue.Worker, room queue.Room) ([]q
 	if err := room.Check(); err != nil {
 		return nil, err
 	}
-	now := s.now()
 	d := s.data
 	d.mu.Lock()
 	defer d.unlock()
+	now := s.now() // not before the lock: who waits long for it must not cut a lease short
 	self := d.renew(w, now)
 	for id, other := range d.workers {
 		if other.lapsed(now) {
@@ -191,10 +191,9 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	if err := w.Check(); err != nil {
 		return queue.Leases{}, err
 	}
-	now := s.now()
 	s.data.mu.Lock()
 	defer s.data.unlock()
-	self := s.data.renew(w, now)
+	self := s.data.renew(w, s.now())
 	leases := queue.Leases{Fence: self.fence}
 	for _, m := range self.held {
 		leases.Held = append(leases.Held, queue.Receipt{ID: m.id, Token: m.token})

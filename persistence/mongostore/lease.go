@@ -201,7 +201,6 @@ func marksOf(list []message) []mark {
 // was is its document as it was just read, nil: it is to be read.
 func (s *Store) renew(ctx context.Context, w queue.Worker, was *worker) (fence int64, err error) {
 	for {
-		now := s.now()
 		if was == nil {
 			was = new(worker)
 			err := s.workers.FindOne(ctx, d("_id", w.ID)).Decode(was)
@@ -209,6 +208,7 @@ func (s *Store) renew(ctx context.Context, w queue.Worker, was *worker) (fence i
 				return 0, err
 			}
 		}
+		now := s.now() // behind what was read: a slow call must not cut short what a later one gave
 		next := worker{ID: w.ID, Fence: was.Fence, Expires: micros(now.Add(w.TTL))}
 		if was.Expires <= micros(now) {
 			if next.Fence, err = s.count(ctx, metaFence, 1); err != nil {

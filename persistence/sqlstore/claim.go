@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 )
@@ -100,7 +101,7 @@ func (f *found) key(tx *wtx) any {
 
 func (c *claim) run(w queue.Worker, room queue.Room) error {
 	var err error
-	if c.fence, err = c.renew(w); err != nil {
+	if c.fence, err = c.renew(w, c.store.now); err != nil {
 		return err
 	}
 	if err := c.freeLapsed(); err != nil { // it has not lapsed itself any more
@@ -131,11 +132,14 @@ func (b *batch) freeLapsed() error {
 }
 
 // renew gives the worker its time. If it had none left it gets a new lease, and
-// still holds what nobody has claimed meanwhile.
-func (b *batch) renew(w queue.Worker) (fence int64, err error) {
-	expires := b.now + w.TTL.Microseconds()
+// still holds what nobody has claimed meanwhile. The clock is read again when the lease
+// is locked: a call that stood still on its way must not cut short what a later one gave.
+func (b *batch) renew(w queue.Worker, clock func() time.Time) (fence int64, err error) {
 	var old, until int64
-	switch err := b.tx.row(stWorker, w.ID).Scan(&old, &until); {
+	err = b.tx.row(stWorker, w.ID).Scan(&old, &until)
+	b.now = micros(clock())
+	expires := b.now + w.TTL.Microseconds()
+	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return b.addWorker(w.ID, expires)
 	case err != nil:

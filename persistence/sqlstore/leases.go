@@ -127,7 +127,7 @@ func (s *Store) Heartbeat(ctx context.Context, w queue.Worker) (queue.Leases, er
 	err := s.write(ctx, "heartbeat", func(tx *wtx) error {
 		held = queue.Leases{}
 		var err error
-		if held.Fence, err = newBatch(tx, s.now()).renew(w); err != nil {
+		if held.Fence, err = newBatch(tx, s.now()).renew(w, s.now); err != nil {
 			return err
 		}
 		if s.pg != nil {

@@ -109,10 +109,10 @@ func (s *Store) claimHasty(ctx context.Context, w queue.Worker, room queue.Room)
 }
 
 // claimSet is a claim that has something to do. What it does for others it does
-// first; then one statement leases what is due and skips what another claims in
-// the same moment.
+// first, and what shortens its own lease (another TTL, a clock that was set back); then one
+// statement leases what is due and skips what another claims in the same moment.
 func (s *Store) claimSet(ctx context.Context, w queue.Worker, room queue.Room, seen peeked) ([]queue.Delivery, error) {
-	if seen.others || !seen.expires.Valid || seen.expires.Int64 <= seen.now {
+	if left := seen.expires.Int64 - seen.now; seen.others || !seen.expires.Valid || left <= 0 || left > w.TTL.Microseconds() {
 		var c *claim
 		err := s.write(ctx, "claim", func(tx *wtx) error {
 			c = &claim{batch: newBatch(tx, s.now()), store: s}

@@ -242,6 +242,7 @@ func newSetTexts(c *Config) setTexts {
 		// A claim that the server forgets in a crash is a lease that lapsed: it need not
 		// wait for the disk. With $7 (hasty) it is all that is sent, and does nothing when
 		// there is more to do than to take what is due; the row 1 says that there is not.
+		// It shortens no lease: it may have been on its way for long.
 		// A workflow that nobody has changed since it was made comes along with its first
 		// message, unless it is large: nobody can have it in memory but who made it.
 		take: text(`WITH hasty AS MATERIALIZED (SELECT $7::bool
@@ -258,7 +259,7 @@ func newSetTexts(c *Config) setTexts {
 				ORDER BY due, seq LIMIT $5::bigint FOR UPDATE SKIP LOCKED),
 			f AS MATERIALIZED (SELECT id FROM control UNION ALL SELECT id FROM work),
 			self AS (
-				UPDATE {}workers SET expires = $2::bigint WHERE id = $1::text AND expires > $3::bigint AND (NOT $7::bool OR EXISTS (SELECT FROM f))
+				UPDATE {}workers SET expires = greatest(expires, $2::bigint) WHERE id = $1::text AND expires > $3::bigint AND (NOT $7::bool OR EXISTS (SELECT FROM f))
 				RETURNING fence, set_config('synchronous_commit', 'off', true)),
 			got AS (
 				UPDATE {}messages m SET worker = self.fence, lease = $6::text || m.seq::text, attempts = m.attempts + 1
