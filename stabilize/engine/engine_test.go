@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -15,7 +16,7 @@ import (
 func TestChainRunsToItsEnd(t *testing.T) {
 	for _, cascade := range []bool{true, false} {
 		t.Run(fmt.Sprint("cascade=", cascade), func(t *testing.T) {
-			var opts []engine.Option
+			opts := []engine.Option{engine.WithConfig(engine.Config{LeaseTTL: time.Hour})} // each step is to run once, however slow
 			if !cascade {
 				opts = append(opts, engine.WithoutCascade())
 			}

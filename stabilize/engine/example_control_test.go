@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -10,7 +11,7 @@ import (
 )
 
 func memoryEngine() *engine.Engine {
-	e, err := engine.New(memstore.Open(memstore.NewData(), memstore.Config{}))
+	e, err := engine.New(memstore.Open(memstore.NewData(), memstore.Config{}), engine.WithConfig(engine.Config{LeaseTTL: time.Hour}))
 	check(err)
 	return e
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stabilize-dev/go-stabilize/queue"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
@@ -42,7 +41,7 @@ func TestATaskThatKillsItsWorkerEndsParked(t *testing.T) {
 	for i := range 20 {
 		others = append(others, begin(fmt.Sprint(i), stage("a").Do("journal"), stage("b", "a").Do("journal"), stage("c", "b").Do("journal")))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ended := make(chan *stabilize.Workflow, 1)
 	go func() {

@@ -73,7 +73,7 @@ func TestManyWaitersLookTogether(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(2*time.Second + 50*time.Millisecond) // between two of the moments at which they look
 		before := store.asked.Load()
 		time.Sleep(10 * time.Second)
 		// At eight moments a second: by the first two, and by all others.

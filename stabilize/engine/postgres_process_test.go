@@ -18,9 +18,6 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize/engine"
 )
 
-// patience is how long what is left may take on a machine that has much else to do.
-const patience = 15 * time.Minute
-
 // fleet is worker processes on one PostgreSQL server, an engine that starts
 // workflows and runs none, and what is noted of both.
 type fleet struct {
