@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/persistence/memstore"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -21,6 +22,20 @@ func newMemory() *memory {
 // order of anything nor by the names of what they choose.
 func TestMemory(t *testing.T) {
 	RunStress(t, func(*testing.T) conformance.Harness { return newMemory() })
+}
+
+// plain is a store without optional powers.
+type plain struct{ persistence.Store }
+
+type plainHarness struct{ *memory }
+
+func (h plainHarness) Store() persistence.Store  { return plain{h.memory.Store()} }
+func (h plainHarness) Second() persistence.Store { return plain{h.memory.Second()} }
+func (h plainHarness) Reopen() persistence.Store { return plain{h.memory.Reopen()} }
+
+// A store is not blamed for a power that it lacks.
+func TestWithoutPowers(t *testing.T) {
+	Run(t, func(*testing.T) conformance.Harness { return plainHarness{newMemory()} })
 }
 
 // TestSpeeds: each speed has its sequences, and From moves them.

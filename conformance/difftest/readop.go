@@ -18,10 +18,11 @@ func read(value any, err error) result {
 	return result{Value: value}
 }
 
-// power returns an optional one of a side's handle, if both sides have it.
+// power returns an optional one of a side's handle, if both sides have it. What makes a
+// handle hostile may have one that the store lacks.
 func power[P any](p *player, s *side, handle by) (P, bool) {
 	has, ok := handle.of(s).(P)
-	_, both := handle.of(p.candidate).(P)
+	_, both := p.candidate.calm()[handle].(P)
 	return has, ok && both
 }
 
