@@ -123,7 +123,7 @@ func TestPatienceEnds(t *testing.T) {
 			run   func(int)
 			limit time.Duration
 		}{
-			"leaks": {func(int) { go func() { <-forEver }() }, 2 * time.Second},
+			"leaks": {func(int) { go func() { <-forEver }() }, 10 * time.Second},
 			"hangs": {func(int) { <-forEver }, 50 * time.Millisecond},
 		} {
 			r := &conformance.Report{Backend: name}
@@ -143,11 +143,11 @@ func TestPatienceEnds(t *testing.T) {
 	}
 	slow := 0
 	for _, c := range leaks.Results {
-		if c.Seconds >= 2 {
+		if c.Seconds >= 10 {
 			slow++
 		}
 	}
-	if slow < 3 || slow > 7 { // those begun before the third had leaked
+	if slow < 1 || slow > 4 { // those begun before the first had leaked
 		t.Errorf("%d clauses that leak had the full grace", slow)
 	}
 	if got := hangs.Count(conformance.Failed); got < 3 || got > 7 || hangs.Count(conformance.LeftOut) != clauses-got {
