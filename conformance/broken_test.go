@@ -64,6 +64,7 @@ func badChecks(forEver <-chan struct{}, spoke chan<- struct{}) []badCheck {
 // TestBroken runs the suite of badChecks in a process of its own, where it may
 // fail, and looks at what it says.
 func TestBroken(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	if path := os.Getenv("CONFORMANCE_BROKEN"); path != "" {
 		forEver, spoke := make(chan struct{}), make(chan struct{})
 		report := &conformance.Report{Backend: "broken"}

@@ -115,6 +115,7 @@ func TestWrongHarnesses(t *testing.T) {
 
 // TestPatienceEnds: a store that leaks, or hangs, in every clause fails soon.
 func TestPatienceEnds(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	const clauses = 200
 	reports, out := inChild(t, "TestPatienceEnds", func(t *testing.T, tell func(name string, r *conformance.Report)) {
 		forEver := make(chan struct{})
