@@ -115,6 +115,7 @@ func TestWrongHarnesses(t *testing.T) {
 
 // TestPatienceEnds: a store that leaks, or hangs, in every clause fails soon.
 func TestPatienceEnds(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	const clauses = 200
 	reports, out := inChild(t, "TestPatienceEnds", func(t *testing.T, tell func(name string, r *conformance.Report)) {
 		forEver := make(chan struct{})
@@ -123,7 +124,7 @@ func TestPatienceEnds(t *testing.T) {
 			run   func(int)
 			limit time.Duration
 		}{
-			"leaks": {func(int) { go func() { <-forEver }() }, 2 * time.Second},
+			"leaks": {func(int) { go func() { <-forEver }() }, 10 * time.Second},
 			"hangs": {func(int) { <-forEver }, 50 * time.Millisecond},
 		} {
 			r := &conformance.Report{Backend: name}
@@ -143,11 +144,11 @@ func TestPatienceEnds(t *testing.T) {
 	}
 	slow := 0
 	for _, c := range leaks.Results {
-		if c.Seconds >= 2 {
+		if c.Seconds >= 10 {
 			slow++
 		}
 	}
-	if slow < 3 || slow > 7 { // those begun before the third had leaked
+	if slow < 1 || slow > 4 { // those begun before the first had leaked
 		t.Errorf("%d clauses that leak had the full grace", slow)
 	}
 	if got := hangs.Count(conformance.Failed); got < 3 || got > 7 || hangs.Count(conformance.LeftOut) != clauses-got {

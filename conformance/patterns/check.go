@@ -156,8 +156,9 @@ func (r *run) checkEnds() {
 			continue
 		}
 		want := max(r.finished[h.ID], 1)
-		for tries := 0; recorded(h.ID) < want && tries < 100; tries++ {
-			r.pause(10 * time.Millisecond)
+		for delay, waited := 2*time.Millisecond, time.Duration(0); recorded(h.ID) < want && waited <= r.patience(); delay = min(2*delay, time.Second/2) {
+			r.pause(delay)
+			waited += delay
 		}
 		if got := recorded(h.ID); got != want {
 			r.Errorf("the end of workflow %s was recorded %d times, want %d", h.ID, got, want)

@@ -535,7 +535,7 @@ func mutantsOfOrder() []mutant.Mutation {
 			return ds
 		})},
 		{Clause: "OR-03", Does: "delivers in the order of storing", Hooks: sorted(func(a, b queue.Delivery) int { return a.CreatedAt.Compare(b.CreatedAt) })},
-		{Clause: "OR-04", Does: "delivers the newest first when it has room for one", Also: []string{"BI-04", "CR-06", "OR-06", "VL-27"}, Hooks: func() *hooks {
+		{Clause: "OR-04", Does: "delivers the newest first when it has room for one", Also: []string{"BI-04", "CR-06", "OR-06", "VL-27"}, May: []string{"IS-03"}, Hooks: func() *hooks {
 			return &hooks{Claim: func(s store, ctx ctxt, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
 				if room != (queue.Room{Control: 1}) {
 					return s.Claim(ctx, w, room)
@@ -724,7 +724,7 @@ func mutantsOfTheRest() []mutant.Mutation {
 				return errors.Join(s.Retire(context.WithoutCancel(ctx), worker), ctx.Err())
 			}}
 		}},
-		{Clause: "CX-05", Does: "is poisoned by a canceled call", May: []string{"CX-01"}, Hooks: func() *hooks {
+		{Clause: "CX-05", Does: "is poisoned by a canceled call", May: []string{"CX-01", "CX-02"}, Hooks: func() *hooks {
 			var poisoned set
 			return &hooks{
 				Depth: func(s store, ctx ctxt) (queue.Depth, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
@@ -145,12 +146,16 @@ func cb03(e *env) {
 		handle := e.h.Reopen()
 		e.a, e.b = handle, e.h.Second()
 		done := make([]int64, len(ids))
+		var closed atomic.Bool
 		errs := kit.Race(len(ids)+1, func(i int) error {
 			if i == len(ids) {
+				defer closed.Store(true)
 				return e.b.Close()
 			}
 			w := kit.Workflow(ids[i], e.Now(), "s")
-			for v := int64(1); v < 300; v++ { // closing may take its time
+			more := true
+			for v := int64(1); more; v++ {
+				more = !closed.Load() // one last commit after Close has returned
 				w.Version = v
 				err := e.one(e.b, kit.Update(w, "x", "s"))
 				switch {

@@ -206,6 +206,17 @@ func (l *locked[K, V]) set(k K, v V) {
 	l.m[k] = v
 }
 
+// change is get and set in one step.
+func (l *locked[K, V]) change(k K, to func(was V) V) V {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil {
+		l.m = map[K]V{}
+	}
+	l.m[k] = to(l.m[k])
+	return l.m[k]
+}
+
 // watched changes what is found unfinished.
 func watched(f func(s store, ctx ctxt, ids, found []string) []string) func() *hooks {
 	return func() *hooks {

@@ -182,8 +182,7 @@ func mutantsOfMigrations() []mutant.Mutation {
 		{Clause: "MG-02", Does: "lets the fifth migrator apply everything once more", Hooks: func() *hooks {
 			var opens locked[conformance.Database, int]
 			return opened(func(d conformance.Database, ctx ctxt, migrate bool) (store, error) {
-				n, _ := opens.get(d)
-				if opens.set(d, n+1); n == 4 {
+				if opens.change(d, func(n int) int { return n + 1 }) == 5 {
 					note(d, "again")
 				}
 				return d.Open(ctx, migrate)

@@ -10,12 +10,14 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// pruned decides on its own which workflows to prune.
+// pruned prunes, and then deletes what that left though it may go. What a commit that
+// came meanwhile kept is no longer as read.
 func pruned(may func(s store, ctx ctxt, h *stabilize.Header) bool) func() *hooks {
 	return func() *hooks {
 		return &hooks{Prune: func(s store, ctx ctxt, finished []*stabilize.Header) (int, error) {
-			if ctx.Err() != nil || persistence.CheckPrune(finished) != nil {
-				return s.Prune(ctx, finished...)
+			n, err := s.Prune(ctx, finished...)
+			if err != nil {
+				return n, err
 			}
 			var ids []string
 			for _, h := range finished {
@@ -23,10 +25,10 @@ func pruned(may func(s store, ctx ctxt, h *stabilize.Header) bool) func() *hooks
 					ids = append(ids, h.ID)
 				}
 			}
-			if err := s.Delete(ctx, ids...); err != nil || len(ids) == 0 {
-				return s.Prune(ctx)
+			if len(ids) == 0 {
+				return n, nil
 			}
-			return len(ids), nil
+			return n + len(ids), s.Delete(ctx, ids...)
 		}}
 	}
 }

@@ -61,7 +61,7 @@ func mutantsOfSteps() []mutant.Mutation {
 			}}
 		}},
 		{Clause: "RT-27", Does: "deletes one workflow after the other", Hooks: func() *hooks {
-			looked := make(chan struct{})
+			looked := make(chan struct{}, 1) // kept when nobody waits yet: who has seen them looks no more
 			return &hooks{
 				Query: func(s store, ctx ctxt, q persistence.Query) (persistence.Page, error) {
 					p, err := s.Query(ctx, q)

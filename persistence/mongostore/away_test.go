@@ -92,24 +92,27 @@ func listener(t *testing.T, serve func(net.Conn)) (host string) {
 // calls, and says who did not answer and how.
 func TestOpenWithoutServer(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ host, says string }{
-		"nobody listens":      {"127.0.0.1:1", "connection refused"},
-		"it says nothing":     {listener(t, func(net.Conn) {}), ""},
-		"it hangs up":         {listener(t, func(c net.Conn) { _ = c.Close() }), ""},
-		"it is no MongoDB":    {listener(t, func(c net.Conn) { _, _ = c.Write([]byte("220 mail.example.org ESMTP\r\n")) }), ""},
-		"it has no such name": {"no-such-host.invalid:27017", "no-such-host.invalid"},
+	const brief = 300 * time.Millisecond
+	for name, c := range map[string]struct {
+		host, says string
+		wait       time.Duration
+	}{
+		"nobody listens":      {"127.0.0.1:1", "connection refused", 5 * time.Second}, // time for it to be refused
+		"it says nothing":     {listener(t, func(net.Conn) {}), "", brief},
+		"it hangs up":         {listener(t, func(c net.Conn) { _ = c.Close() }), "", brief},
+		"it is no MongoDB":    {listener(t, func(c net.Conn) { _, _ = c.Write([]byte("220 mail.example.org ESMTP\r\n")) }), "", brief},
+		"it has no such name": {"no-such-host.invalid:27017", "no-such-host.invalid", brief},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const wait = 300 * time.Millisecond
 			for class, open := range map[error]func() (*mongostore.Store, error){
 				context.DeadlineExceeded: func() (*mongostore.Store, error) {
-					ctx, cancel := context.WithTimeout(t.Context(), wait)
+					ctx, cancel := context.WithTimeout(t.Context(), c.wait)
 					defer cancel()
 					return mongostore.Open(ctx, mongostore.Config{URI: withSecret(c.host, "")})
 				},
 				stabilize.ErrTransient: func() (*mongostore.Store, error) {
-					return mongostore.Open(t.Context(), mongostore.Config{URI: withSecret(c.host, ""), CallTimeout: wait})
+					return mongostore.Open(t.Context(), mongostore.Config{URI: withSecret(c.host, ""), CallTimeout: c.wait})
 				},
 			} {
 				s, err := open()
@@ -127,8 +130,8 @@ func TestOpenWithoutServer(t *testing.T) {
 	}
 }
 
-// soon has the driver give up a server that is away.
-const soon = "serverSelectionTimeoutMS=200"
+// soon has the driver give up a server that is away, and not one that is slow.
+const soon = "serverSelectionTimeoutMS=5000"
 
 // A server that goes away is ErrTransient for whatever is asked of it.
 func TestServerGoesAway(t *testing.T) {

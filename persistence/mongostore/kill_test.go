@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -435,15 +434,14 @@ func TestDeadWorkersCommit(t *testing.T) {
 	for _, executed := range []bool{false, true} {
 		h := newHarness(t, servers.One())
 		c := h.scene(t, "w")
-		var dead atomic.Bool
-		h.links[0].Intercept(func(call mongoproxy.Call) mongoproxy.Fault {
+		ctx, cancel := context.WithCancel(t.Context())
+		h.links[0].Intercept(func(call mongoproxy.Call) mongoproxy.Fault { // the process dies
 			collection, _ := call.Body.Lookup(call.Name).StringValueOK()
 			if call.Executed() == executed && (moment{call, collection}).decides() {
-				dead.Store(true)
+				cancel()
 			}
-			return mongoproxy.Fault{Break: dead.Load()}
+			return mongoproxy.Fault{Break: ctx.Err() != nil}
 		})
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if err := h.first.CommitBatch(ctx, []*persistence.Commit{c})[0]; err == nil {
 			t.Error("the commit was answered")
 		}

@@ -9,18 +9,30 @@ import (
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
 
-// Bound is how long a call may wait for another before it is said to be blocked
-// by it: longer than any store's own patience.
-func (e *Env) Bound() time.Duration {
-	if e.Effort == conformance.Least {
-		return 2 * time.Second
-	}
-	return 30 * time.Second
+type impatient struct{}
+
+// Impatient shortens the waits for what is to be found hanging: a clause that is to
+// fail may as well fail for a stall.
+func Impatient(ctx context.Context) context.Context {
+	return context.WithValue(ctx, impatient{}, true)
 }
 
+// waits returns how long to wait before something is said to hang.
+func (e *Env) waits(long time.Duration) time.Duration {
+	if e.Ctx().Value(impatient{}) != nil {
+		return 2 * time.Second
+	}
+	return long
+}
+
+// Bound is how long a call may wait for another before it is said to be blocked
+// by it: longer than any store's own patience.
+func (e *Env) Bound() time.Duration { return e.waits(30 * time.Second) }
+
 // Frozen makes all calls, with a deadline of 200 ms, while the database is frozen,
-// and fails for those that have not returned after 2 s. When it returns the
-// database is thawed and all calls have ended.
+// and fails for those that do not return: longer than any machine stands still, and
+// not as long as a store that does not heed its context has patience. When it returns
+// the database is thawed and all calls have ended.
 func (e *Env) Frozen(f conformance.Freezer, calls map[string]func(context.Context) error) {
 	e.Helper()
 	thaw, err := f.Freeze(e.Ctx())
@@ -37,7 +49,8 @@ func (e *Env) Frozen(f conformance.Freezer, calls map[string]func(context.Contex
 	}
 	ctx, cancel := context.WithTimeout(e.Ctx(), deadline)
 	defer cancel()
-	limit, end := context.WithTimeout(e.Ctx(), 2*time.Second)
+	patience := e.waits(8 * time.Second)
+	limit, end := context.WithTimeout(e.Ctx(), patience)
 	defer end()
 	open := map[string]bool{}
 	for name, call := range calls {
@@ -54,7 +67,7 @@ func (e *Env) Frozen(f conformance.Freezer, calls map[string]func(context.Contex
 		case <-late:
 			late = nil
 			for name := range open {
-				e.Errorf("%s with a deadline of %v did not return from a frozen database within 2 s", name, deadline)
+				e.Errorf("%s with a deadline of %v did not return from a frozen database within %v", name, deadline, patience)
 			}
 			e.Must(thaw(), "thawing the database")
 		}

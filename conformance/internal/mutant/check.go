@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stabilize-dev/go-stabilize/conformance"
+	"github.com/stabilize-dev/go-stabilize/conformance/internal/kit"
 	"github.com/stabilize-dev/go-stabilize/persistence"
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -83,8 +84,12 @@ func Check[H any](t *testing.T, checks []conformance.Check[H], mutations []Mutat
 				if slices.Contains(m.May, c.ID) || testing.Short() && !slices.Contains(want, c.ID) {
 					continue
 				}
+				ctx := t.Context()
+				if slices.Contains(want, c.ID) {
+					ctx = kit.Impatient(ctx)
+				}
 				h, handle := harness(t, m.Hooks())
-				out := conformance.Record(t.Context(), t.Name(), c, h, handle, conformance.Least)
+				out := conformance.Record(ctx, t.Name(), c, h, handle, conformance.Least)
 				if out.Lacks != "" {
 					t.Errorf("%s did not run, for want of %s", c.ID, out.Lacks)
 				}
