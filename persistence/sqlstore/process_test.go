@@ -78,10 +78,13 @@ func work(ctx context.Context, cfg sqlstore.Config, id string) error {
 			time.Sleep(5 * time.Millisecond) // real processes have real clocks: wait for a lease to lapse
 		}
 		for i := range got {
-			if err := count(ctx, s, &got[i]); err != nil {
+			committed, err := count(ctx, s, &got[i])
+			if err != nil {
 				return err
 			}
-			fmt.Println("done", got[i].ID)
+			if committed {
+				fmt.Println("done", got[i].ID)
+			}
 		}
 	}
 }
@@ -92,7 +95,8 @@ func away(err error) bool {
 	return errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrUnknownOutcome)
 }
 
-func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
+// count reports whether this call is known to have raised the counter.
+func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) (committed bool, err error) {
 	for {
 		w, err := s.Load(ctx, queue.WorkflowOf(d.Message))
 		if away(err) {
@@ -100,15 +104,15 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		n, err := stabilize.Get[int](w.Stages[0].Context, "n")
 		if err != nil {
-			return err
+			return false, err
 		}
 		st := w.Stages[0].Clone()
 		if err := st.Context.Set("n", n+1); err != nil {
-			return err
+			return false, err
 		}
 		err = s.CommitBatch(ctx, []*persistence.Commit{{
 			WorkflowID: w.ID, Expect: w.Version, Stages: []*stabilize.Stage{st}, Handled: []queue.Receipt{d.Receipt()},
@@ -117,9 +121,9 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 		case errors.Is(err, stabilize.ErrConflict), away(err):
 			continue
 		case errors.Is(err, stabilize.ErrLeaseLost):
-			return nil // another does it
+			return false, nil // another does it
 		}
-		return err
+		return err == nil, err
 	}
 }
 
