@@ -141,7 +141,8 @@ func TestProcesses(t *testing.T) {
 }
 
 // countTogether lets three processes count messages and kills one of them on the
-// way; then it does trouble, if that is not nil, while the others go on.
+// way; then it does trouble, if that is not nil, while the others go on: they cannot end
+// before, some messages are held back until then.
 func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, trouble func()) {
 	const counters = 3
 	ctx := t.Context()
@@ -158,6 +159,11 @@ func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, 
 	}
 	if err := s.Push(ctx, out...); err != nil {
 		t.Fatal(err)
+	}
+
+	back, err := s.Claim(ctx, queue.Worker{ID: "the test", TTL: time.Hour}, queue.Room{Control: 20})
+	if err != nil || len(back) != 20 {
+		t.Fatalf("claimed %+v, %v", back, err)
 	}
 
 	victim, lines := child(t, env, "victim")
@@ -193,6 +199,11 @@ func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, 
 	}
 	if trouble != nil {
 		trouble()
+	}
+	for i := range back {
+		if err := s.Return(ctx, back[i].Receipt()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	outputs.Wait()
 	for _, c := range others {
