@@ -54,6 +54,7 @@ func work(ctx context.Context, cfg sqlstore.Config, id string) error {
 		return err
 	}
 	defer s.Close()
+	fmt.Println("up")
 	self := queue.Worker{ID: id, TTL: 2 * time.Second}
 	for {
 		got, err := s.Claim(ctx, self, queue.Room{Control: 4})
@@ -167,25 +168,42 @@ func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, 
 	}
 
 	victim, lines := child(t, env, "victim")
+	told := map[string]bool{}
+	hear := func() bool {
+		more := lines.Scan()
+		if id, ok := strings.CutPrefix(lines.Text(), "done "); ok && more {
+			told[id] = true
+		}
+		return more
+	}
+	for len(told) < 10 && hear() { // before there are others, who could leave it nothing
+	}
 	var others []*exec.Cmd
-	var outputs sync.WaitGroup
+	var outputs, up sync.WaitGroup
 	for i := range 2 {
 		c, output := child(t, env, fmt.Sprint("worker", i))
 		others = append(others, c)
+		up.Add(1)
 		outputs.Go(func() { // its pipe must not fill up
-			for output.Scan() {
+			for first := true; ; first = false {
+				more := output.Scan()
+				if first {
+					up.Done()
+				}
+				if !more {
+					return
+				}
 				if text := output.Text(); strings.HasPrefix(text, "failed") {
 					t.Error(text)
 				}
 			}
 		})
 	}
-	told := map[string]bool{}
-	for len(told) < 10 && lines.Scan() {
-		told[strings.TrimPrefix(lines.Text(), "done ")] = true
-	}
+	up.Wait()
 	if err := victim.Process.Kill(); err != nil {
 		t.Fatal(err)
+	}
+	for hear() {
 	}
 	_ = victim.Wait()
 	pending, err := s.Pending(ctx, "w0")
