@@ -52,9 +52,9 @@ func sharing() *mutant.Hooks {
 	var mu sync.Mutex
 	var lapsed []queue.Delivery
 	return &mutant.Hooks{Claim: func(s persistence.Store, ctx context.Context, w queue.Worker, room queue.Room) ([]queue.Delivery, error) {
-		got, err := s.Claim(ctx, w, room)
-		mu.Lock()
+		mu.Lock() // before: the other claim must not end with nothing while this one has not noted what it got
 		defer mu.Unlock()
+		got, err := s.Claim(ctx, w, room)
 		if len(got) == 0 {
 			got, lapsed = lapsed, nil
 			return got, err

@@ -170,7 +170,8 @@ func (b *bench) newEngine(store *counted, work stabilize.TaskType, more ...engin
 	if b.opts.events {
 		more = append(more, engine.WithEventLog())
 	}
-	e, err := engine.New(store, append(more, engine.WithClock(b.clock), engine.WithLogger(b.log), engine.WithConcurrency(b.opts.concurrency))...)
+	numbers := engine.Config{Concurrency: b.opts.concurrency, LeaseTTL: b.opts.lease}
+	e, err := engine.New(store, append(more, engine.WithConfig(numbers), engine.WithClock(b.clock), engine.WithLogger(b.log))...)
 	if err != nil {
 		return nil, err
 	}

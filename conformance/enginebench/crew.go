@@ -42,7 +42,9 @@ func (b *bench) hire(ctx context.Context, workers int) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hire(ctx, workers, order{DSN: dsn, Concurrency: b.opts.concurrency, GOGC: b.opts.gogc, CountBytes: count, Events: b.opts.events}, b.stderr)
+	return hire(ctx, workers, order{
+		DSN: dsn, Concurrency: b.opts.concurrency, GOGC: b.opts.gogc, CountBytes: count, Events: b.opts.events, Lease: b.opts.lease,
+	}, b.stderr)
 }
 
 // hire starts n workers and returns when all are ready.

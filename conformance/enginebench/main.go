@@ -53,6 +53,10 @@ func run(ctx context.Context, open Opener, args []string, stdout, stderr io.Writ
 	if err != nil {
 		return err
 	}
+	return runOptions(ctx, open, opts, stdout, stderr)
+}
+
+func runOptions(ctx context.Context, open Opener, opts *options, stdout, stderr io.Writer) error {
 	defer debug.SetGCPercent(debug.SetGCPercent(opts.gogc))
 	site, err := openSite(open, opts)
 	if err != nil {

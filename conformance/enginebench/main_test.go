@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -144,10 +145,17 @@ func postgresDSN(t *testing.T) string {
 	return server.DSN(t)
 }
 
+// runJSON runs with a lease that no pause of a busy machine outlives: a worker that loses
+// its own makes commits that are refused, and they are counted.
 func runJSON(t *testing.T, args []string) []map[string]any {
 	t.Helper()
+	opts, err := parseOptions(args, true, testLog{t})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.lease = time.Hour
 	var out bytes.Buffer
-	if err := run(t.Context(), nil, args, &out, testLog{t}); err != nil {
+	if err := runOptions(t.Context(), nil, opts, &out, testLog{t}); err != nil {
 		t.Fatal(err)
 	}
 	var doc map[string][]map[string]any

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stabilize-dev/go-stabilize/stabilize"
 )
@@ -49,6 +50,8 @@ type options struct {
 	rawGroups int // groups of the raw limit
 	rawSize   int // steps of a group
 	rawCrowd  int // steps of the raw limit, one per commit, on several connections
+
+	lease time.Duration // of the engines; no flag. 0: their default
 }
 
 // rawGroup is how many workflows the raw limit has, and the default of -raw-size: how

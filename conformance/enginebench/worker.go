@@ -30,6 +30,7 @@ type order struct {
 	GOGC        int
 	CountBytes  bool // that it writes
 	Events      bool // are kept
+	Lease       time.Duration
 }
 
 // word is what a worker process says on its standard output: that it is ready, that a
@@ -88,7 +89,7 @@ func work(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) (err e
 	defer func() { err = errors.Join(err, store.Close()) }()
 	says := &teller{clock: clock, out: json.NewEncoder(stdout)}
 	b := &bench{
-		opts: &options{concurrency: o.Concurrency, events: o.Events}, clock: clock,
+		opts: &options{concurrency: o.Concurrency, events: o.Events, lease: o.Lease}, clock: clock,
 		log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	var ran atomic.Int64

@@ -259,7 +259,7 @@ func (h *Postgres) OpenGiven(_ context.Context, given bool) (persistence.Store, 
 		return s, func(ctx context.Context) bool {
 			patience := time.Duration(0)
 			if _, err := s.Summary(ctx, "none"); errors.Is(err, stabilize.ErrClosed) {
-				patience = 10 * time.Second // connections take a moment to end
+				patience = time.Minute // connections take a moment to end
 			}
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()

@@ -37,7 +37,8 @@ func main() {
 }
 
 // quickstart is the program: it returns the exit code.
-func quickstart(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func quickstart(ctx context.Context, args []string, out, stderr io.Writer) int {
+	stdout := &output{to: out}
 	opts, err := parseOptions(ctx, args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitSucceeded
@@ -74,7 +75,7 @@ func quickstart(ctx context.Context, args []string, stdout, stderr io.Writer) in
 
 // runTree starts or continues the run of a tree and returns it as it ended, or
 // as far as it came.
-func runTree(ctx context.Context, opts options, packages int, stdout, stderr io.Writer) (last *stabilize.Workflow, err error) {
+func runTree(ctx context.Context, opts options, packages int, stdout *output, stderr io.Writer) (last *stabilize.Workflow, err error) {
 	journal, err := openJournal(opts.journal(), opts.db)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func runTree(ctx context.Context, opts options, packages int, stdout, stderr io.
 
 	progress := newProgress(opts.killAfter, stdout)
 	show, logs := showLines(stdout), stderr
-	if f, ok := stdout.(*os.File); ok && !opts.plain && term.IsTerminal(int(f.Fd())) {
+	if f, ok := stdout.to.(*os.File); ok && !opts.plain && term.IsTerminal(int(f.Fd())) {
 		show, logs = showLive(f), io.Discard // a log line would tear the picture
 	}
 	eng, err := engine.Open(ctx, stores.DSN(dsn(opts.db)),

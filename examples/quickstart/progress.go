@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -17,7 +16,7 @@ import (
 // the run, and ends the process the hard way when it was asked to.
 type progress struct {
 	killAfter int
-	out       io.Writer
+	out       *output
 	changed   chan struct{}
 
 	mu       sync.Mutex
@@ -25,7 +24,7 @@ type progress struct {
 	finished int
 }
 
-func newProgress(killAfter int, out io.Writer) *progress {
+func newProgress(killAfter int, out *output) *progress {
 	return &progress{killAfter: killAfter, out: out, changed: make(chan struct{}, 1)}
 }
 
@@ -59,7 +58,7 @@ func (p *progress) Record(_ context.Context, evs []events.Event) {
 
 // die is kill -9: nothing is flushed, released or said goodbye to.
 func (p *progress) die() {
-	fmt.Fprintf(p.out, "kill -9 after %s; start again with the same -db to go on\n", counted(p.finished, "finished task"))
+	p.out.last(fmt.Sprintf("kill -9 after %s; start again with the same -db to go on", counted(p.finished, "finished task")))
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Kill()

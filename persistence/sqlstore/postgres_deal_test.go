@@ -278,6 +278,12 @@ func TestPostgresNotDealtToTheDead(t *testing.T) {
 	if !s.hasEar(t) {
 		t.Fatal("it has no ear")
 	}
+	ear := s.ear(t)
+	for alive := true; alive; { // the server takes a moment to see that the connection is gone
+		if err := s.db.QueryRowContext(t.Context(), "SELECT NOT pg_try_advisory_xact_lock_shared(hashtextextended($1, 0))", ear).Scan(&alive); err != nil {
+			t.Fatal(err)
+		}
+	}
 	commit(t, other, starting("w"))
 	if s.isLeased(t, "w") {
 		t.Error("it is leased")

@@ -93,7 +93,8 @@ func (p *postgres) hearOn(ctx context.Context, s *Store, config *pgx.ConnConfig)
 	}()
 	// The last statement of a connection, which others may see, does not name the ear.
 	ear := strings.ToLower(rand.Text())
-	for _, text := range []string{"LISTEN " + p.channel, "LISTEN " + p.channel + "_" + ear} {
+	own := p.channel + "_" + ear
+	for _, text := range []string{"LISTEN " + p.channel, "LISTEN " + own} {
 		if _, err := conn.Exec(ctx, text); err != nil {
 			return false
 		}
@@ -115,9 +116,10 @@ func (p *postgres) hearOn(ctx context.Context, s *Store, config *pgx.ConnConfig)
 		if err != nil {
 			return true
 		}
-		if n.Channel == p.channel {
+		switch n.Channel {
+		case p.channel:
 			s.ping(n.Payload != p.self)
-		} else {
+		case own: // through a careless pooler comes what was for an ear we had before, and proves nothing
 			s.hearAlone(ctx, n.Payload)
 		}
 	}

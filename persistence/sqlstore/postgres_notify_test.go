@@ -180,10 +180,16 @@ func TestPostgresListensAsThePoolConnects(t *testing.T) {
 	<-wake // it listens, after one refusal
 	db := rawPostgres(t, "public")
 	for range 2 {
-		var broken bool
-		if err := db.QueryRowContext(t.Context(), "SELECT count(pg_terminate_backend(pid)) = 1 FROM pg_stat_activity WHERE application_name = $1 AND query = 'SELECT 1'", name).
-			Scan(&broken); err != nil || !broken {
-			t.Fatalf("not one connection listens that was made as the pool's are, %v", err)
+		var n, pid int
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*), coalesce(max(pid), 0) FROM pg_stat_activity WHERE application_name = $1 AND query = 'SELECT 1'", name).
+			Scan(&n, &pid); err != nil || n != 1 {
+			t.Fatalf("%d connections listen that were made as the pool's are, not one, %v", n, err)
+		}
+		run(t, db, "SELECT pg_terminate_backend($1)", pid)
+		for alive := true; alive; {
+			if err := db.QueryRowContext(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid).Scan(&alive); err != nil {
+				t.Fatal(err)
+			}
 		}
 		<-wake // again
 	}

@@ -63,7 +63,7 @@ func TestPostgresPrunedByTwo(t *testing.T) {
 		}
 		both.Go(func() {
 			var err error
-			if removed[i], err = e.Prune(t.Context(), engine.PruneRule{OlderThan: time.Minute, Batch: 4}); err != nil {
+			if removed[i], err = e.Prune(t.Context(), engine.PruneRule{OlderThan: 30 * time.Minute, Batch: 4}); err != nil {
 				t.Error(err)
 			}
 		})

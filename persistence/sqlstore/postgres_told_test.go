@@ -252,11 +252,7 @@ func TestPostgresToldLate(t *testing.T) {
 	go func() {
 		late <- other.Push(t.Context(), queue.Outgoing{ID: "late", Message: queue.RunTask{OfTask: queue.ToTask("w", "s", "t")}})
 	}()
-	for waiting := 0; waiting == 0; {
-		if err := s.db.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-	}
+	waitsFor(t, s.db, tx)
 	pushMany(t, third, 1)
 	<-s.Wake()
 	if got := s.claim(t, 1); len(got) != 1 || s.hasEar(t) {

@@ -54,6 +54,7 @@ func work(ctx context.Context, cfg sqlstore.Config, id string) error {
 		return err
 	}
 	defer s.Close()
+	fmt.Println("up")
 	self := queue.Worker{ID: id, TTL: 2 * time.Second}
 	for {
 		got, err := s.Claim(ctx, self, queue.Room{Control: 4})
@@ -78,10 +79,13 @@ func work(ctx context.Context, cfg sqlstore.Config, id string) error {
 			time.Sleep(5 * time.Millisecond) // real processes have real clocks: wait for a lease to lapse
 		}
 		for i := range got {
-			if err := count(ctx, s, &got[i]); err != nil {
+			committed, err := count(ctx, s, &got[i])
+			if err != nil {
 				return err
 			}
-			fmt.Println("done", got[i].ID)
+			if committed {
+				fmt.Println("done", got[i].ID)
+			}
 		}
 	}
 }
@@ -92,7 +96,8 @@ func away(err error) bool {
 	return errors.Is(err, stabilize.ErrTransient) || errors.Is(err, stabilize.ErrUnknownOutcome)
 }
 
-func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
+// count reports whether this call is known to have raised the counter.
+func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) (committed bool, err error) {
 	for {
 		w, err := s.Load(ctx, queue.WorkflowOf(d.Message))
 		if away(err) {
@@ -100,15 +105,15 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		n, err := stabilize.Get[int](w.Stages[0].Context, "n")
 		if err != nil {
-			return err
+			return false, err
 		}
 		st := w.Stages[0].Clone()
 		if err := st.Context.Set("n", n+1); err != nil {
-			return err
+			return false, err
 		}
 		err = s.CommitBatch(ctx, []*persistence.Commit{{
 			WorkflowID: w.ID, Expect: w.Version, Stages: []*stabilize.Stage{st}, Handled: []queue.Receipt{d.Receipt()},
@@ -117,9 +122,9 @@ func count(ctx context.Context, s *sqlstore.Store, d *queue.Delivery) error {
 		case errors.Is(err, stabilize.ErrConflict), away(err):
 			continue
 		case errors.Is(err, stabilize.ErrLeaseLost):
-			return nil // another does it
+			return false, nil // another does it
 		}
-		return err
+		return err == nil, err
 	}
 }
 
@@ -137,7 +142,8 @@ func TestProcesses(t *testing.T) {
 }
 
 // countTogether lets three processes count messages and kills one of them on the
-// way; then it does trouble, if that is not nil, while the others go on.
+// way; then it does trouble, if that is not nil, while the others go on: they cannot end
+// before, some messages are held back until then.
 func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, trouble func()) {
 	const counters = 3
 	ctx := t.Context()
@@ -156,26 +162,48 @@ func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, 
 		t.Fatal(err)
 	}
 
+	back, err := s.Claim(ctx, queue.Worker{ID: "the test", TTL: time.Hour}, queue.Room{Control: 20})
+	if err != nil || len(back) != 20 {
+		t.Fatalf("claimed %+v, %v", back, err)
+	}
+
 	victim, lines := child(t, env, "victim")
+	told := map[string]bool{}
+	hear := func() bool {
+		more := lines.Scan()
+		if id, ok := strings.CutPrefix(lines.Text(), "done "); ok && more {
+			told[id] = true
+		}
+		return more
+	}
+	for len(told) < 10 && hear() { // before there are others, who could leave it nothing
+	}
 	var others []*exec.Cmd
-	var outputs sync.WaitGroup
+	var outputs, up sync.WaitGroup
 	for i := range 2 {
 		c, output := child(t, env, fmt.Sprint("worker", i))
 		others = append(others, c)
+		up.Add(1)
 		outputs.Go(func() { // its pipe must not fill up
-			for output.Scan() {
+			for first := true; ; first = false {
+				more := output.Scan()
+				if first {
+					up.Done()
+				}
+				if !more {
+					return
+				}
 				if text := output.Text(); strings.HasPrefix(text, "failed") {
 					t.Error(text)
 				}
 			}
 		})
 	}
-	told := map[string]bool{}
-	for len(told) < 10 && lines.Scan() {
-		told[strings.TrimPrefix(lines.Text(), "done ")] = true
-	}
+	up.Wait()
 	if err := victim.Process.Kill(); err != nil {
 		t.Fatal(err)
+	}
+	for hear() {
 	}
 	_ = victim.Wait()
 	pending, err := s.Pending(ctx, "w0")
@@ -189,6 +217,11 @@ func countTogether(t *testing.T, s *sqlstore.Store, env []string, messages int, 
 	}
 	if trouble != nil {
 		trouble()
+	}
+	for i := range back {
+		if err := s.Return(ctx, back[i].Receipt()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	outputs.Wait()
 	for _, c := range others {

@@ -23,7 +23,7 @@ import (
 
 // neverPolls makes workers that find nothing unless they are told.
 func neverPolls() engine.Option {
-	return engine.WithConfig(engine.Config{MaxPoll: 24 * time.Hour})
+	return engine.WithConfig(engine.Config{MaxPoll: 24 * time.Hour, LeaseTTL: longLease})
 }
 
 func TestWithinCommitAndRollback(t *testing.T) {

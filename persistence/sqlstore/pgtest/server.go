@@ -48,12 +48,13 @@ type Server struct {
 	base    *url.URL
 	schemas atomic.Int64
 
-	mu   sync.Mutex
-	dir  string // of the cluster; empty: it is somebody else's
-	bin  string
-	port int
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
+	mu      sync.Mutex
+	dir     string // of the cluster; empty: it is somebody else's
+	bin     string
+	port    int
+	release func() // of the port; nil: it has none
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when cmd has ended
 }
 
 // DSN returns a data source name of the server; the test fails if there is none.
@@ -199,16 +200,8 @@ func (s *Server) create() error {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
 	}
-	s.port, err = freePort(context.Background())
+	s.port, s.release, err = reservePort()
 	return err
-}
-
-func freePort(ctx context.Context) (int, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // Start starts the cluster, again after Kill, and returns when it answers.
@@ -324,5 +317,9 @@ func (s *Server) Stop() {
 	}
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
+	}
+	if s.release != nil {
+		s.release()
+		s.release = nil
 	}
 }

@@ -51,7 +51,7 @@ func (s *Server) follow(ctx context.Context, primary *Server) (err error) {
 	if out, err := backup.CombinedOutput(); err != nil {
 		return fmt.Errorf("pg_basebackup: %w: %s", err, bytes.TrimSpace(out))
 	}
-	if s.port, err = freePort(ctx); err != nil {
+	if s.port, s.release, err = reservePort(); err != nil {
 		return err
 	}
 	u := *primary.base
