@@ -44,25 +44,25 @@ func (c *DatabaseClock) Timer(d time.Duration) (<-chan time.Time, func()) {
 }
 
 // Follow asks the database what time it is, if that was not done within the last 30
-// seconds. Without an answer the clock goes on as it was; the call that follows will
-// say what is wrong.
+// seconds: three times, and the quickest answer counts. Without one the clock goes on as it
+// was; the call that follows will say what is wrong.
 func (c *DatabaseClock) Follow(ctx context.Context, ask func(context.Context) (time.Time, error)) {
 	if !c.stale() {
 		return
 	}
-	best := time.Duration(-1)
-	for range 3 {
+	var best struct{ sent, received, there time.Time }
+	for n := range 3 {
 		sent := time.Now()
 		there, err := ask(ctx)
 		received := time.Now()
 		if err != nil {
 			return
 		}
-		if took := received.Sub(sent); best < 0 || took < best { // the quickest answer tells most
-			best = took
-			c.Set(sent, received, there)
+		if n == 0 || received.Sub(sent) < best.received.Sub(best.sent) {
+			best.sent, best.received, best.there = sent, received, there
 		}
 	}
+	c.Set(best.sent, best.received, best.there) // not before: Now does not go back from what a slow answer made it say
 }
 
 func (c *DatabaseClock) stale() bool {

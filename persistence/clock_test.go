@@ -48,3 +48,29 @@ func TestDatabaseClock(t *testing.T) {
 		want(there.Add(time.Hour + time.Second))
 	})
 }
+
+// Nobody reads what a slow answer would have made of the clock: it would stand still there.
+func TestDatabaseClockSlowAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := persistence.NewDatabaseClock()
+		clock.Follow(t.Context(), func(context.Context) (time.Time, error) { return time.Now(), nil })
+		time.Sleep(31 * time.Second)
+		asked := 0
+		check := func() {
+			t.Helper()
+			if off := clock.Now().Sub(time.Now()); off.Abs() > time.Millisecond {
+				t.Errorf("after %d answers the clock is off by %s", asked, off)
+			}
+		}
+		clock.Follow(t.Context(), func(context.Context) (time.Time, error) {
+			if check(); asked == 0 {
+				time.Sleep(10 * time.Second) // the server stands still, or the pool has no connection
+			}
+			asked++
+			return time.Now(), nil
+		})
+		if check(); asked != 3 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}

@@ -65,11 +65,14 @@ func (c *Config) isPostgres() bool {
 
 // tuning sets up a connection or a transaction. All statements name rows by an
 // index; a plan that is made while the tables are empty would read them from end
-// to end, and be kept when they are large. Nothing here is worth a compiler.
+// to end, and be kept when they are large. Nothing here is worth a compiler. Whoever stands
+// still in a transaction that holds its worker's row is not taken over until that ends: a
+// host that is gone without a word would hold it for hours.
 const tuning = `SELECT set_config('plan_cache_mode', 'force_generic_plan', $1),
 	set_config('enable_seqscan', 'off', $1), set_config('enable_hashjoin', 'off', $1),
 	set_config('enable_mergejoin', 'off', $1), set_config('jit', 'off', $1),
-	set_config('default_transaction_isolation', 'read committed', $1)`
+	set_config('default_transaction_isolation', 'read committed', $1),
+	set_config('idle_in_transaction_session_timeout', '5s', $1)`
 
 func (s *Store) connectPostgres() error {
 	p := &postgres{

@@ -319,10 +319,11 @@ func (s *Store) burySpoiled(ctx context.Context, spoiled []taken) error {
 }
 
 // freeLapsedPostgres is freeLapsed among others who do the same: each frees what
-// nobody else is freeing. The workers go first: whoever leases something to one of
-// them now has to wait, and then finds it gone.
+// nobody else is freeing. The workers are locked first: whoever leases something to one of
+// them now has to wait. A message that another transaction has locked, a caller's even, is
+// not waited for: its worker stays, lapsed, for a later claim.
 func (b *batch) freeLapsedPostgres() error {
-	rows, err := b.tx.query(stDropLapsed, b.now)
+	rows, err := b.tx.query(stLapsed, b.now)
 	if err != nil {
 		return err
 	}
@@ -339,7 +340,11 @@ func (b *batch) freeLapsedPostgres() error {
 		return err
 	}
 	n, err := b.tx.change(stFreeLapsed, fences)
+	if err != nil {
+		return err
+	}
 	b.claimable = b.claimable || n > 0
+	_, err = b.tx.exec(stDropLapsed, fences)
 	return err
 }
 

@@ -29,6 +29,7 @@ const (
 	stateReplan        = "0A000"
 	stateAborted       = "25P02"
 	stateNoTransaction = "25P01"
+	stateIdle          = "25P03" // see tuning
 	stateMoved         = "22012" // division by zero: see setTexts
 )
 
@@ -40,12 +41,12 @@ func sqlState(err error) (string, bool) {
 	return "", false
 }
 
-// mayRetry reports that another transaction was in the way: this one was rolled
-// back and will see what the other did. A key that is taken is one that another
-// took after we looked.
+// mayRetry reports that another transaction was in the way, or that we stood still in
+// ours: it was rolled back, and the next will see what the other did. A key that is taken
+// is one that another took after we looked.
 func mayRetry(err error) bool {
 	switch code, _ := sqlState(err); code {
-	case stateSerialization, stateDeadlock, stateUnique, stateLock, stateMoved:
+	case stateSerialization, stateDeadlock, stateUnique, stateLock, stateMoved, stateIdle:
 		return true
 	}
 	return false

@@ -391,23 +391,3 @@ func TestPostgresTransactionPooling(t *testing.T) {
 		t.Errorf("%d statements are prepared on the connection, %v", n, err)
 	}
 }
-
-// A store without a clock goes by the database's: two processes whose clocks differ
-// do not hold the same message.
-func TestPostgresClock(t *testing.T) {
-	s := openPostgres(t, server.Schema(t), func(c *sqlstore.Config) { c.Clock = nil })
-	db := rawPostgres(t, "public")
-	var before, after time.Time
-	if err := db.QueryRowContext(t.Context(), "SELECT clock_timestamp()").Scan(&before); err != nil {
-		t.Fatal(err)
-	}
-	now := s.Clock().Now()
-	if err := db.QueryRowContext(t.Context(), "SELECT clock_timestamp()").Scan(&after); err != nil {
-		t.Fatal(err)
-	}
-	// It is off by no more than half the time that the quickest answer took.
-	const skew = 250 * time.Millisecond
-	if now.Before(before.Add(-skew)) || now.After(after.Add(skew)) {
-		t.Errorf("the store's clock says %s, the database's between %s and %s", now, before, after)
-	}
-}

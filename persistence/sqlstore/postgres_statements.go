@@ -121,10 +121,11 @@ func postgresTexts() map[statement]string {
 			WHERE id IN (SELECT id FROM {}messages WHERE worker = $2 ORDER BY id FOR UPDATE)`,
 		stVoid: `UPDATE {}messages SET worker = NULL, lease = NULL
 			WHERE id IN (SELECT id FROM {}messages WHERE worker = $1 ORDER BY id FOR UPDATE)`,
-		stDropLapsed: `DELETE FROM {}workers WHERE fence IN
-			(SELECT fence FROM {}workers WHERE expires <= $1 ORDER BY fence FOR UPDATE SKIP LOCKED) RETURNING fence`,
+		stLapsed: `SELECT fence FROM {}workers WHERE expires <= $1 ORDER BY fence FOR UPDATE SKIP LOCKED`,
 		stFreeLapsed: `UPDATE {}messages SET worker = NULL
-			WHERE id IN (SELECT id FROM {}messages WHERE worker = ANY($1::bigint[]) ORDER BY id FOR UPDATE)`,
+			WHERE id IN (SELECT id FROM {}messages WHERE worker = ANY($1::bigint[]) ORDER BY id FOR UPDATE SKIP LOCKED)`,
+		stDropLapsed: `DELETE FROM {}workers w WHERE fence = ANY($1::bigint[])
+			AND NOT EXISTS (SELECT FROM {}messages m WHERE m.worker = w.fence)`,
 		stExhausted: `SELECT ` + found + ` FROM {}messages
 			WHERE worker IS NULL AND attempts >= max_attempts AND due <= ? ORDER BY due, seq LIMIT ? FOR UPDATE SKIP LOCKED`,
 		stReturn: `UPDATE {}messages SET worker = NULL, lease = NULL, attempts = greatest(attempts - 1, 0)

@@ -80,6 +80,7 @@ const (
 	stBuried
 	stStayAway
 	stUncount
+	stLapsed
 
 	// Reading.
 	stLoad

@@ -96,6 +96,7 @@ func (s *Store) write(ctx context.Context, doing string, fn func(*wtx) error) er
 		return s.classify(ctx, doing, err)
 	}
 	if s.pg != nil {
+		s.followClock(inner, s.r)
 		if err = s.writePostgres(inner, doing, fn); errors.Is(err, errNothingToWrite) {
 			return nil
 		}
