@@ -143,9 +143,9 @@ type Queue interface {
 
 	// Heartbeat renews the worker's lease in one write and tells what it holds.
 	// A worker that had lapsed, or is new, gets a new lease with a higher Fence, and
-	// one that had lapsed still holds what nobody's claim has freed. Heartbeat and Claim
-	// read the clock when nobody else can change the lease any more: one that was slow on
-	// its way must not cut short what a later one gave.
+	// one that had lapsed still holds what nobody's claim has freed. A Heartbeat or Claim
+	// that was slow on its way, after it had read the clock, does not cut short what a later
+	// one gave.
 	Heartbeat(ctx context.Context, w Worker) (Leases, error)
 
 	// Retire ends a worker's lease: all it holds becomes claimable at once, with
